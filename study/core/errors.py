@@ -1,0 +1,84 @@
+"""The errors a user can meet; each message gives the value, the rule and the choices."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ConfigError",
+    "CorruptSetError",
+    "DataError",
+    "DivergedError",
+    "MissingDataError",
+    "SearchError",
+    "ShapeError",
+    "StudyError",
+    "TrackingError",
+    "UnknownNameError",
+    "UnknownSetError",
+    "unknown_name",
+]
+
+
+class StudyError(Exception):
+    """Anything the user can mend; the command line prints its one line and exits with 2."""
+
+
+class ConfigError(StudyError, ValueError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class UnknownNameError(ConfigError):
+    """A method, dataset, model, budget or preset of that name does not exist."""
+
+
+class DataError(StudyError, ValueError):
+    """A real dataset is on disk, but broken or unfit for the request."""
+
+
+class MissingDataError(StudyError, FileNotFoundError):
+    """A real dataset is not on disk; the message says how to get it."""
+
+
+class ShapeError(StudyError, ValueError):
+    """A tensor has axes or sizes that the operation cannot take."""
+
+
+class DivergedError(StudyError, ArithmeticError):
+    """A loss or an image became infinite or not a number."""
+
+    def __init__(self, what: str, iteration: int) -> None:
+        """Keep the iteration, so that a trial can be tagged with it."""
+        super().__init__(f"{what} is not finite at iteration {iteration}; lower the image learning rate")
+        self.iteration = iteration
+
+
+class UnknownSetError(StudyError, LookupError):
+    """No synthetic set is registered or stored under that reference."""
+
+
+class CorruptSetError(StudyError, ValueError):
+    """A synthetic-set folder is incomplete, altered, or from a newer version."""
+
+
+class TrackingError(StudyError, RuntimeError):
+    """The tracking store cannot be opened, or stopped answering."""
+
+
+class SearchError(StudyError, RuntimeError):
+    """A search cannot be opened, resumed or finished."""
+
+
+def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UnknownNameError:
+    """Build the error for a name that is not in a table, with the nearest match first.
+
+    Args:
+        kind: what was looked up, in the singular, such as ``"method"``.
+        name: what the user wrote.
+        choices: every valid name.
+    """
+    known = sorted(choices)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return UnknownNameError(f"unknown {kind} {name!r}.{hint} Choices: {', '.join(known)}")

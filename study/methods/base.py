@@ -1,0 +1,111 @@
+"""The protocol of a distillation method, and the table in which methods are found by name."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import ClassVar, Protocol, TypeVar
+
+from pydantic import Field
+
+from study.core.config import Frozen
+from study.core.device import Compute
+from study.core.errors import ConfigError, unknown_name
+from study.core.records import ImageDataset, Progress
+from study.core.seeding import Generators
+from study.data.augment import AugmentationConfig
+from study.methods.initialize import Initialization
+from study.models.pool import ModelConfig
+
+__all__ = ["METHODS", "Method", "MethodConfig", "Task", "find_method", "load_methods", "register"]
+
+
+class MethodConfig(Frozen):
+    """Settings every method shares; each method's own class extends it."""
+
+    num_iterations: int = Field(1000, ge=0)
+    """Updates of the synthetic images; 0 leaves the initialisation as it is."""
+    init: Initialization = "real"
+    """Where the synthetic images start: ``real``, ``noise`` or ``real+noise``."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method may see: training images and how to build a network, never validation or test.
+
+    Attributes:
+        train: real training images, normalised, on the compute device.
+        ipc: synthetic images per class.
+        model: the network whose features, gradients or trajectories are matched.
+        augmentation: the differentiable Siamese augmentation of matching; strategy ``none`` turns it off.
+        compute: device, precision and compilation.
+    """
+
+    train: ImageDataset
+    ipc: int
+    model: ModelConfig
+    augmentation: AugmentationConfig
+    compute: Compute
+
+
+class Method(Protocol):
+    """A distillation method: mathematics only, driven by the loop in :mod:`study.runs`.
+
+    A file that defines one class with these members and decorates it with :func:`register` is a
+    complete method; it needs a recipe and a search space beside it, and passes the contract suite.
+    """
+
+    name: ClassVar[str]
+    """The name users write after ``--method``."""
+    Config: ClassVar[type[MethodConfig]]
+    """Its settings; published values are the defaults."""
+
+    def __init__(self, config: MethodConfig) -> None:
+        """Keep the configuration; nothing is computed before :meth:`distill`."""
+
+    def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
+        """Yield once after each update of the synthetic images.
+
+        The first item has iteration 0 and holds the starting point. All randomness comes from
+        ``generators``; ``task`` is left unchanged.
+        """
+
+
+METHODS: dict[str, type[Method]] = {}
+"""Every registered method by name; call :func:`load_methods` before reading it."""
+
+MethodT = TypeVar("MethodT", bound=type[Method])
+
+
+def register(method: MethodT) -> MethodT:
+    """Class decorator that enters a method into :data:`METHODS`; a name taken twice is an error."""
+    known = METHODS.get(method.name)
+    if known is not None and (known.__module__, known.__qualname__) != (method.__module__, method.__qualname__):
+        raise ConfigError(f"method {method.name!r} is defined by both {known.__module__} and {method.__module__}")
+    METHODS[method.name] = method
+    return method
+
+
+def load_methods() -> dict[str, type[Method]]:
+    """Import every module of this package and every ``study.methods`` entry point, and give the table."""
+    package = importlib.import_module("study.methods")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    for entry in entry_points(group="study.methods"):
+        entry.load()
+    return METHODS
+
+
+def find_method(name: str) -> type[Method]:
+    """The method of that name.
+
+    Raises:
+        UnknownNameError: no method has that name; the message lists them all.
+    """
+    methods = load_methods()
+    if name not in methods:
+        raise unknown_name("method", name, methods)
+    return methods[name]
