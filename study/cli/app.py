@@ -1,0 +1,50 @@
+"""The ``study`` command: its groups and commands, and nothing that takes time to import."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from study import __version__
+from study.cli import data, distill, evaluate, sets, tune, ui
+from study.cli import compare as compare_command
+
+app = typer.Typer(
+    name="study",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help=(
+        "Distil a dataset into a few synthetic images per class, search for the best way to do it, "
+        "track every trial in MLflow, and share the winners.\n\n"
+        "Start with: [bold]study tune --method dm --dataset digits --ipc 1[/bold]"
+    ),
+)
+app.command("tune")(tune.tune)
+app.command("distill")(distill.distill)
+app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare_command.compare)
+app.add_typer(sets.app, name="sets", help="Registered synthetic sets: list, show, download, verify.")
+app.add_typer(data.app, name="data", help="Real datasets: list, prepare, check.")
+app.command("ui")(ui.ui)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"study {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,83 @@
+"""The layers of the package: imports go right only, and each platform is talked to in one place."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import study
+
+PACKAGE = Path(study.__file__).parent
+RANKS = {
+    "cli": 0,
+    "runs": 1,
+    "search": 2,
+    "tracking": 2,
+    "evaluation": 2,
+    "methods": 2,
+    "sets": 2,
+    "models": 3,
+    "data": 3,
+    "core": 4,
+}
+OWNERS = {"mlflow": "tracking", "optuna": "search", "typer": "cli"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported_names(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module or "")
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def layer_of(name: str) -> str | None:
+    parts = name.split(".")
+    return parts[1] if parts[0] == "study" and len(parts) > 1 and parts[1] in RANKS else None
+
+
+def violations(layer: str, names: set[str]) -> list[str]:
+    found = []
+    for name in names:
+        target = layer_of(name)
+        if target and target != layer and RANKS[target] <= RANKS[layer]:
+            found.append(f"{layer} imports {name}")
+        owner = OWNERS.get(name.split(".")[0])
+        if owner and owner != layer:
+            found.append(f"{layer} imports {name}, which belongs to {owner}")
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_right_only(path):
+    relative = path.relative_to(PACKAGE)
+    if len(relative.parts) > 1:
+        assert relative.parts[0] in RANKS, f"{relative.parts[0]} is not a layer"
+        assert violations(relative.parts[0], imported_names(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        ("core", "study.data.splits"),
+        ("methods", "study.evaluation"),
+        ("models", "study.data"),
+        ("runs", "mlflow.tracking"),
+        ("methods", "optuna"),
+        ("search", "typer"),
+    ],
+)
+def test_the_rule_catches(layer, name):
+    assert violations(layer, {name})
+
+
+def test_modules_stay_readable():
+    long = {str(p.relative_to(PACKAGE)): n for p in MODULES if (n := len(p.read_text().splitlines())) > 400}
+    assert long == {}, "a module that outgrew its sentence is to be split"
