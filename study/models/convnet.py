@@ -1,0 +1,175 @@
+"""ConvNet-D, the network most distillation papers train, match and evaluate with."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from torch import Tensor, nn
+
+from study.core.errors import ConfigError, ShapeError
+from study.models.network import Network
+
+__all__ = ["Activation", "ConvNet", "Norm", "Pooling", "default_depth"]
+
+Norm = Literal["none", "batch", "layer", "instance", "group"]
+Activation = Literal["relu", "sigmoid", "leaky_relu", "swish"]
+Pooling = Literal["avg", "max", "none"]
+
+NUM_NORM_GROUPS = 4
+KERNEL_SIZE = 3
+
+
+def default_depth(image_shape: tuple[int, int, int]) -> int:
+    """Blocks that suit a resolution: 2 at 8, 3 at 28 and 32, 4 at 64, 5 at 128, 6 at 224 pixels."""
+    return max(2, round(math.log2(min(image_shape[1:]))) - 2)
+
+
+class ConvNet(Network):
+    """``depth`` blocks of 3×3 convolution, norm, activation and 2×2 pooling, then one linear layer.
+
+    Flat parameter order: per block convolution weight and bias, norm weight and bias; then the
+    classifier's weight and bias.
+
+    Source: Gidaris & Komodakis 2018, as used by Zhao et al. 2021 (DC) and their successors. The released
+    code pads every one-channel image from its first convolution as if it were 28 pixels wide, and then
+    counts the classifier's inputs for 32; here padding follows the actual size, so 32×32 grey images work.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        *,
+        depth: int,
+        width: int = 128,
+        norm: Norm = "instance",
+        activation: Activation = "relu",
+        pooling: Pooling = "avg",
+    ) -> None:
+        """Lay out the layers with torch's own initialisation.
+
+        Args:
+            image_shape: channels, height, width of the images.
+            num_classes: length of one row of logits.
+            depth: number of blocks, at least 1.
+            width: channels of every block.
+            norm: ``instance`` is affine and keeps no running statistics; ``layer`` spans channels and pixels.
+            activation: after the norm.
+            pooling: 2×2 with stride 2, rounding down.
+
+        Raises:
+            ConfigError: the depth halves the image away, or the width does not divide into norm groups.
+            ShapeError: the image has no pixel or no channel.
+        """
+        super().__init__(image_shape, num_classes)
+        channels, height, width_pixels = image_shape
+        if min(image_shape) < 1:
+            raise ShapeError(f"image shape {image_shape}: channels, height and width must be at least 1")
+        if depth < 1:
+            raise ConfigError(f"model.depth = {depth}: must be at least 1")
+        if norm == "group" and width % NUM_NORM_GROUPS:
+            raise ConfigError(f"model.width = {width}: group norm needs a multiple of {NUM_NORM_GROUPS}")
+        blocks: list[nn.Module] = []
+        for index in range(depth):
+            padding = (_padding(height), _padding(width_pixels)) if index == 0 else (1, 1)
+            height += 2 * padding[0] - KERNEL_SIZE + 1
+            width_pixels += 2 * padding[1] - KERNEL_SIZE + 1
+            if pooling != "none" and min(height, width_pixels) < 2:
+                raise ConfigError(
+                    f"model.depth = {depth}: {image_shape[1]}x{image_shape[2]} pixels can be halved "
+                    f"{index} times only; use depth {max(index, 1)} or less, or pooling 'none'"
+                )
+            shape = (width, height, width_pixels)
+            blocks.append(_Block(channels, shape, padding, norm, activation, pooling))
+            if pooling != "none":
+                height, width_pixels = height // 2, width_pixels // 2
+            channels = width
+        self.blocks = nn.ModuleList(blocks)
+        self.classifier = nn.Linear(channels * height * width_pixels, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [n, classes] of images [n, C, H, W]."""
+        logits: Tensor = self.classifier(self.embed(images))
+        return logits
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Features [n, width · h · w] after the last pool, flattened channel by channel."""
+        for block in self.blocks:
+            images = block(images)
+        return images.flatten(1)
+
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
+        """Activations [n, width, h, w] of every block, first to last, before pooling."""
+        maps = []
+        for block in self.blocks:
+            assert isinstance(block, _Block)
+            activated = block.activate(images)
+            maps.append(activated)
+            images = block.pool(activated)
+        return maps
+
+
+class _Block(nn.Module):
+    """Convolution, norm, activation, pool."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        shape: tuple[int, int, int],
+        padding: tuple[int, int],
+        norm: Norm,
+        activation: Activation,
+        pooling: Pooling,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, shape[0], KERNEL_SIZE, padding=padding)
+        self.norm = _build_norm(norm, shape)
+        self.activation = _ACTIVATIONS[activation]()
+        self.pool = _POOLINGS[pooling]()
+
+    def activate(self, images: Tensor) -> Tensor:
+        activated: Tensor = self.activation(self.norm(self.conv(images)))
+        return activated
+
+    def forward(self, images: Tensor) -> Tensor:
+        pooled: Tensor = self.pool(self.activate(images))
+        return pooled
+
+
+_ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "leaky_relu": nn.LeakyReLU,
+    "swish": nn.SiLU,
+}
+
+
+def _average_pool() -> nn.Module:
+    return nn.AvgPool2d(2)
+
+
+def _max_pool() -> nn.Module:
+    return nn.MaxPool2d(2)
+
+
+_POOLINGS = {"avg": _average_pool, "max": _max_pool, "none": nn.Identity}
+
+
+def _padding(size: int) -> int:
+    # MNIST-sized images become 32 pixels wide, so that three halvings leave 4 instead of 3.
+    return 3 if size == 28 else 1
+
+
+def _build_norm(norm: Norm, shape: tuple[int, int, int]) -> nn.Module:
+    channels = shape[0]
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    if norm == "layer":
+        return nn.LayerNorm(shape)
+    if norm == "instance":
+        # InstanceNorm2d has no scale and shift unless asked, and would keep running statistics apart.
+        return nn.GroupNorm(channels, channels)
+    if norm == "group":
+        return nn.GroupNorm(NUM_NORM_GROUPS, channels)
+    return nn.Identity()

@@ -1,0 +1,68 @@
+"""What every network of the pool offers, and the fresh initialisation they share."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Network"]
+
+
+class Network(nn.Module, ABC):
+    """A classifier that can be drawn anew in place and shows its features.
+
+    Attributes:
+        image_shape: channels, height, width of the images it takes.
+        num_classes: length of one row of logits.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        self.num_classes = num_classes
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [n, classes] of images [n, C, H, W]."""
+
+    @abstractmethod
+    def embed(self, images: Tensor) -> Tensor:
+        """Flattened features [n, d] that the classifier sees."""
+
+    @abstractmethod
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
+        """Activations [n, channels, h, w] of every block, first to last, before pooling."""
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw fresh parameters in place, as torch would draw those of a new network.
+
+        Convolutions and linear layers: weight and bias uniform in ±1/√fan_in (Kaiming-uniform with a = √5).
+        Norms: scale 1, shift 0, running statistics forgotten. The tensors stay the same objects, so a
+        compiled or optimised network remains valid; the numbers do not depend on the memory format.
+
+        Args:
+            generator: on any device; its numbers are moved to the parameters.
+        """
+        drawn: list[tuple[Tensor, float]] = []
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                bound = 1.0 / math.sqrt(module.weight[0].numel())
+                drawn.append((module.weight, bound))
+                if module.bias is not None:
+                    drawn.append((module.bias, bound))
+            elif module is not self and hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+        if not drawn:
+            return
+        total = sum(tensor.numel() for tensor, _ in drawn)
+        numbers = torch.rand(total, generator=generator, device=generator.device).to(drawn[0][0].device)
+        numbers.mul_(2.0).sub_(1.0)
+        start = 0
+        for tensor, bound in drawn:
+            fresh = numbers[start : start + tensor.numel()].view(tensor.shape)
+            tensor.copy_(fresh.mul_(bound))
+            start += tensor.numel()
