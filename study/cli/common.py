@@ -23,9 +23,13 @@ EXIT_INTERRUPTED = 130
 Method = Annotated[str, typer.Option("--method", "-m", help="Distillation method, such as dm or random.")]
 Dataset = Annotated[str, typer.Option("--dataset", "-d", help="Real dataset; `study data list` shows all.")]
 Ipc = Annotated[int, typer.Option("--ipc", help="Synthetic images per class.")]
-Budget = Annotated[str, typer.Option("--budget", "-b", help="smoke, quick, course or paper: counts and sizes.")]
+Budget = Annotated[
+    str, typer.Option("--budget", "-b", help="smoke, quick, course or paper: counts and sizes.")
+]
 Seed = Annotated[int, typer.Option("--seed", help="Root of every random number.", min=0)]
-Recipe = Annotated[Path | None, typer.Option("--recipe", help="TOML recipe; default: the one of the method and dataset.")]
+Recipe = Annotated[
+    Path | None, typer.Option("--recipe", help="TOML recipe; default: the one of the method and dataset.")
+]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. distill.image_lr=0.5; repeatable.")]  # fmt: skip
 DataRoot = Annotated[Path | None, typer.Option("--data-root", envvar="STUDY_DATA", help="Where real datasets lie; default ./data.")]  # fmt: skip
 Resolution = Annotated[int | None, typer.Option("--resolution", help="Resize real images to this many pixels a side.", min=4)]  # fmt: skip

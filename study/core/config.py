@@ -106,7 +106,9 @@ def _explain(model: type[BaseModel], error: ValidationError, where: str) -> Conf
     dotted = ".".join([where, *path] if where else path)
     if fault["type"] == "extra_forbidden":
         owner = _model_at(model, path[:-1])
-        return unknown_name("key", dotted, [".".join([*dotted.split(".")[:-1], f]) for f in owner.model_fields])
+        return unknown_name(
+            "key", dotted, [".".join([*dotted.split(".")[:-1], f]) for f in owner.model_fields]
+        )
     if fault["type"] == "missing":
         return ConfigError(f"{dotted} is required")
     return ConfigError(f"{dotted} = {fault['input']!r}: {fault['msg'].removeprefix('Value error, ')}")

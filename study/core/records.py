@@ -181,5 +181,7 @@ def _check_images(images: Tensor) -> None:
 def _check_labels(images: Tensor, labels: Tensor, num_classes: int) -> None:
     if labels.dtype is not torch.int64 or tuple(labels.shape) != (len(images),):
         raise ShapeError(f"labels are {labels.dtype} {tuple(labels.shape)}, expected int64 [{len(images)}]")
-    if len(labels) and not (0 <= int(labels.min()) and int(labels.max()) < num_classes):
-        raise ShapeError(f"labels reach from {labels.min()} to {labels.max()}, but there are {num_classes} classes")
+    if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < num_classes):
+        raise ShapeError(
+            f"labels reach from {labels.min()} to {labels.max()}, but there are {num_classes} classes"
+        )

@@ -1,0 +1,1 @@
+"""Hyperparameter search: the only place that talks to Optuna."""

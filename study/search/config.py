@@ -1,0 +1,41 @@
+"""How a search is run: trials, rungs, evaluation seeds, finalists."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from study.core.config import Frozen
+
+__all__ = ["SearchConfig"]
+
+
+class SearchConfig(Frozen):
+    """Counts and choices of a search; the space itself lives in :mod:`study.search.spaces`."""
+
+    num_trials: int = Field(8, ge=1)
+    """Trials to finish; pruned and diverged ones count, interrupted ones do not."""
+    rungs: tuple[float, ...] = (0.25, 0.5)
+    """Fractions of a trial's iterations after which its set is scored and may be pruned."""
+    num_rung_seeds: int = Field(2, ge=1)
+    """Evaluation seeds at a rung."""
+    num_trial_seeds: int = Field(3, ge=1)
+    """Evaluation seeds of a finished trial; their mean is what the sampler sees."""
+    num_finalists: int = Field(3, ge=1)
+    """Best trials that are scored again with fresh evaluation seeds."""
+    num_finalist_seeds: int = Field(5, ge=1)
+    """Fresh evaluation seeds of each finalist, and of the winner on test."""
+    sampler: Literal["tpe", "gp", "random"] = "tpe"
+    """``tpe`` for any space, ``gp`` for small continuous ones, ``random`` as a control."""
+    pruner: Literal["median", "none"] = "median"
+    """``median`` stops a trial that is below the median of earlier trials at the same rung."""
+    num_startup_trials: int = Field(4, ge=0)
+    """Random trials before the sampler models anything; no trial is pruned before as many have finished."""
+
+    @field_validator("rungs")
+    @classmethod
+    def _rungs_ascend(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
+        if list(rungs) != sorted(set(rungs)) or any(not 0 < rung < 1 for rung in rungs):
+            raise ValueError("rungs must ascend strictly between 0 and 1")
+        return rungs

@@ -1,0 +1,88 @@
+"""A sampler whose numbers depend on the seed and a trial's slot, not on the process that runs it.
+
+Optuna seeds a sampler when it is made, so that a resumed search would draw its first numbers again. Here
+each trial is sampled with a seed derived from its slot: a search that was interrupted and resumed proposes
+what it would have proposed undisturbed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from study.core.seeding import derive_seed
+from study.search.config import SearchConfig
+
+__all__ = ["INTERRUPTED", "SLOT", "SlotSampler", "slot_of"]
+
+SLOT = "study.slot"
+INTERRUPTED = "study.interrupted"
+
+
+def slot_of(trial: FrozenTrial | optuna.Trial) -> int:
+    """Position of a trial in its search, from 0; a retry has the slot of what it repeats."""
+    return int(trial.user_attrs.get(SLOT, trial.number))
+
+
+class SlotSampler(BaseSampler):
+    """Delegates to Optuna's own samplers, freshly seeded for every slot."""
+
+    def __init__(self, config: SearchConfig, seed: int) -> None:
+        self._config = config
+        self._seed = seed
+        self._inner = self._build(0)
+
+    def _build(self, slot: int) -> BaseSampler:
+        seed = derive_seed(self._seed, "sampler", slot) % 2**32
+        startup = self._config.num_startup_trials
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            if self._config.sampler == "gp":
+                return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup)
+            if self._config.sampler == "random":
+                return optuna.samplers.RandomSampler(seed=seed)
+            return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Give the trial its slot, unless it repeats an earlier one, and seed for it."""
+        slot = trial.user_attrs.get(SLOT)
+        if slot is None:
+            others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+            slot = 1 + max((slot_of(t) for t in others if t.state is not TrialState.WAITING), default=-1)
+            study._storage.set_trial_user_attr(trial._trial_id, SLOT, slot)
+        self._inner = self._build(slot)
+        self._inner.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """As the wrapped sampler."""
+        return self._inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """As the wrapped sampler."""
+        return self._inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """As the wrapped sampler."""
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """As the wrapped sampler."""
+        self._inner.after_trial(study, trial, state, values)
