@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from study import __version__
-from study.cli import data, distill, evaluate, sets, tune, ui
 from study.cli import compare as compare_command
+from study.cli import data, distill, evaluate, sets, tune, ui
 
 app = typer.Typer(
     name="study",

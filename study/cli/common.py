@@ -30,12 +30,28 @@ Seed = Annotated[int, typer.Option("--seed", help="Root of every random number."
 Recipe = Annotated[
     Path | None, typer.Option("--recipe", help="TOML recipe; default: the one of the method and dataset.")
 ]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. distill.image_lr=0.5; repeatable.")]  # fmt: skip
-DataRoot = Annotated[Path | None, typer.Option("--data-root", envvar="STUDY_DATA", help="Where real datasets lie; default ./data.")]  # fmt: skip
-Resolution = Annotated[int | None, typer.Option("--resolution", help="Resize real images to this many pixels a side.", min=4)]  # fmt: skip
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a setting, e.g. distill.image_lr=0.5; repeatable."
+    ),
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option("--data-root", envvar="STUDY_DATA", help="Where real datasets lie; default ./data."),
+]
+Resolution = Annotated[
+    int | None, typer.Option("--resolution", help="Resize real images to this many pixels a side.", min=4)
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-Storage = Annotated[str | None, typer.Option("--storage", envvar="STUDY_STORAGE", help="Optuna storage URL; default mlruns/optuna.db.")]  # fmt: skip
-TrackingUri = Annotated[str | None, typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow store; default ./mlruns.")]  # fmt: skip
+Storage = Annotated[
+    str | None,
+    typer.Option("--storage", envvar="STUDY_STORAGE", help="Optuna storage URL; default mlruns/optuna.db."),
+]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow store; default ./mlruns."),
+]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Also write the set folder here.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
 

@@ -112,7 +112,7 @@ def _resolve_device(name: str) -> torch.device:
 
 def _has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         # Without these instructions bfloat16 is emulated, and slower than float32.
         return "avx512_bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags()

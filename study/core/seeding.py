@@ -30,7 +30,7 @@ class Generators:
     """
 
     seed: int
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _made: dict[str, torch.Generator] = field(default_factory=dict, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> torch.Generator:

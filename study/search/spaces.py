@@ -57,14 +57,15 @@ SPACES: dict[str, dict[str, Parameter]] = {
 
 
 def read_space(values: Mapping[str, Any]) -> dict[str, Parameter]:
-    """Read the ``[space]`` table of a recipe; a value ``false`` removes a parameter (see :func:`parse_space`)."""
+    """Read the ``[space]`` table of a recipe."""
     space: dict[str, Parameter] = {}
     for key, value in values.items():
         if not isinstance(value, Mapping):
             raise ConfigError(
                 f"space.{key} = {value!r}: expected a table such as {{low = 0.1, high = 10, log = true}}"
             )
-        space[key] = build(Choice if "choices" in value else Range, value, f"space.{key}")
+        where = f"space.{key}"
+        space[key] = build(Choice, value, where) if "choices" in value else build(Range, value, where)
     return space
 
 
@@ -96,9 +97,14 @@ def _parse_parameter(key: str, text: str) -> Parameter:
     values: dict[str, Any] = {"low": low, "high": high}
     for flag in flags:
         name, _, value = flag.partition("=")
-        if name not in {"log", "int", "step"}:
+        settings: dict[str, dict[str, Any]] = {
+            "log": {"log": True},
+            "int": {"kind": "int"},
+            "step": {"step": value},
+        }
+        if name not in settings:
             raise ConfigError(f"--space {key}: unknown flag {flag!r}. Choices: log, int, step=N")
-        values.update({"log": {"log": True}, "int": {"kind": "int"}, "step": {"step": value}}[name])
+        values.update(settings[name])
     return build(Range, values, f"space.{key}")
 
 

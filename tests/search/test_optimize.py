@@ -13,17 +13,18 @@ from study.search.optimize import Pruned, Search, create_search, find_search
 from study.search.spaces import Choice, Range
 from study.search.storage import default_storage_url, open_storage, owner_is_dead, owner_tag
 
+CONFIG = SearchConfig(num_startup_trials=2)
 SPACE = {
     "distill.image_lr": Range(low=0.1, high=10, log=True),
     "distill.init": Choice(choices=("real", "noise")),
 }
 
 
-def open_search(tmp_path, name="s", config=SearchConfig(num_startup_trials=2), seed=0):
+def open_search(tmp_path, name="s", config=CONFIG, seed=0):
     return create_search(open_storage(default_storage_url(tmp_path)), name, "p", config, SPACE, seed)
 
 
-def reopen(tmp_path, name="s", config=SearchConfig(num_startup_trials=2), seed=0):
+def reopen(tmp_path, name="s", config=CONFIG, seed=0):
     return Search(find_search(open_storage(default_storage_url(tmp_path)), name), config, SPACE, seed)
 
 
