@@ -1,0 +1,1 @@
+"""Real datasets: loading, splits with a sealed test set, preprocessing, augmentation."""

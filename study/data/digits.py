@@ -1,0 +1,31 @@
+"""Handwritten digits of 8 by 8 pixels that ship inside scikit-learn: the default dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from sklearn.datasets import load_digits
+
+from study.data.source import RawImages, SourceData, hold_out, resize
+
+__all__ = ["load", "prepare"]
+
+
+def load(root: Path, resolution: int | None) -> SourceData:
+    """All 1,797 digits, pixels from 0 to 16; a fixed stratified fifth is the test set.
+
+    Args:
+        root: not used, nothing is read from disk; there because every loader has it.
+        resolution: pixels a side, None for 8.
+    """
+    bunch = load_digits()
+    pixels = torch.from_numpy(bunch.images).to(torch.uint8)[:, None]
+    class_names = tuple(str(name) for name in bunch.target_names)
+    train, test = hold_out(RawImages(pixels, torch.from_numpy(bunch.target).long()), class_names)
+    return resize(SourceData(train, test, class_names, max_value=16), resolution)
+
+
+def prepare(root: Path, resolution: int | None) -> str:
+    """Nothing to do."""
+    return "digits ships inside scikit-learn: nothing to prepare"

@@ -1,0 +1,210 @@
+"""A dataset divided into train, validation and a sealed test set, preprocessed and ready to use."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from study.core.config import Frozen
+from study.core.errors import DataError
+from study.core.records import ImageDataset
+from study.data.augment import AugmentationConfig, AugmentationRanges
+from study.data.datasets import DATASETS, find_dataset
+from study.data.preprocess import Kind, Preprocessing, fit_standard, fit_zca
+from study.data.source import DatasetSpec, RawImages, SourceData, fingerprint, stratified_split
+
+__all__ = ["DATASETS", "DataConfig", "DataSplits", "SealedTest", "load_splits", "resolve_data_root"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class DataConfig(Frozen):
+    """How real images are loaded, divided, preprocessed and augmented."""
+
+    resolution: int | None = Field(None, ge=4)
+    """Pixels a side to resize to; by default the size of the files."""
+    preprocessing: Kind = "standard"
+    """``standard`` (mean and deviation of each channel), ``zca`` (whitening), or ``none``."""
+    zca_epsilon: float = Field(0.1, gt=0)
+    """Added to the eigenvalues of whitening; 0.1 in MTT and its heirs."""
+    validation_fraction: float = Field(0.1, gt=0, lt=1)
+    """Share of the training images held out for every choice."""
+    split_seed: int = Field(0, ge=0, lt=2**32)
+    """Of the train and validation split alone; apart from the run's seed, so that runs compare."""
+    augmentation: str | None = None
+    """Operations of DSA joined by ``_``, ``none``, or None for the dataset's default."""
+    augmentation_ranges: AugmentationRanges = AugmentationRanges()
+    """How far each operation may go."""
+
+    @field_validator("augmentation")
+    @classmethod
+    def _known_operations(cls, strategy: str | None) -> str | None:
+        if strategy is not None:
+            AugmentationConfig(strategy=strategy)
+        return strategy
+
+
+@dataclass(frozen=True, eq=False)
+class SealedTest:
+    """The test set, whose labels are out of reach until someone says what for.
+
+    Attributes:
+        reasons: every reason given so far, oldest first.
+    """
+
+    _images: RawImages = field(repr=False)
+    _class_names: tuple[str, ...]
+    _max_value: int
+    _preprocessing: Preprocessing = field(repr=False)
+    reasons: list[str] = field(default_factory=list, init=False)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def open(self, reason: str) -> ImageDataset:
+        """The test images in normalised space; the reason is kept and logged.
+
+        Raises:
+            DataError: the reason is blank.
+        """
+        if not reason.strip():
+            raise DataError(
+                "the test set opens for a stated reason only, such as 'final score of the winner'"
+            )
+        self.reasons.append(reason)
+        _LOG.info("test set opened: %s", reason)
+        return _normalise(self._images, self._max_value, self._class_names, self._preprocessing)
+
+    def votes(self, reason: str) -> Tensor | None:
+        """[n] int64 annotators who chose class 1, or None; kept and logged like :meth:`open`."""
+        self.reasons.append(f"annotator votes: {reason}")
+        return self._images.votes
+
+
+@dataclass(frozen=True, eq=False)
+class DataSplits:
+    """One dataset under one configuration.
+
+    Attributes:
+        name: of the dataset.
+        train: what methods see, normalised, on the CPU.
+        validation: what every choice is made on, likewise.
+        test: opened once, for a winner.
+        preprocessing: the map that was applied.
+        fingerprint: SHA-256 (hex) over images and labels of train and test as loaded.
+        class_names: one name a class, in label order.
+        augmentation: DSA with its strategy resolved.
+        train_votes: [n] int64 annotators who chose class 1, in the order of ``train``, or None.
+        validation_votes: likewise for ``validation``.
+    """
+
+    name: str
+    train: ImageDataset
+    validation: ImageDataset
+    test: SealedTest
+    preprocessing: Preprocessing
+    fingerprint: str
+    class_names: tuple[str, ...]
+    augmentation: AugmentationConfig
+    train_votes: Tensor | None = None
+    validation_votes: Tensor | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        return self.train.image_shape
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    def class_counts(self) -> dict[str, list[int]]:
+        """Images of each class in train and validation, in label order; test stays sealed."""
+        return {"train": self.train.class_counts(), "validation": self.validation.class_counts()}
+
+    def is_balanced(self, tolerance: float = 1.5) -> bool:
+        """Whether the largest training class is at most ``tolerance`` times the smallest."""
+        counts = self.train.class_counts()
+        return max(counts) <= tolerance * min(counts)
+
+
+def resolve_data_root(data_root: Path | None) -> Path:
+    """Where real datasets lie: the argument, else ``STUDY_DATA``, else ``./data``."""
+    return data_root if data_root is not None else Path(os.environ.get("STUDY_DATA") or "data")
+
+
+def load_splits(
+    dataset: str, config: DataConfig, data_root: Path | None = None, *, min_per_class: int = 1
+) -> DataSplits:
+    """Load a dataset and divide it; the same call gives the same tensors on every machine.
+
+    Args:
+        dataset: a name of :data:`DATASETS`.
+        config: resolution, split, preprocessing and augmentation.
+        data_root: see :func:`resolve_data_root`.
+        min_per_class: training images every class must have, such as the IPC.
+
+    Raises:
+        UnknownNameError: no dataset has that name.
+        MissingDataError: its files are not there; the message says how to get them.
+        DataError: a file is broken, or a class is too small for the split or for ``min_per_class``.
+    """
+    spec = find_dataset(dataset)
+    source = spec.load(resolve_data_root(data_root), config.resolution)
+    names = source.class_names
+    kept, held = stratified_split(
+        source.train.labels, config.validation_fraction, config.split_seed, names, "validation"
+    )
+    train, validation = source.train.subset(kept), source.train.subset(held)
+    _check_smallest_class(train, names, min_per_class)
+    preprocessing = _fit(spec, config, source, train)
+    strategy = spec.augmentation if config.augmentation is None else config.augmentation
+    return DataSplits(
+        name=spec.name,
+        train=_normalise(train, source.max_value, names, preprocessing),
+        validation=_normalise(validation, source.max_value, names, preprocessing),
+        test=SealedTest(source.test, names, source.max_value, preprocessing),
+        preprocessing=preprocessing,
+        fingerprint=fingerprint(source),
+        class_names=names,
+        augmentation=AugmentationConfig(strategy=strategy, **config.augmentation_ranges.model_dump()),
+        train_votes=train.votes,
+        validation_votes=validation.votes,
+    )
+
+
+def _check_smallest_class(train: RawImages, class_names: tuple[str, ...], min_per_class: int) -> None:
+    counts = train.class_counts(len(class_names))
+    smallest = min(range(len(counts)), key=counts.__getitem__)
+    if counts[smallest] < min_per_class:
+        raise DataError(
+            f"ipc {min_per_class} is more than the {counts[smallest]} training images of class "
+            f"{class_names[smallest]!r}; use at most {counts[smallest]}"
+        )
+
+
+def _fit(spec: DatasetSpec, config: DataConfig, source: SourceData, train: RawImages) -> Preprocessing:
+    if config.preprocessing == "none":
+        return Preprocessing("none", source.image_shape)
+    if config.preprocessing == "standard" and spec.mean is not None and spec.std is not None:
+        return Preprocessing("standard", source.image_shape, spec.mean, spec.std)
+    pixels = _to_unit(train.pixels, source.max_value)
+    return fit_zca(pixels, config.zca_epsilon) if config.preprocessing == "zca" else fit_standard(pixels)
+
+
+def _normalise(
+    images: RawImages, max_value: int, class_names: tuple[str, ...], preprocessing: Preprocessing
+) -> ImageDataset:
+    pixels = preprocessing.apply(_to_unit(images.pixels, max_value))
+    return ImageDataset(pixels, images.labels, class_names)
+
+
+def _to_unit(pixels: Tensor, max_value: int) -> Tensor:
+    return pixels.to(torch.float32).div_(max_value)
