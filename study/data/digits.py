@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 from study.data.source import RawImages, SourceData, hold_out, resize
 
-__all__ = ["load", "prepare"]
+__all__ = ["is_present", "load", "prepare"]
 
 
 def load(root: Path, resolution: int | None) -> SourceData:
@@ -24,6 +24,11 @@ def load(root: Path, resolution: int | None) -> SourceData:
     class_names = tuple(str(name) for name in bunch.target_names)
     train, test = hold_out(RawImages(pixels, torch.from_numpy(bunch.target).long()), class_names)
     return resize(SourceData(train, test, class_names, max_value=16), resolution)
+
+
+def is_present(root: Path) -> bool:
+    """Always: the images come with a dependency of this package."""
+    return True
 
 
 def prepare(root: Path, resolution: int | None) -> str:

@@ -82,6 +82,7 @@ class DatasetSpec:
         description: one line for people.
         load: reads it from the data root at a resolution (None: as it is).
         prepare: downloads or decodes what ``load`` needs; gives one line that says what it did.
+        is_present: whether its files are in a data root; says nothing about whether they are whole.
         augmentation: default strategy of DSA.
         resolution: pixels a side of the files; None where it depends on the user's images.
         channels: colour channels of the files; None where it depends on the user's images.
@@ -95,6 +96,7 @@ class DatasetSpec:
     description: str
     load: Callable[[Path, int | None], SourceData]
     prepare: Callable[[Path, int | None], str]
+    is_present: Callable[[Path], bool]
     augmentation: str
     resolution: int | None
     channels: int | None

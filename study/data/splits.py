@@ -19,7 +19,15 @@ from study.data.datasets import DATASETS, find_dataset
 from study.data.preprocess import Kind, Preprocessing, fit_standard, fit_zca
 from study.data.source import DatasetSpec, RawImages, SourceData, fingerprint, stratified_split
 
-__all__ = ["DATASETS", "DataConfig", "DataSplits", "SealedTest", "load_splits", "resolve_data_root"]
+__all__ = [
+    "DATASETS",
+    "DataConfig",
+    "DataSplits",
+    "SealedTest",
+    "load_splits",
+    "resolve_data_root",
+    "split_source",
+]
 
 _LOG = logging.getLogger(__name__)
 
@@ -158,6 +166,13 @@ def load_splits(
     """
     spec = find_dataset(dataset)
     source = spec.load(resolve_data_root(data_root), config.resolution)
+    return split_source(spec, source, config, min_per_class=min_per_class)
+
+
+def split_source(
+    spec: DatasetSpec, source: SourceData, config: DataConfig, *, min_per_class: int = 1
+) -> DataSplits:
+    """Divide and preprocess images that are loaded already; :func:`load_splits` says the rest."""
     names = source.class_names
     kept, held = stratified_split(
         source.train.labels, config.validation_fraction, config.split_seed, names, "validation"

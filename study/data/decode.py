@@ -1,0 +1,151 @@
+"""Image files to tensors, decoded once and kept in the user's cache folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import struct
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from PIL import Image, ImageOps
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from study.core.config import digest
+from study.core.errors import DataError, StudyError
+from study.core.files import cache_folder, replace_file
+
+__all__ = ["IMAGE_SUFFIXES", "cached", "decode_images", "describe_files"]
+
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+
+_LOG = logging.getLogger(__name__)
+_FORMAT = 1
+"""Part of every key: raise it when the same files would decode to other pixels."""
+_GRAY_MODES = {"1", "L", "LA"}
+_COLOUR_MODES = {"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+
+
+def describe_files(files: Sequence[Path]) -> list[list[Any]]:
+    """Name, size and modification time of each file: what tells a changed copy from the cached one."""
+    states = [(path, path.stat()) for path in files]
+    return [[path.name, state.st_size, state.st_mtime_ns] for path, state in states]
+
+
+def cached(
+    name: str, key: Mapping[str, Any], build: Callable[[], dict[str, Tensor]]
+) -> tuple[dict[str, Tensor], Path]:
+    """The tensors kept under a key, built on first use; also the file they are in.
+
+    Two processes share one build, a killed build leaves nothing behind, and a damaged file is rebuilt.
+
+    Args:
+        name: readable start of the file name.
+        key: plain values that determine the tensors.
+        build: makes them.
+
+    Raises:
+        DataError: the cache folder cannot be written.
+    """
+    path = cache_folder() / "images" / f"{name}-{digest({'format': _FORMAT, **key})[:32]}.safetensors"
+    tensors = _read(path)
+    if tensors is not None:
+        return tensors, path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            tensors = _read(path)
+            if tensors is None:
+                tensors = build()
+                with replace_file(path) as temporary:
+                    save_file(tensors, temporary)
+    except StudyError:
+        raise
+    except OSError as error:
+        raise DataError(
+            f"cannot write the cache {path}: {error}; set STUDY_CACHE to another folder"
+        ) from error
+    return tensors, path
+
+
+def _read(path: Path) -> dict[str, Tensor] | None:
+    if not path.exists():
+        return None
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        _LOG.warning("cached file %s is damaged and will be made again: %s", path, error)
+        return None
+    return tensors
+
+
+def decode_images(files: Sequence[Path], resolution: int | None) -> Tensor:
+    """[n, C, H, W] uint8 pixels of image files; one channel if every file is gray, else three.
+
+    Args:
+        files: image files, at least one.
+        resolution: pixels a side; the middle square of each image is scaled with antialiasing. None
+            keeps the size of the files, which must then be one.
+
+    Raises:
+        DataError: a file cannot be decoded, or sizes differ and no resolution is given.
+    """
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        headers = list(pool.map(_read_header, files))
+        gray = all(mode in _GRAY_MODES for mode, _ in headers)
+        first = headers[0][1]
+        for path, (_, size) in zip(files, headers, strict=True):
+            if resolution is None and size != first:
+                raise DataError(
+                    f"{path} is {size[0]} x {size[1]} pixels, but {files[0]} is {first[0]} x {first[1]}; "
+                    "give --resolution to bring all to one size"
+                )
+        width, height = first if resolution is None else (resolution, resolution)
+        pixels = torch.empty(len(files), 1 if gray else 3, height, width, dtype=torch.uint8)
+
+        def fill(index: int) -> None:
+            pixels[index] = _decode(files[index], "L" if gray else "RGB", (width, height))
+
+        list(pool.map(fill, range(len(files))))
+    return pixels
+
+
+def _read_header(path: Path) -> tuple[str, tuple[int, int]]:
+    """Colour mode and size (width, height) as shown, without decoding the pixels."""
+    try:
+        with Image.open(path) as image:
+            # EXIF orientations from 5 on lie on their side.
+            turned = image.getexif().get(0x0112, 1) >= 5
+            mode, (width, height) = image.mode, image.size
+    except _BROKEN as error:
+        raise DataError(f"{path} cannot be decoded: {error}") from error
+    if mode not in _GRAY_MODES | _COLOUR_MODES:
+        raise DataError(f"{path} has pixels of mode {mode!r}; convert it to 8 bits a channel")
+    return mode, ((height, width) if turned else (width, height))
+
+
+def _decode(path: Path, mode: str, size: tuple[int, int]) -> Tensor:
+    try:
+        with Image.open(path) as opened:
+            opened.load()
+            image: Image.Image = ImageOps.exif_transpose(opened)
+            if "transparency" in image.info:
+                image = image.convert("RGBA")
+            image = image.convert(mode)
+    except _BROKEN as error:
+        raise DataError(f"{path} cannot be decoded: {error}") from error
+    if image.size != size:
+        image = ImageOps.fit(image, size, Image.Resampling.BILINEAR)
+    array = torch.from_numpy(np.array(image))
+    return array[None] if mode == "L" else array.permute(2, 0, 1)

@@ -1,0 +1,95 @@
+"""The user's own images: ``train/<class>/*`` and, where there is one, ``test/<class>/*``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from study.core.errors import DataError, MissingDataError
+from study.data.decode import IMAGE_SUFFIXES, cached, decode_images, describe_files
+from study.data.source import RawImages, SourceData, hold_out
+
+__all__ = ["is_present", "load", "prepare"]
+
+_LOG = logging.getLogger(__name__)
+
+
+def is_present(root: Path) -> bool:
+    """Whether there is a folder ``train``."""
+    return (root / "train").is_dir()
+
+
+def load(root: Path, resolution: int | None) -> SourceData:
+    """All images, decoded on first use and cached for each resolution.
+
+    Class names are those of the folders, in alphabetical order. Images are gray only if all of them
+    are. Without ``test`` a fixed stratified fifth of the images is held out as the test set.
+
+    Args:
+        root: the folder that holds ``train``.
+        resolution: pixels a side; None keeps the size of the files, which must then be one.
+
+    Raises:
+        MissingDataError: there is no ``train``.
+        DataError: a class folder is empty, train and test differ in classes, or an image is broken.
+    """
+    if not is_present(root):
+        raise MissingDataError(
+            f"{root} has no folder train; put your images into {root / 'train'}/<class>/, "
+            "and test images, if any, into test/<class>/"
+        )
+    parts = {"train": _list_classes(root / "train")}
+    if (root / "test").is_dir():
+        parts["test"] = _list_classes(root / "test")
+        _check_same_classes(root, set(parts["train"]), set(parts["test"]))
+    class_names = tuple(parts["train"])
+    if len(class_names) < 2:
+        raise DataError(f"{root / 'train'} has {len(class_names)} class folder(s); at least 2 are needed")
+    files = [path for classes in parts.values() for paths in classes.values() for path in paths]
+    key = {
+        "dataset": "folder",
+        "classes": {part: {n: len(p) for n, p in classes.items()} for part, classes in parts.items()},
+        "files": describe_files(files),
+        "resolution": resolution,
+    }
+    tensors, path = cached("folder", key, lambda: {"pixels": decode_images(files, resolution)})
+    labels = {part: [i for i, p in enumerate(c.values()) for _ in p] for part, c in parts.items()}
+    sizes = [len(part) for part in labels.values()]
+    images = [
+        RawImages(pixels, torch.tensor(part))
+        for pixels, part in zip(torch.split(tensors["pixels"], sizes), labels.values(), strict=True)
+    ]
+    train, test = images if len(images) == 2 else hold_out(images[0], class_names)
+    return SourceData(train, test, class_names, files=(path,))
+
+
+def prepare(root: Path, resolution: int | None) -> str:
+    """Decode the images into the cache."""
+    source = load(root, resolution)
+    return (
+        f"folder: {len(source.train)} train and {len(source.test)} test images decoded into {source.files[0]}"
+    )
+
+
+def _list_classes(folder: Path) -> dict[str, list[Path]]:
+    """Image files of each class, classes and files in alphabetical order."""
+    classes = {}
+    for place in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        files = []
+        for path in sorted(place.iterdir()):
+            if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
+                files.append(path)
+            elif not path.name.startswith("."):
+                _LOG.warning("%s is ignored: its name does not end like an image's", path)
+        if not files:
+            raise DataError(f"class folder {place} has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        classes[place.name] = files
+    return classes
+
+
+def _check_same_classes(root: Path, train: set[str], test: set[str]) -> None:
+    for name in sorted(train ^ test):
+        here, there = ("train", "test") if name in train else ("test", "train")
+        raise DataError(f"{root}: class {name!r} is in {here} but not in {there}; both need the same classes")

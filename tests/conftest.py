@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test reads or writes the user's own cache folder."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STUDY_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def mnist_root() -> Path:
+    """A data root that holds MNIST."""
+    candidates = [Path(os.environ.get("STUDY_DATA") or "data"), REPOSITORY.parent / "shared" / "data"]
+    for root in candidates:
+        if (root / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
+            return root
+    pytest.skip("no MNIST in STUDY_DATA or ../shared/data")
+
+
+def paint(label: int, size: int, random: np.random.Generator) -> Image.Image:
+    """A noisy picture: class 0 is a bright disc on purple, class 1 has diagonal stripes."""
+    rows, columns = np.mgrid[:size, :size] / size
+    if label == 0:
+        centre = random.uniform(0.35, 0.65, 2)
+        figure = ((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 0.06).astype(float)
+    else:
+        figure = (np.sin((rows + columns) * 30 + random.uniform(0, 6)) > 0).astype(float)
+    noise = random.uniform(-0.15, 0.15, (8, 8, 3)).repeat(size // 8 + 1, 0).repeat(size // 8 + 1, 1)
+    pixels = figure[:, :, None] * [0.3, 0.35, 0.2] + [0.55, 0.35, 0.6] + noise[:size, :size]
+    return Image.fromarray((pixels.clip(0, 1) * 255).astype(np.uint8))
+
+
+def build_mhist_folder(folder: Path, num_images: int, size: int) -> Path:
+    """A folder in the layout of MHIST: a third SSA, a quarter for testing."""
+    random = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    with (folder / "annotations.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        votes_column = "Number of Annotators who Selected SSA (Out of 7)"
+        writer.writerow(["Image Name", "Majority Vote Label", votes_column, "Partition"])
+        for number in range(num_images):
+            label = int(number % 3 == 2)
+            name = f"MHIST_{number:03d}.png"
+            paint(label, size, random).save(folder / "images" / name, compress_level=1)
+            votes = int(random.integers(4, 8) if label else random.integers(0, 4))
+            writer.writerow([name, ("HP", "SSA")[label], votes, "test" if number % 12 < 3 else "train"])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mhist_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root whose ``mhist`` holds 120 generated pictures of 224 x 224 in the owners' layout.
+
+    90 of them are for training (60 HP, 30 SSA) and 30 for testing. Do not write into it.
+    """
+    root = tmp_path_factory.mktemp("data")
+    build_mhist_folder(root / "mhist", 120, 224)
+    return root
+
+
+@pytest.fixture(scope="session")
+def build_mhist() -> Callable[[Path, int, int], Path]:
+    """``build_mhist(folder, num_images, size)`` makes a copy to break."""
+    return build_mhist_folder
+
+
+@pytest.fixture
+def build_folder() -> Callable[..., Path]:
+    """``build_folder(root, {"train/cat": 5, "train/dog": 5})`` makes a folder dataset of coloured pictures."""
+
+    def build(
+        root: Path, counts: dict[str, int], size: tuple[int, int] = (12, 12), mode: str = "RGB"
+    ) -> Path:
+        random = np.random.default_rng(1)
+        for place, count in counts.items():
+            (root / place).mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+                Image.fromarray(pixels).convert(mode).save(root / place / f"{number}.png")
+        return root
+
+    return build
