@@ -77,7 +77,7 @@ class AugmentationRecord:
         image_shape: channels, height, width of the images it fits.
         chosen: the operation of each draw; a single name is shared by all draws; empty in mode ``all``
             and for strategy ``none``.
-        uniform: [num_draws, 11] float32 in [0, 1); columns belong to operations as ``_COLUMNS`` says.
+        uniform: [num_draws, 11] float32 in [0, 1); columns belong to operations as ``_OPERATIONS`` says.
     """
 
     config: AugmentationConfig
@@ -172,8 +172,9 @@ def augment(images: Tensor, record: AugmentationRecord, which: Tensor | None = N
     operations = record.config.operations
     if not operations or not len(images):
         return images
-    uniform = record.uniform if which is None else record.uniform[which.to(record.uniform.device)]
-    uniform = uniform.to(images.device, images.dtype, non_blocking=True)
+    uniform = record.uniform.to(images.device, images.dtype, non_blocking=True)
+    if which is not None:
+        uniform = uniform[which.to(images.device, non_blocking=True)]
     if len(set(record.chosen)) > 1:
         return _apply_by_group(images, uniform, record, which)
     for name in record.chosen[:1] or operations:
@@ -182,7 +183,8 @@ def augment(images: Tensor, record: AugmentationRecord, which: Tensor | None = N
 
 
 def _apply(name: str, images: Tensor, uniform: Tensor, config: AugmentationConfig) -> Tensor:
-    return _OPERATIONS[name](images, uniform[:, _COLUMNS[name]], config)
+    operation, columns = _OPERATIONS[name]
+    return operation(images, uniform[:, columns], config)
 
 
 def _apply_by_group(
@@ -285,20 +287,13 @@ def _integers(uniform: Tensor, count: int) -> Tensor:
     return (uniform * count).long().clamp_(max=count - 1)
 
 
-_OPERATIONS: dict[str, Callable[[Tensor, Tensor, AugmentationConfig], Tensor]] = {
-    "color": _color,
-    "crop": _crop,
-    "cutout": _cutout,
-    "flip": _flip,
-    "scale": _scale,
-    "rotate": _rotate,
-}
-_COLUMNS = {
-    "flip": slice(0, 1),
-    "scale": slice(1, 3),
-    "rotate": slice(3, 4),
-    "crop": slice(4, 6),
-    "cutout": slice(6, 8),
-    "color": slice(8, 11),
+# Each operation with the columns of the record's numbers that belong to it.
+_OPERATIONS: dict[str, tuple[Callable[[Tensor, Tensor, AugmentationConfig], Tensor], slice]] = {
+    "flip": (_flip, slice(0, 1)),
+    "scale": (_scale, slice(1, 3)),
+    "rotate": (_rotate, slice(3, 4)),
+    "crop": (_crop, slice(4, 6)),
+    "cutout": (_cutout, slice(6, 8)),
+    "color": (_color, slice(8, 11)),
 }
 _NUM_COLUMNS = 11

@@ -1,37 +1,28 @@
-"""Image files to tensors, decoded once and kept in the user's cache folder."""
+"""Image files to tensors."""
 
 from __future__ import annotations
 
-import logging
 import os
 import struct
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from PIL import Image, ImageOps
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from study.core.config import digest
-from study.core.errors import DataError, StudyError
-from study.core.files import cache_folder, replace_file
+from study.core.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "cached", "decode_images", "describe_files"]
+__all__ = ["IMAGE_SUFFIXES", "decode_images", "describe_files"]
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 
-_LOG = logging.getLogger(__name__)
-_FORMAT = 1
-"""Part of every key: raise it when the same files would decode to other pixels."""
 _GRAY_MODES = {"1", "L", "LA"}
 _COLOUR_MODES = {"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -41,53 +32,6 @@ def describe_files(files: Sequence[Path]) -> list[list[Any]]:
     """Name, size and modification time of each file: what tells a changed copy from the cached one."""
     states = [(path, path.stat()) for path in files]
     return [[path.name, state.st_size, state.st_mtime_ns] for path, state in states]
-
-
-def cached(
-    name: str, key: Mapping[str, Any], build: Callable[[], dict[str, Tensor]]
-) -> tuple[dict[str, Tensor], Path]:
-    """The tensors kept under a key, built on first use; also the file they are in.
-
-    Two processes share one build, a killed build leaves nothing behind, and a damaged file is rebuilt.
-
-    Args:
-        name: readable start of the file name.
-        key: plain values that determine the tensors.
-        build: makes them.
-
-    Raises:
-        DataError: the cache folder cannot be written.
-    """
-    path = cache_folder() / "images" / f"{name}-{digest({'format': _FORMAT, **key})[:32]}.safetensors"
-    tensors = _read(path)
-    if tensors is not None:
-        return tensors, path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            tensors = _read(path)
-            if tensors is None:
-                tensors = build()
-                with replace_file(path) as temporary:
-                    save_file(tensors, temporary)
-    except StudyError:
-        raise
-    except OSError as error:
-        raise DataError(
-            f"cannot write the cache {path}: {error}; set STUDY_CACHE to another folder"
-        ) from error
-    return tensors, path
-
-
-def _read(path: Path) -> dict[str, Tensor] | None:
-    if not path.exists():
-        return None
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except (SafetensorError, OSError) as error:
-        _LOG.warning("cached file %s is damaged and will be made again: %s", path, error)
-        return None
-    return tensors
 
 
 def decode_images(files: Sequence[Path], resolution: int | None) -> Tensor:

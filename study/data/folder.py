@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from study.core.errors import DataError, MissingDataError
-from study.data.decode import IMAGE_SUFFIXES, cached, decode_images, describe_files
+from study.data.cache import cached
+from study.data.decode import IMAGE_SUFFIXES, decode_images, describe_files
 from study.data.source import RawImages, SourceData, hold_out
 
 __all__ = ["is_present", "load", "prepare"]

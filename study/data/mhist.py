@@ -11,7 +11,8 @@ from torch import Tensor
 
 from study.core.errors import DataError, MissingDataError
 from study.core.files import sha256_file
-from study.data.decode import cached, decode_images, describe_files
+from study.data.cache import cached
+from study.data.decode import decode_images, describe_files
 from study.data.source import RawImages, SourceData
 
 __all__ = ["CLASS_NAMES", "NUM_ANNOTATORS", "find_folder", "is_present", "load", "prepare"]

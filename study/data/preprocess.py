@@ -11,7 +11,7 @@ from torch import Tensor
 
 from study.core.errors import DataError, ShapeError
 
-__all__ = ["MAX_ZCA_SIZE", "Kind", "Preprocessing", "fit_standard", "fit_zca"]
+__all__ = ["MAX_ZCA_SIZE", "Kind", "Preprocessing", "check_zca_size", "fit_standard", "fit_zca"]
 
 Kind = Literal["standard", "zca", "none"]
 
@@ -74,7 +74,7 @@ class Preprocessing:
         self._check(images)
         if self.kind == "standard":
             mean, std = self._moments(images)
-            return (images - mean) / std
+            return (images - mean).div_(std)
         if self.zca_mean is not None and self.zca_matrix is not None:
             centred = (images - self.zca_mean.to(images)).flatten(1)
             return (centred @ self.zca_matrix.to(images)).view_as(images)
@@ -178,12 +178,8 @@ def fit_zca(images: Tensor, epsilon: float = 0.1) -> Preprocessing:
 
     Source: the whitening of Krizhevsky 2009 as MTT applies it. It replaces mean and deviation.
     """
-    shape, size = _shape(images), _size(_shape(images))
-    if size > MAX_ZCA_SIZE:
-        raise DataError(
-            f"zca of images {shape} needs a matrix of {size} x {size}; at most {MAX_ZCA_SIZE} values an image "
-            f"are whitened. Lower --resolution, or use preprocessing = 'standard'"
-        )
+    shape = _shape(images)
+    size = check_zca_size(shape)
     if len(images) < 2:
         raise DataError("zca needs at least two training images")
     mean = images.mean(dim=0)
@@ -195,6 +191,21 @@ def fit_zca(images: Tensor, epsilon: float = 0.1) -> Preprocessing:
     matrix = (vectors * (values.clamp_min(0) + epsilon).rsqrt()) @ vectors.T
     matrix = ((matrix + matrix.T) / 2).float()
     return Preprocessing("zca", shape, zca_mean=mean, zca_matrix=matrix, zca_epsilon=epsilon)
+
+
+def check_zca_size(image_shape: tuple[int, int, int]) -> int:
+    """Values in one image, if its whitening matrix is of reasonable size.
+
+    Raises:
+        DataError: there are more than :data:`MAX_ZCA_SIZE`.
+    """
+    size = _size(image_shape)
+    if size > MAX_ZCA_SIZE:
+        raise DataError(
+            f"zca of images {image_shape} needs a matrix of {size} x {size}; at most {MAX_ZCA_SIZE} values an "
+            "image are whitened. Lower --resolution, or use preprocessing = 'standard'"
+        )
+    return size
 
 
 def _shape(images: Tensor) -> tuple[int, int, int]:

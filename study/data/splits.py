@@ -15,8 +15,9 @@ from study.core.config import Frozen
 from study.core.errors import DataError
 from study.core.records import ImageDataset
 from study.data.augment import AugmentationConfig, AugmentationRanges
+from study.data.cache import cached
 from study.data.datasets import DATASETS, find_dataset
-from study.data.preprocess import Kind, Preprocessing, fit_standard, fit_zca
+from study.data.preprocess import Kind, Preprocessing, check_zca_size, fit_standard, fit_zca
 from study.data.source import DatasetSpec, RawImages, SourceData, fingerprint, stratified_split
 
 __all__ = [
@@ -179,7 +180,8 @@ def split_source(
     )
     train, validation = source.train.subset(kept), source.train.subset(held)
     _check_smallest_class(train, names, min_per_class)
-    preprocessing = _fit(spec, config, source, train)
+    mark = fingerprint(source)
+    preprocessing = _fit(spec, config, source, train, mark)
     strategy = spec.augmentation if config.augmentation is None else config.augmentation
     return DataSplits(
         name=spec.name,
@@ -187,7 +189,7 @@ def split_source(
         validation=_normalise(validation, source.max_value, names, preprocessing),
         test=SealedTest(source.test, names, source.max_value, preprocessing),
         preprocessing=preprocessing,
-        fingerprint=fingerprint(source),
+        fingerprint=mark,
         class_names=names,
         augmentation=AugmentationConfig(strategy=strategy, **config.augmentation_ranges.model_dump()),
         train_votes=train.votes,
@@ -205,13 +207,34 @@ def _check_smallest_class(train: RawImages, class_names: tuple[str, ...], min_pe
         )
 
 
-def _fit(spec: DatasetSpec, config: DataConfig, source: SourceData, train: RawImages) -> Preprocessing:
+def _fit(
+    spec: DatasetSpec, config: DataConfig, source: SourceData, train: RawImages, mark: str
+) -> Preprocessing:
+    shape = source.image_shape
     if config.preprocessing == "none":
-        return Preprocessing("none", source.image_shape)
-    if config.preprocessing == "standard" and spec.mean is not None and spec.std is not None:
-        return Preprocessing("standard", source.image_shape, spec.mean, spec.std)
-    pixels = _to_unit(train.pixels, source.max_value)
-    return fit_zca(pixels, config.zca_epsilon) if config.preprocessing == "zca" else fit_standard(pixels)
+        return Preprocessing("none", shape)
+    if config.preprocessing == "zca":
+        return _fit_zca_once(config, source, train, mark)
+    if spec.mean is not None and spec.std is not None:
+        return Preprocessing("standard", shape, spec.mean, spec.std)
+    return fit_standard(_to_unit(train.pixels, source.max_value))
+
+
+def _fit_zca_once(config: DataConfig, source: SourceData, train: RawImages, mark: str) -> Preprocessing:
+    """The whitening of these training images, kept: that of CIFAR-10 takes half a minute."""
+    key = {
+        "fingerprint": mark,
+        "split": [config.validation_fraction, config.split_seed],
+        "epsilon": config.zca_epsilon,
+    }
+    check_zca_size(source.image_shape)
+    tensors, _ = cached(
+        "zca", key, lambda: fit_zca(_to_unit(train.pixels, source.max_value), config.zca_epsilon).tensors()
+    )
+    mean, matrix = tensors["zca_mean"], tensors["zca_matrix"]
+    return Preprocessing(
+        "zca", source.image_shape, zca_mean=mean, zca_matrix=matrix, zca_epsilon=config.zca_epsilon
+    )
 
 
 def _normalise(

@@ -66,8 +66,9 @@ def prepare(name: Name, root: Path, resolution: int | None) -> str:
         with contextlib.redirect_stdout(sys.stderr):
             dataset(root, train=True, download=True)
     except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
         raise MissingDataError(
-            f"{name} could not be downloaded into {root}: {error}; copy its files to {_folder(name, root)} yourself"
+            f"{name} could not be downloaded into {root}: {reason}; copy its files to {_folder(name, root)} yourself"
         ) from error
     return f"{name}: downloaded into {root}"
 

@@ -213,3 +213,20 @@ def test_the_data_root_is_the_argument_then_the_variable_then_here(monkeypatch, 
     monkeypatch.setenv("STUDY_DATA", str(tmp_path))
     assert resolve_data_root(None) == tmp_path
     assert resolve_data_root(tmp_path / "other") == tmp_path / "other"
+
+
+def test_whitening_is_fitted_once_for_each_split(cache_of_tests):
+    config = DataConfig(preprocessing="zca", resolution=10)
+    first = load_splits("digits", config)
+    kept = set(cache_of_tests.rglob("zca-*.safetensors"))
+    again = load_splits("digits", config)
+    assert set(cache_of_tests.rglob("zca-*.safetensors")) == kept
+    assert torch.equal(first.train.images, again.train.images)
+    other = load_splits("digits", config.model_copy(update={"split_seed": 1}))
+    assert len(set(cache_of_tests.rglob("zca-*.safetensors")) - kept) == 1
+    assert not torch.equal(first.preprocessing.zca_matrix, other.preprocessing.zca_matrix)
+
+
+def test_whitening_too_large_a_picture_is_refused_before_any_work(mhist_root):
+    with pytest.raises(DataError, match=r"zca of images \(3, 72, 72\) needs a matrix of 15552"):
+        load_splits("mhist", DataConfig(preprocessing="zca", resolution=72), mhist_root)
