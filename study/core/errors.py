@@ -48,9 +48,10 @@ class ShapeError(StudyError, ValueError):
 class DivergedError(StudyError, ArithmeticError):
     """A loss or an image became infinite or not a number."""
 
-    def __init__(self, what: str, iteration: int) -> None:
-        """Keep the iteration, so that a trial can be tagged with it."""
-        super().__init__(f"{what} is not finite at iteration {iteration}; lower the image learning rate")
+    def __init__(self, what: str, iteration: int | None = None) -> None:
+        """Keep the iteration, where there is one, so that a trial can be tagged with it."""
+        when = "" if iteration is None else f" at iteration {iteration}"
+        super().__init__(f"{what} is not finite{when}; lower the image learning rate")
         self.iteration = iteration
 
 

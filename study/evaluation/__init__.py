@@ -1,0 +1,1 @@
+"""Scoring a set: fresh networks trained on it, real images classified, baselines beside it."""

@@ -1,0 +1,1 @@
+"""Networks: the pool by name, ConvNet-D, and parameters as one flat vector."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from study.core.errors import ConfigError, ShapeError
 from study.models.network import Network
@@ -109,6 +112,34 @@ class ConvNet(Network):
             images = block.pool(activated)
         return maps
 
+    def forward_stacked(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        """As in the base class; the networks become groups of channels of one wide ConvNet.
+
+        With norms inside a channel or a group of channels this is the same arithmetic, in far fewer
+        and larger operations than one network after the other.
+        """
+        num_networks = len(parameters["classifier.weight"])
+        if not all(isinstance(_norm_of(block), nn.GroupNorm | nn.Identity) for block in self.blocks):
+            return super().forward_stacked(parameters, images)
+        groups = 1 if images.ndim == 4 else num_networks
+        features = images if images.ndim == 4 else images.transpose(0, 1).flatten(1, 2)
+        for index, block in enumerate(self.blocks):
+            assert isinstance(block, _Block)
+            weight = parameters[f"blocks.{index}.conv.weight"].flatten(0, 1)
+            bias = parameters[f"blocks.{index}.conv.bias"].flatten()
+            padding = (int(block.conv.padding[0]), int(block.conv.padding[1]))
+            features = functional.conv2d(features, weight, bias, padding=padding, groups=groups)
+            if isinstance(block.norm, nn.GroupNorm):
+                scale = parameters[f"blocks.{index}.norm.weight"].flatten()
+                shift = parameters[f"blocks.{index}.norm.bias"].flatten()
+                norm_groups = num_networks * block.norm.num_groups
+                features = functional.group_norm(features, norm_groups, scale, shift, block.norm.eps)
+            features = block.pool(block.activation(features))
+            groups = num_networks
+        flat = features.reshape(len(features), num_networks, -1).transpose(0, 1)
+        weight, bias = parameters["classifier.weight"], parameters["classifier.bias"]
+        return torch.baddbmm(bias[:, None], flat, weight.transpose(1, 2))
+
 
 class _Block(nn.Module):
     """Convolution, norm, activation, pool."""
@@ -137,6 +168,29 @@ class _Block(nn.Module):
         return pooled
 
 
+def _norm_of(block: nn.Module) -> nn.Module:
+    assert isinstance(block, _Block)
+    return block.norm
+
+
+class _AveragePool(nn.AvgPool2d):
+    """2×2 average, stride 2, rounding down."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+
+    def forward(self, input: Tensor) -> Tensor:
+        # Uncompiled on the CPU, torch pools plain bfloat16 maps element by element; adding row pairs and
+        # multiplying with a 0/¼ matrix does the same sums 3 to 5 times as fast, forwards and backwards.
+        height, width = input.shape[-2:]
+        plain = input.dtype is torch.bfloat16 and input.device.type == "cpu" and input.is_contiguous()
+        if not plain or height % 2 or width % 2 or torch.compiler.is_compiling():
+            return super().forward(input)
+        rows = input.view(*input.shape[:2], height // 2, 2, width)
+        pairs = torch.eye(width // 2, dtype=input.dtype).repeat_interleave(2, 0).mul_(0.25)
+        return torch.matmul(rows[:, :, :, 0] + rows[:, :, :, 1], pairs)
+
+
 _ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "relu": nn.ReLU,
     "sigmoid": nn.Sigmoid,
@@ -145,15 +199,11 @@ _ACTIVATIONS: dict[Activation, type[nn.Module]] = {
 }
 
 
-def _average_pool() -> nn.Module:
-    return nn.AvgPool2d(2)
-
-
 def _max_pool() -> nn.Module:
     return nn.MaxPool2d(2)
 
 
-_POOLINGS = {"avg": _average_pool, "max": _max_pool, "none": nn.Identity}
+_POOLINGS = {"avg": _AveragePool, "max": _max_pool, "none": nn.Identity}
 
 
 def _padding(size: int) -> int:

@@ -38,7 +38,7 @@ def unflatten_parameters(flat: Tensor, network: nn.Module) -> dict[str, Tensor]:
     sizes = [parameter.numel() for parameter in named.values()]
     if flat.shape[-1:] != (sum(sizes),):
         raise ShapeError(f"flat parameters have shape {tuple(flat.shape)}, expected [..., {sum(sizes)}]")
-    pieces = flat.split(sizes, dim=-1)
+    pieces = torch.split(flat, sizes, dim=-1)
     leading = flat.shape[:-1]
     return {
         name: piece.reshape(*leading, *parameter.shape)

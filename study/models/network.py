@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, vmap
 
 __all__ = ["Network"]
 
@@ -36,6 +38,27 @@ class Network(nn.Module, ABC):
     def feature_maps(self, images: Tensor) -> list[Tensor]:
         """Activations [n, channels, h, w] of every block, first to last, before pooling."""
 
+    @property
+    def stackable(self) -> bool:
+        """Whether several networks of this shape can run as one: not with running statistics."""
+        return not any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
+
+    def forward_stacked(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        """Logits of several networks of this shape in one pass; own parameters are not read.
+
+        Args:
+            parameters: by name, [networks, *shape].
+            images: [networks, n, C, H, W], or [n, C, H, W] where all networks see the same.
+
+        Returns:
+            [networks, n, classes].
+        """
+        logits: Tensor = vmap(
+            lambda member, seen: functional_call(self, member, (seen,)),
+            in_dims=(0, None if images.ndim == 4 else 0),
+        )(dict(parameters), images)
+        return logits
+
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw fresh parameters in place, as torch would draw those of a new network.
@@ -54,8 +77,8 @@ class Network(nn.Module, ABC):
                 drawn.append((module.weight, bound))
                 if module.bias is not None:
                     drawn.append((module.bias, bound))
-            elif module is not self and hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+            elif module is not self and callable(reset := getattr(module, "reset_parameters", None)):
+                reset()
         if not drawn:
             return
         total = sum(tensor.numel() for tensor, _ in drawn)

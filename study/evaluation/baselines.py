@@ -1,0 +1,105 @@
+"""What a distilled score stands beside: random real images, the whole set, the majority class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from study.core.device import Compute
+from study.core.errors import ConfigError
+from study.core.records import ImageDataset, Score, SyntheticSet
+from study.core.seeding import Generators
+from study.data.augment import AugmentationConfig
+from study.evaluation.protocol import EvaluationConfig, evaluate
+from study.models.pool import ModelConfig
+
+__all__ = ["majority_rate", "random_baseline", "random_real_sets", "whole_set"]
+
+
+def random_real_sets(
+    train: ImageDataset, ipc: int, num_draws: int, generators: Generators
+) -> list[SyntheticSet]:
+    """Independent draws of ``ipc`` real images a class, without replacement, grouped by class.
+
+    Draw i depends on ``generators`` and i alone.
+
+    Raises:
+        ConfigError: ``ipc`` is below 1 or above the smallest class, or ``num_draws`` is below 1.
+    """
+    counts = train.class_counts()
+    if not 1 <= ipc <= min(counts):
+        raise ConfigError(f"ipc = {ipc}: must be between 1 and {min(counts)}, the size of the smallest class")
+    if num_draws < 1:
+        raise ConfigError(f"num_draws = {num_draws}: must be at least 1")
+    sets = []
+    by_class = [positions.cpu() for positions in train.class_indices()]
+    for index in range(num_draws):
+        generator = generators.child("random", index)["selection"]
+        chosen = [
+            positions[
+                torch.randperm(len(positions), generator=generator, device=generator.device).cpu()[:ipc]
+            ]
+            for positions in by_class
+        ]
+        picked = train.subset(torch.cat(chosen).to(train.labels.device))
+        sets.append(SyntheticSet(picked.images, picked.labels, train.class_names))
+    return sets
+
+
+def random_baseline(
+    train: ImageDataset,
+    real: ImageDataset,
+    ipc: int,
+    model: ModelConfig,
+    config: EvaluationConfig,
+    augmentation: AugmentationConfig,
+    compute: Compute,
+    generators: Generators,
+    *,
+    num_draws: int | None = None,
+    on_seed: Callable[[int, float], None] | None = None,
+    expected_evaluations: int = 1,
+) -> Score:
+    """Score of random real images under the same recipe: a fresh draw for every evaluation seed.
+
+    Args:
+        train: where images are drawn from.
+        real: where they are scored.
+        ipc: images a class.
+        model: the architecture.
+        config: preset and what differs from it.
+        augmentation: the dataset's; used where the recipe augments.
+        compute: device, precision and compilation.
+        generators: draw i uses ``generators.child("random", i)``, for its images and its network.
+        num_draws: draws, and networks trained; by default the configured number of seeds.
+        on_seed: called with the index and the headline of every draw as it is scored.
+        expected_evaluations: how many such baselines and evaluations the caller will make in all.
+    """
+    count = config.num_seeds if num_draws is None else num_draws
+    scores = []
+    for index, drawn in enumerate(random_real_sets(train, ipc, count, generators)):
+        family = generators.child("random", index)
+        score = evaluate(
+            drawn, real, model, config, augmentation, compute, family,
+            num_seeds=1, expected_evaluations=count * expected_evaluations,
+        )  # fmt: skip
+        scores.append(score)
+        if on_seed is not None:
+            on_seed(index, score.mean)
+    extra = {name: tuple(score.extra[name][0] for score in scores) for name in scores[0].extra}
+    values = tuple(score.values[0] for score in scores)
+    return Score(scores[0].metric, values, extra, sum(score.seconds for score in scores))
+
+
+def whole_set(train: ImageDataset) -> SyntheticSet:
+    """A whole real dataset as a set to evaluate, grouped by class."""
+    order = torch.argsort(train.labels, stable=True)
+    picked = train.subset(order)
+    return SyntheticSet(picked.images, picked.labels, train.class_names)
+
+
+def majority_rate(real: ImageDataset) -> float:
+    """Accuracy of always naming the commonest class; the balanced accuracy of that is 1 / classes."""
+    counts = real.class_counts()
+    return max(counts) / sum(counts)

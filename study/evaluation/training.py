@@ -1,0 +1,186 @@
+"""The training step an evaluation waits for: stacked seeds, reduced precision, compiled where it pays."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from study.core.device import Compute
+from study.core.seeding import Generators
+from study.data.augment import AugmentationConfig
+from study.evaluation.batches import training_batches
+from study.evaluation.recipes import TrainingRecipe, learning_rates
+from study.models.network import Network
+from study.models.pool import ModelConfig, build_model
+from study.models.stack import NetworkStack
+
+__all__ = ["TrainingJob", "train_networks"]
+
+MAX_STACKED_NUMBERS = 2**16
+BREAK_EVEN_SECONDS = 40.0
+NOMINAL_FLOPS = {"cpu": 1e11}
+FASTER_DEVICE_FLOPS = 1e13
+CACHE_SIZE = 8
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What to train, on what, how; shared by all seeds of an evaluation.
+
+    Attributes:
+        images: [n, C, H, W] float32 on the compute device; read only.
+        targets: [n] int64, or [n, classes] float32 probabilities, on the compute device.
+        num_classes: length of one row of logits.
+        model: the architecture.
+        recipe: optimiser, length and schedule.
+        lr: learning rate at the start.
+        augmentation: of training batches; strategy ``none`` for none.
+        compute: device, precision and compilation.
+    """
+
+    images: Tensor
+    targets: Tensor
+    num_classes: int
+    model: ModelConfig
+    recipe: TrainingRecipe
+    lr: float
+    augmentation: AugmentationConfig
+    compute: Compute
+
+
+def train_networks(
+    job: TrainingJob, seeds: Sequence[Generators], expected_networks: int | None = None
+) -> Iterator[Network]:
+    """Train one fresh network a seed and yield each, in evaluation mode, in the order of the seeds.
+
+    Args:
+        job: what to train.
+        seeds: one family of generators a network; ``init``, ``batches`` and ``augmentation`` are used.
+        expected_networks: how many networks of this kind the caller will train in all, by which the
+            compiler's time is weighed; by default these.
+
+    Yields:
+        A network that is valid until the next one is asked for; the memory is used again.
+    """
+    stack_size = _stack_size(job, len(seeds))
+    seconds = _expected_seconds(job) * max(len(seeds), expected_networks or 0)
+    compiled = job.compute.should_compile(seconds, BREAK_EVEN_SECONDS)
+    for start in range(0, len(seeds), stack_size):
+        some = seeds[start : start + stack_size]
+        stack, loss = _prepared(job, len(some), compiled)
+        stack.reset([seed["init"] for seed in some])
+        _train(job, stack, loss, some)
+        for index in range(len(some)):
+            yield stack.member(index)
+
+
+def _train(job: TrainingJob, stack: NetworkStack, loss: LossFunction, seeds: Sequence[Generators]) -> None:
+    recipe, device = job.recipe, job.compute.device
+    rates = learning_rates(recipe, len(job.images), job.lr)
+    optimizer = torch.optim.SGD(
+        stack.parameters,
+        lr=job.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        fused=device.type in {"cpu", "cuda"},
+    )
+    batches = training_batches(
+        job.images, job.targets, len(rates), recipe.batch_size, job.augmentation, seeds
+    )
+    for rate, (images, targets) in zip(rates, batches, strict=True):
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
+        loss(images, targets).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+
+def _stack_size(job: TrainingJob, num_seeds: int) -> int:
+    """Networks to train as one: as many as keep a step small; beyond that stacking only costs cache."""
+    numbers_per_step = min(job.recipe.batch_size, len(job.images)) * job.images[0].numel()
+    if not _cached_probe(job)[0]:
+        return 1
+    return max(1, min(num_seeds, MAX_STACKED_NUMBERS // numbers_per_step))
+
+
+def _expected_seconds(job: TrainingJob) -> float:
+    """Rough time to train one network uncompiled: counted work at a nominal rate, so no clock decides.
+
+    Eager and compiled networks differ in their last bits. Were a measured time to choose between them,
+    the same command could give two results on a busy and on an idle machine.
+    """
+    flops = 3 * _cached_probe(job)[1] * min(job.recipe.batch_size, len(job.images))
+    rate = NOMINAL_FLOPS.get(job.compute.device.type, FASTER_DEVICE_FLOPS)
+    return flops * job.recipe.steps(len(job.images)) / rate
+
+
+class _Cache(threading.local):
+    """What one thread can use again: stacks with their compiled steps, and facts on architectures."""
+
+    def __init__(self) -> None:
+        self.stacks: OrderedDict[tuple[object, ...], tuple[NetworkStack, LossFunction]] = OrderedDict()
+        self.probes: dict[tuple[object, ...], tuple[bool, int]] = {}
+
+
+_CACHE = _Cache()
+
+
+def _image_shape(job: TrainingJob) -> tuple[int, int, int]:
+    channels, height, width = job.images.shape[1:]
+    return channels, height, width
+
+
+def _cached_probe(job: TrainingJob) -> tuple[bool, int]:
+    """Whether the architecture can be stacked, and the FLOPs of one image forwards."""
+    key = (job.model, _image_shape(job), job.num_classes)
+    if key not in _CACHE.probes:
+        network = build_model(job.model, _image_shape(job), job.num_classes, torch.Generator()).eval()
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            network(torch.zeros(1, *_image_shape(job)))
+        _CACHE.probes[key] = (network.stackable, counter.get_total_flops())
+    return _CACHE.probes[key]
+
+
+def _prepared(job: TrainingJob, num_networks: int, compiled: bool) -> tuple[NetworkStack, LossFunction]:
+    """A stack and its loss, from the cache where this thread has used the like before."""
+    compute = job.compute
+    key = (
+        job.model,
+        _image_shape(job),
+        job.num_classes,
+        num_networks,
+        compute.device,
+        compute.dtype,
+        compiled,
+    )
+    if key not in _CACHE.stacks:
+        network = build_model(
+            job.model, _image_shape(job), job.num_classes, torch.Generator(), compute.device
+        )
+        stack = NetworkStack(network, num_networks)
+        loss = _build_loss(stack, compute)
+        # Static shapes: a set's batch never changes size, and fixed sizes compile to faster code.
+        _CACHE.stacks[key] = (stack, torch.compile(loss, dynamic=False) if compiled else loss)
+        while len(_CACHE.stacks) > CACHE_SIZE:
+            _CACHE.stacks.popitem(last=False)
+    _CACHE.stacks.move_to_end(key)
+    return _CACHE.stacks[key]
+
+
+def _build_loss(stack: NetworkStack, compute: Compute) -> LossFunction:
+    def loss(images: Tensor, targets: Tensor) -> Tensor:
+        """Sum over networks of the mean cross-entropy of a batch, float32."""
+        with compute.autocast():
+            logits = stack.forward(images)
+        total = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(0, 1), reduction="sum")
+        return total / logits.shape[1]
+
+    return loss
