@@ -1,0 +1,1 @@
+"""Distillation methods, found by name: mathematics only, driven by :mod:`study.runs`."""

@@ -69,8 +69,8 @@ class Method(Protocol):
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield once after each update of the synthetic images.
 
-        The first item has iteration 0 and holds the starting point. All randomness comes from
-        ``generators``; ``task`` is left unchanged.
+        The first item has iteration 0, holds the starting point and has no losses; a coreset stops
+        there. All randomness comes from ``generators``; ``task`` is left unchanged.
         """
 
 
@@ -83,8 +83,13 @@ MethodT = TypeVar("MethodT", bound=type[Method])
 def register(method: MethodT) -> MethodT:
     """Class decorator that enters a method into :data:`METHODS`; a name taken twice is an error."""
     known = METHODS.get(method.name)
-    if known is not None and (known.__module__, known.__qualname__) != (method.__module__, method.__qualname__):
-        raise ConfigError(f"method {method.name!r} is defined by both {known.__module__} and {method.__module__}")
+    if known is not None and (known.__module__, known.__qualname__) != (
+        method.__module__,
+        method.__qualname__,
+    ):
+        raise ConfigError(
+            f"method {method.name!r} is defined by both {known.__module__} and {method.__module__}"
+        )
     METHODS[method.name] = method
     return method
 

@@ -1,0 +1,111 @@
+"""What matching methods share besides features: real batches by class, and the images being optimised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from study.core.errors import DivergedError
+from study.core.records import ImageDataset, Progress, SyntheticSet
+from study.methods.base import Task
+from study.methods.features import averaging_matrix
+from study.methods.initialize import Initialization, initialize
+
+__all__ = ["MAX_PIXEL", "ClassBatches", "SyntheticImages"]
+
+MAX_PIXEL = 1e4
+"""Normalised pixels lie within ±10; instance norm hides the size of an image, so a runaway learning rate
+blows images up long before any loss becomes infinite."""
+
+
+class ClassBatches:
+    """Real batches with the same number of images of every class, without replacement within a batch.
+
+    Attributes:
+        labels: [n] int64 on the CPU, the class of each image of a batch, ascending.
+        averaging: [classes, n] float32, see :func:`~study.methods.features.averaging_matrix`.
+    """
+
+    def __init__(self, dataset: ImageDataset, batch_size: int) -> None:
+        """Index the dataset.
+
+        Args:
+            dataset: every class needs an image.
+            batch_size: images a class; a smaller class gives all it has.
+        """
+        indices = [positions.cpu() for positions in dataset.class_indices()]
+        counts = torch.tensor([len(positions) for positions in indices])
+        taken = counts.clamp(max=batch_size)
+        self._images = dataset.images
+        self._indices = torch.nn.utils.rnn.pad_sequence(indices, batch_first=True)
+        self._absent = torch.arange(self._indices.shape[1]) >= counts[:, None]
+        self._num_columns = int(taken.max())
+        self._taken = torch.arange(self._num_columns) < taken[:, None]
+        self.labels = torch.arange(len(counts)).repeat_interleave(taken)
+        self.averaging = averaging_matrix(self.labels, len(counts)).to(dataset.images.device)
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """Images [n, C, H, W] of the next batch, grouped by class, on the device of the dataset."""
+        # The largest of uniform keys are a uniform choice without replacement, for all classes at once.
+        keys = torch.rand(self._indices.shape, generator=generator, device=generator.device).cpu()
+        order = keys.masked_fill_(self._absent, -1.0).topk(self._num_columns, dim=1).indices
+        positions = self._indices.gather(1, order)[self._taken]
+        return self._images[positions.to(self._images.device)]
+
+
+class SyntheticImages:
+    """The images a method optimises, by SGD with momentum, and nothing else.
+
+    Attributes:
+        pixels: [classes · ipc, C, H, W] float32 leaf, grouped by class.
+        labels: [classes · ipc] int64 on the CPU.
+        averaging: [classes, classes · ipc] float32, see :func:`~study.methods.features.averaging_matrix`.
+    """
+
+    def __init__(
+        self, task: Task, init: Initialization, generator: torch.Generator, *, lr: float, momentum: float
+    ) -> None:
+        """Draw the starting point.
+
+        Raises:
+            ConfigError: the task asks for more images a class than there are real ones, or for none.
+        """
+        images, labels = initialize(init, task.train, task.ipc, generator)
+        self.pixels = images.requires_grad_()
+        self.labels = labels.cpu()
+        self.averaging = averaging_matrix(labels, task.train.num_classes)
+        self._class_names = task.train.class_names
+        self._optimizer = torch.optim.SGD([self.pixels], lr=lr, momentum=momentum)
+
+    def step(self, losses: Mapping[str, Tensor], iteration: int) -> Progress:
+        """Descend along the gradient of ``match/loss`` and report.
+
+        Args:
+            losses: scalars by name, ``match/loss`` among them with its graph.
+            iteration: updates done after this one.
+
+        Raises:
+            DivergedError: a loss is not finite, or a pixel has left every sensible range.
+        """
+        for name, loss in losses.items():
+            if not bool(loss.isfinite()):
+                raise DivergedError(name, iteration)
+        (self.pixels.grad,) = torch.autograd.grad(losses["match/loss"], self.pixels)
+        self._optimizer.step()
+        largest = float(self.pixels.detach().abs().max())
+        if not largest <= MAX_PIXEL:
+            raise DivergedError(f"the largest pixel ({largest:.3g})", iteration)
+        return self.progress(iteration, {name: loss.detach() for name, loss in losses.items()})
+
+    def progress(self, iteration: int, losses: Mapping[str, Tensor] | None = None) -> Progress:
+        """A report without an update."""
+        return Progress(iteration, losses or {}, self._snapshot())
+
+    def _snapshot(self) -> Callable[[], SyntheticSet]:
+        def snapshot() -> SyntheticSet:
+            pixels = self.pixels.detach().clone()
+            return SyntheticSet(pixels, self.labels.to(pixels.device, copy=True), self._class_names)
+
+        return snapshot
