@@ -283,7 +283,7 @@ def _pixels(length: int, fraction: float) -> int:
 
 
 def _integers(uniform: Tensor, count: int) -> Tensor:
-    """Integers 0 .. count - 1 from numbers in [0, 1); the product may round up to ``count``."""
+    """Integers 0 .. count - 1 from numbers in [0, 1); in half precision a number may have become 1."""
     return (uniform * count).long().clamp_(max=count - 1)
 
 

@@ -185,6 +185,24 @@ def test_cutout_blanks_one_rectangle_that_may_overhang():
     assert (heights == 14).float().mean().item() == pytest.approx(15 / 29, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("number", "rows"), [(0.0, slice(0, 7)), (0.5, slice(7, 21)), (1 - 2**-24, slice(21, 28))]
+)
+def test_cutout_centres_reach_from_border_to_border(number, rows):
+    shape = (1, 28, 28)
+    record = with_numbers(record_of("cutout", 1, shape), slice(6, 8), [number, 0.5])
+    expected = torch.ones(1, *shape)
+    expected[:, :, rows, 7:21] = 0
+    assert torch.equal(augment(torch.ones(1, *shape), record), expected)
+
+
+def test_half_precision_stays_within_the_reach():
+    shape = (1, 28, 28)
+    record = with_numbers(record_of("crop", 1, shape), slice(4, 6), [1 - 2**-24, 1 - 2**-24])
+    images = images_of(1, shape)
+    assert torch.equal(augment(images.bfloat16(), record), augment(images, record).bfloat16())
+
+
 def test_rotate_by_a_right_angle_turns_the_pixels():
     record = with_numbers(record_of("rotate", 1, rotate_degrees=90), slice(3, 4), [1.0])
     images = images_of(1)
@@ -193,16 +211,20 @@ def test_rotate_by_a_right_angle_turns_the_pixels():
     assert any(torch.allclose(turned, expected, atol=1e-5) for expected in directions)
 
 
-def test_rotate_keeps_angles_where_images_are_not_square():
-    image = torch.zeros(1, 1, 21, 41)
-    image[0, 0, 10, 5:36] = 1.0
-    record = record_of("rotate", 1, (1, 21, 41), rotate_degrees=15)
+@pytest.mark.parametrize("upright", [False, True])
+def test_rotate_keeps_angles_where_images_are_not_square(upright):
+    height, width = 21, 41
+    image = torch.zeros(1, 1, height, width)
+    if upright:
+        image[0, 0, 2:19, 20] = 1.0
+    else:
+        image[0, 0, 10, 5:36] = 1.0
+    record = record_of("rotate", 1, (1, height, width), rotate_degrees=15)
     turned = augment(image, with_numbers(record, slice(3, 4), [1.0]))[0, 0]
-    weights, rows, columns = turned.flatten(), torch.arange(21.0), torch.arange(41.0)
-    y = (rows[:, None].expand(21, 41).flatten() - 10) * weights
-    x = (columns.expand(21, 41).flatten() - 20) * weights
-    slope = (x * y).sum() / (x * x).sum()
-    assert torch.atan(slope.abs()).rad2deg().item() == pytest.approx(15, abs=1)
+    y = (torch.arange(height) - 10.0)[:, None] * turned
+    x = (torch.arange(width) - 20.0)[None, :] * turned
+    slope = (x * y).sum() / (y * y if upright else x * x).sum()
+    assert torch.atan(slope.abs()).rad2deg().item() == pytest.approx(15, abs=1.5)
 
 
 def test_scale_stretches_each_axis_by_its_own_factor():

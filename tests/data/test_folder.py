@@ -47,6 +47,11 @@ def test_sizes_that_differ_need_a_resolution(build_folder, tmp_path):
     assert folder.load(root, 9).image_shape == (3, 9, 9)
 
 
+def test_each_resolution_is_decoded_for_itself(build_folder, tmp_path):
+    root = build_folder(tmp_path, {"train/a": 4, "train/b": 4})
+    assert [folder.load(root, size).image_shape[1] for size in (None, 8, 9, 8)] == [12, 8, 9, 8]
+
+
 def test_wide_images_keep_their_proportions(build_folder, tmp_path):
     root = build_folder(tmp_path, {"train/a": 4, "train/b": 4})
     picture = Image.new("RGB", (40, 20), "black")
