@@ -1,0 +1,1 @@
+"""The tracking store and its registry; the only package that talks to MLflow."""

@@ -1,0 +1,179 @@
+"""The dataset card: what a stranger reads before using a synthetic set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from study.sets.manifest import Manifest, ScoreRecord
+
+__all__ = ["render_card"]
+
+SCORE_ROWS = {
+    "validation": ("this set", "validation"),
+    "test": ("this set", "test"),
+    "random_validation": ("random real images", "validation"),
+    "random_test": ("random real images", "test"),
+    "start_validation": ("its starting point", "validation"),
+    "start_test": ("its starting point", "test"),
+}
+
+
+def render_card(manifest: Manifest) -> str:
+    """Markdown for ``README.md`` and for the registry page; depends on the manifest alone."""
+    sections = [_title(manifest), _scores(manifest), _usage(manifest), _origin(manifest), _licence(manifest)]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _title(manifest: Manifest) -> str:
+    channels, height, width = manifest.image_shape
+    colour = {1: "grey", 3: "colour"}.get(channels, f"{channels}-channel")
+    labels = (
+        "soft labels (`logits`) beside the class labels" if manifest.soft_labels else "hard labels (`labels`)"
+    )
+    return (
+        f"# {manifest.name}\n\n"
+        f"{manifest.num_images} synthetic images that stand in for the training set of "
+        f"**{manifest.dataset}**: {manifest.ipc} for each of {len(manifest.class_names)} classes "
+        f"({_class_list(manifest.class_names)}), {height} x {width} pixels in {colour}, with {labels}. "
+        f"Made by the method **{manifest.method}**.\n\n"
+        "![one row a class](preview.png)"
+    )
+
+
+def _class_list(names: tuple[str, ...]) -> str:
+    shown = ", ".join(name.replace("|", "/") for name in names[:12])
+    return shown if len(names) <= 12 else f"{shown}, and {len(names) - 12} more"
+
+
+def _scores(manifest: Manifest) -> str:
+    known = manifest.scores
+    if not known:
+        return "## Scores\n\nNot scored yet."
+    extra = sorted({name for score in known.values() for name in score.extra})
+    header = ["trained on", "scored on", "metric", "mean", "std", "n", *extra]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    order = [*SCORE_ROWS, *sorted(set(known) - set(SCORE_ROWS))]
+    lines += [_score_line(key, known[key], extra) for key in order if key in known]
+    return (
+        "## Scores\n\n"
+        + "\n".join(lines)
+        + "\n\nAccuracies in percent: mean and sample deviation (ddof 1) over n "
+        "networks trained from scratch with the recipe below. The set was chosen on validation"
+        + (", and met the test images once, afterwards." if "test" in known else "; test was not opened.")
+    )
+
+
+def _score_line(key: str, score: ScoreRecord, extra: list[str]) -> str:
+    trained, split = SCORE_ROWS.get(key, (key, ""))
+    cells = [
+        trained,
+        split,
+        score.metric.replace("_", " "),
+        f"{score.mean:.2%}",
+        f"{score.std:.2%}",
+        str(score.n),
+    ]
+    cells += [f"{score.extra[name]:.4f}" if name in score.extra else "" for name in extra]
+    return "| " + " | ".join(cell.replace("%", "") for cell in cells) + " |"
+
+
+def _usage(manifest: Manifest) -> str:
+    target = 'data["logits"].softmax(1)' if manifest.soft_labels else 'data["labels"]'
+    channels, height, width = manifest.image_shape
+    size = f"{channels * height * width}, {len(manifest.class_names)}"
+    step = manifest.step_size or manifest.evaluation.get("lr") or 0.01
+    steps = manifest.evaluation.get("num_steps") or 300
+    paragraphs = f"""## Use it
+
+Any network will do; a linear one keeps the example short:
+
+```python
+import torch
+from torch.nn.functional import cross_entropy
+
+network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear({size}))
+optimizer = torch.optim.SGD(network.parameters(), lr={step:g}, momentum=0.9)
+```
+
+Load and train with plain torch and safetensors, in this folder:
+
+```python
+from safetensors.torch import load_file
+
+data = load_file("data.safetensors")
+for _ in range({steps}):
+    optimizer.zero_grad(); cross_entropy(network(data["images"]), {target}).backward(); optimizer.step()
+```
+
+Or with study, which checks every byte first; a registered name such as `{manifest.name}@best` works as well
+as a folder:
+
+```python
+import study
+
+images, targets = study.load(".").as_dataset().tensors
+for _ in range({steps}):
+    optimizer.zero_grad(); cross_entropy(network(images), targets).backward(); optimizer.step()
+```
+
+The images are stored **normalised**, as `float32 [n, channels, height, width]`, and not clamped.
+{_space(manifest)}"""
+    recipe = _recipe(manifest)
+    return f"{paragraphs}\n\n{recipe}" if recipe else paragraphs
+
+
+def _space(manifest: Manifest) -> str:
+    kind = manifest.preprocessing.get("kind")
+    after = "Real images must be brought into the same space before a network trained on the set sees them: "
+    if kind == "standard":
+        mean, std = _numbers(manifest.preprocessing["mean"]), _numbers(manifest.preprocessing["std"])
+        return (
+            after
+            + f"`(pixels - mean) / std` with pixels in [0, 1], mean {mean} and std {std} of each channel."
+        )
+    if kind == "zca":
+        return after + (
+            "`(pixels - zca_mean).flatten(1) @ zca_matrix` with pixels in [0, 1]; both tensors lie in "
+            "`data.safetensors`. `preview.png` shows the images with the whitening undone."
+        )
+    return after + "they are plain pixels in [0, 1]."
+
+
+def _numbers(values: Any) -> str:
+    return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"
+
+
+def _recipe(manifest: Manifest) -> str:
+    recipe = {key: value for key, value in manifest.evaluation.items() if value is not None}
+    if manifest.step_size is not None:
+        recipe["learned step size"] = manifest.step_size
+    if not recipe:
+        return ""
+    return "Recipe it is meant for: " + ", ".join(f"{key} {value}" for key, value in recipe.items()) + "."
+
+
+def _origin(manifest: Manifest) -> str:
+    code = " ".join(f"{name} {version}" for name, version in sorted(manifest.versions.items()))
+    facts = {
+        "method": manifest.method,
+        "configuration": f"`{manifest.config_digest}`" if manifest.config_digest else "",
+        "real data": manifest.dataset
+        + (f", fingerprint `{manifest.dataset_fingerprint}`" if manifest.dataset_fingerprint else ""),
+        "seeds": ", ".join(f"{name} {seed}" for name, seed in manifest.seeds.items()),
+        "run": f"`{manifest.origin_run_id}`" if manifest.origin_run_id else "",
+        "code": f"{code} {f'at commit `{manifest.git_commit}`' if manifest.git_commit else ''}".strip(),
+    }
+    lines = [f"- {name}: {value}" for name, value in facts.items() if value]
+    return (
+        "## Where it comes from\n\n"
+        + "\n".join(lines)
+        + "\n\n`manifest.json` holds the whole configuration and the SHA-256 of every file."
+    )
+
+
+def _licence(manifest: Manifest) -> str:
+    terms = manifest.dataset_licence or f"see the source of {manifest.dataset}"
+    return (
+        "## Licence\n\nThe images are derived from real ones, so the terms of the source data go on to hold: "
+        f"{terms}."
+    )

@@ -1,0 +1,154 @@
+"""What a synthetic-set folder says about itself; how it is stored is left to :mod:`study.sets.files`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator
+
+from study.core.config import Frozen
+from study.core.errors import CorruptSetError
+from study.core.records import Score
+
+__all__ = ["SCHEMA_VERSION", "FileRecord", "Manifest", "ScoreRecord", "parse_manifest"]
+
+SCHEMA_VERSION = 1
+"""Raised whenever an older reader would misunderstand a newer manifest."""
+
+
+class FileRecord(Frozen):
+    """One file of the folder as it was written."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Hex digest of its bytes."""
+    size: int = Field(ge=0)
+    """Bytes."""
+
+
+class ScoreRecord(Frozen):
+    """How fresh networks trained on the set, or on a baseline, classify real images."""
+
+    metric: str
+    """``accuracy`` or ``balanced_accuracy``, as fractions."""
+    mean: float
+    """Over evaluation seeds."""
+    std: float = Field(ge=0)
+    """Sample deviation over evaluation seeds, ddof 1; 0 for a single seed."""
+    n: int = Field(ge=1)
+    """Evaluation seeds: networks trained from scratch."""
+    extra: dict[str, float] = Field(default_factory=dict)
+    """Means of further metrics, such as ``auc``."""
+
+    @classmethod
+    def of(cls, score: Score) -> ScoreRecord:
+        """The record of a score; further metrics keep their mean."""
+        extra = {name: sum(values) / len(values) for name, values in score.extra.items()}
+        return cls(metric=score.metric, mean=score.mean, std=score.std, n=score.n, extra=extra)
+
+
+class Manifest(Frozen):
+    """Everything a stranger needs in order to use, judge and replay a synthetic set.
+
+    ``num_images``, ``image_shape``, ``class_names``, ``ipc``, ``step_size``, ``soft_labels``,
+    ``preprocessing`` and ``files`` are filled in when the set is written; what a caller gives for
+    them is replaced.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    """Of this format."""
+    name: str
+    """Registry name it was made for, such as ``digits-dm-ipc1``."""
+
+    dataset: str
+    """Name of the real dataset."""
+    dataset_fingerprint: str = ""
+    """Digest of the real images and labels."""
+    dataset_licence: str = ""
+    """Licence or terms of the real images, which bind the synthetic ones too."""
+    class_names: tuple[str, ...] = ()
+    """One name a class, in label order."""
+    ipc: int = 0
+    """Images per class."""
+    num_images: int = 0
+    """Images in all."""
+    image_shape: tuple[int, int, int] = (0, 0, 0)
+    """Channels, height, width."""
+    soft_labels: bool = False
+    """Whether ``logits`` are stored beside the labels."""
+
+    method: str
+    """Name of the distillation method."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """The full configuration of the run."""
+    config_digest: str = ""
+    """SHA-256 of the configuration."""
+    preprocessing: dict[str, Any] = Field(default_factory=dict)
+    """From pixels in [0, 1] to the space of the images; its tensors lie beside the images."""
+    evaluation: dict[str, Any] = Field(default_factory=dict)
+    """The recipe the set is meant to be trained with."""
+    step_size: float | None = None
+    """Learning rate that was learned with the images."""
+    seeds: dict[str, int] = Field(default_factory=dict)
+    """Roots of all random numbers, by purpose."""
+
+    scores: dict[str, ScoreRecord] = Field(default_factory=dict)
+    """``validation``, ``test`` where it was opened, and the baselines ``random_validation``,
+    ``random_test`` (random real images, same IPC and recipe) and ``start_validation`` (before the first
+    iteration)."""
+
+    origin_run_id: str = ""
+    """The tracked run it came from."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Of study, torch, python."""
+    git_commit: str = ""
+    """Of the code, with ``-dirty`` where the working tree differed; empty outside a repository."""
+
+    files: dict[str, FileRecord] = Field(default_factory=dict)
+    """Every other file of the folder."""
+
+    @field_validator("files")
+    @classmethod
+    def _names_stay_inside(cls, files: dict[str, FileRecord]) -> dict[str, FileRecord]:
+        for name in files:
+            # A set folder is flat, so a plain name is all there can be.
+            if not name or name in {".", ".."} or any(sign in name for sign in "/\\:\0"):
+                raise ValueError(f"file name {name!r} leaves the set folder")
+        return files
+
+    def dumps(self) -> str:
+        """JSON with sorted keys, the same text for the same values."""
+        return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+    def plain(self) -> dict[str, Any]:
+        """Nested plain values for ``--json``."""
+        return self.model_dump(mode="json")
+
+
+def parse_manifest(text: str, where: str) -> Manifest:
+    """Read the text of a manifest.
+
+    Args:
+        text: JSON.
+        where: what to call the file in messages.
+
+    Raises:
+        CorruptSetError: it is not JSON, was written by a newer version, or has a wrong value.
+    """
+    try:
+        plain = json.loads(text)
+    except ValueError as error:
+        raise CorruptSetError(f"{where} is not JSON: {error}") from error
+    version = plain.get("schema_version") if isinstance(plain, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise CorruptSetError(f"{where} is no manifest of a synthetic set: it has no schema_version")
+    if version > SCHEMA_VERSION:
+        raise CorruptSetError(
+            f"{where} has schema {version}, this version of study reads up to {SCHEMA_VERSION}; upgrade study"
+        )
+    try:
+        return Manifest.model_validate(plain)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        dotted = ".".join(str(part) for part in fault["loc"])
+        raise CorruptSetError(f"{where}: {dotted}: {fault['msg'].removeprefix('Value error, ')}") from error
