@@ -54,7 +54,7 @@ class TrainingRecipe(Frozen):
 
 
 PRESETS: dict[str, TrainingRecipe] = {
-    "quick": TrainingRecipe(num_steps=300, schedule="cosine", lr=0.02),
+    "quick": TrainingRecipe(num_steps=200, schedule="cosine", lr=0.02),
     "dc": TrainingRecipe(num_epochs=300, num_epochs_augmented=1000),
     "mtt": TrainingRecipe(num_epochs=1000, augment=True, use_learned_step_size=True),
     "datm": TrainingRecipe(num_epochs=1000, batch_size=128, augment=True, use_learned_step_size=True),
@@ -63,7 +63,8 @@ PRESETS: dict[str, TrainingRecipe] = {
 }
 """Recipes by name.
 
-``quick`` is for searching. ``dc`` is the recipe of DC, DSA and DM: 300 epochs, or 1000 with
+``quick`` is for searching: 200 steps of cosine bring random digits within noise of ``dc`` at a fraction of
+its time. ``dc`` is the recipe of DC, DSA and DM: 300 epochs, or 1000 with
 augmentation. ``mtt``, ``datm`` (also of PAD) and ``datadam`` are those of their papers' code, scored
 after the last epoch and never at the best one. ``course`` is 20 epochs of cosine; what its text leaves
 open follows ``dc``. The released evaluators run one epoch more than they say and forget the momentum
