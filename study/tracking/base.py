@@ -94,7 +94,9 @@ class Tracker(Protocol):
     def resume_run(self, run_id: str) -> Recorder:
         """Open an existing run again and mark it running."""
 
-    def find_runs(self, experiment: str | None = None, tags: Mapping[str, str] | None = None) -> list[RunInfo]:
+    def find_runs(
+        self, experiment: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> list[RunInfo]:
         """Runs of an experiment (or of all) that carry all these tags, newest first."""
 
     def get_run(self, run_id: str) -> RunInfo:

@@ -1,0 +1,259 @@
+"""A tracker that keeps everything in memory: the contract without MLflow, for tests and dry runs."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from study.core.errors import TrackingError, UnknownSetError
+from study.tracking.base import RegisteredSet, RunInfo, RunStatus
+from study.tracking.links import DEFAULT_BASE, deep_links
+from study.tracking.recorder import MAX_PARAM_LENGTH, MAX_TAG_LENGTH, shorten
+from study.tracking.references import check_alias, check_set_name, parse_reference, pick
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["MemoryRecorder", "MemoryRun", "MemoryTracker", "memory_tracker"]
+
+
+@dataclass
+class MemoryRun:
+    """Everything one run holds.
+
+    Attributes:
+        curves: for each metric its (step, value) pairs in the order they came.
+        files: bytes by artifact path.
+        images: (step, width, height) of each logged image by key.
+        datasets: what was recorded as input.
+    """
+
+    run_id: str
+    name: str
+    experiment: str
+    tags: dict[str, str]
+    status: str = "RUNNING"
+    params: dict[str, str] = field(default_factory=dict)
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    images: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)
+    datasets: list[dict[str, object]] = field(default_factory=list)
+
+    def info(self) -> RunInfo:
+        """The run as trackers describe it; of a curve the value of the highest step."""
+        metrics = {
+            key: max(enumerate(points), key=lambda item: (item[1][0], item[0]))[1][1]
+            for key, points in self.curves.items()
+        }
+        return RunInfo(
+            self.run_id, self.name, self.status, self.experiment, dict(self.params), metrics, dict(self.tags)
+        )
+
+
+class MemoryRecorder:
+    """A :class:`study.tracking.base.Recorder` into a :class:`MemoryRun`."""
+
+    def __init__(self, run: MemoryRun) -> None:
+        self.run_id = run.run_id
+        self._run = run
+        self._open = True
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Record plain values; long ones are shortened, and a value once set cannot change."""
+        for key, value in params.items():
+            text = shorten(value, MAX_PARAM_LENGTH)
+            if self._run.params.setdefault(key, text) != text:
+                raise TrackingError(
+                    f"parameter {key} of run {self.run_id} is already {self._run.params[key]!r}"
+                )
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record numbers at an iteration."""
+        for key, value in metrics.items():
+            self._run.curves.setdefault(key, []).append((step, float(value)))
+
+    def log_image(self, image: Image, key: str, step: int) -> None:
+        """Keep the size of a picture under its key, and its bytes among the files."""
+        self._run.images.setdefault(key, []).append((step, *image.size))
+        buffer = io.BytesIO()
+        image.save(buffer, format="PNG")
+        self._run.files[f"images/{key}+step+{step}.png"] = buffer.getvalue()
+
+    def log_file(self, path: Path, folder: str = "") -> None:
+        """Store a file, or a folder with all it holds, among the run's artifacts."""
+        base = PurePosixPath(folder) / path.name
+        if not path.is_dir():
+            self._run.files[str(base)] = path.read_bytes()
+            return
+        for inner in sorted(path.rglob("*")):
+            if inner.is_file():
+                self._run.files[str(base / inner.relative_to(path).as_posix())] = inner.read_bytes()
+
+    def log_text(self, text: str, name: str) -> None:
+        """Store text as an artifact file of that name."""
+        self._run.files[name] = text.encode()
+
+    def log_table(self, rows: list[dict[str, object]], name: str) -> None:
+        """Store rows as JSON."""
+        self._run.files[name] = json.dumps(rows, default=str).encode()
+
+    def log_dataset(self, name: str, digest: str, context: str, profile: Mapping[str, object]) -> None:
+        """Record a real dataset as an input of the run."""
+        self._run.datasets.append({"name": name, "digest": digest, "context": context, **profile})
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set or replace tags."""
+        self._run.tags.update({key: shorten(value, MAX_TAG_LENGTH) for key, value in tags.items()})
+
+    def finish(self, status: RunStatus = "FINISHED") -> None:
+        """End the run; a second call does nothing."""
+        if self._open:
+            self._run.status = status
+        self._open = False
+
+
+class MemoryTracker:
+    """A :class:`study.tracking.base.Tracker` without a store.
+
+    Attributes:
+        runs: every run by id, in the order they were opened.
+    """
+
+    def __init__(self, uri: str = "memory:") -> None:
+        self.uri = uri
+        self.runs: dict[str, MemoryRun] = {}
+        self._sets: dict[tuple[str, str], tuple[RegisteredSet, dict[str, bytes]]] = {}
+        self._aliases: dict[tuple[str, str], str] = {}
+
+    def start_run(
+        self, experiment: str, name: str, *, parent: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> MemoryRecorder:
+        """Open a run, as a child of ``parent`` if given."""
+        every = dict(tags or {})
+        if parent is not None:
+            every["mlflow.parentRunId"] = parent
+        run = MemoryRun(uuid.uuid4().hex, name, experiment, every)
+        self.runs[run.run_id] = run
+        return MemoryRecorder(run)
+
+    def resume_run(self, run_id: str) -> MemoryRecorder:
+        """Open an existing run again and mark it running."""
+        run = self._run(run_id)
+        run.status = "RUNNING"
+        return MemoryRecorder(run)
+
+    def find_runs(
+        self, experiment: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> list[RunInfo]:
+        """Runs of an experiment (or of all) that carry all these tags, newest first."""
+        wanted = dict(tags or {}).items()
+        return [
+            run.info()
+            for run in reversed(self.runs.values())
+            if experiment in (None, run.experiment) and wanted <= run.tags.items()
+        ]
+
+    def get_run(self, run_id: str) -> RunInfo:
+        """One run by id; raises ``UnknownSetError`` where there is none."""
+        return self._run(run_id).info()
+
+    def end_stale_runs(self, tags: Mapping[str, str], keep: frozenset[str] = frozenset()) -> list[str]:
+        """End as KILLED every RUNNING run with these tags, except those kept; gives their ids."""
+        running = [run.run_id for run in self.find_runs(tags=tags) if run.status == "RUNNING"]
+        stale = [run_id for run_id in running if run_id not in keep]
+        for run_id in stale:
+            self.runs[run_id].status = "KILLED"
+        return stale
+
+    def download(self, run_id: str, path: str, destination: Path) -> Path:
+        """Write an artifact file or folder of a run into a folder; gives the local path."""
+        files = self._run(run_id).files
+        found = {name: data for name, data in files.items() if name == path or name.startswith(f"{path}/")}
+        if not found:
+            raise UnknownSetError(f"run {run_id} has no artifact {path!r}")
+        _write(found, destination)
+        return destination / path
+
+    def register_set(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        run_id: str,
+        tags: Mapping[str, str],
+        card: str,
+        alias: str | None = None,
+    ) -> RegisteredSet:
+        """Keep a copy of a set folder as a new version of ``name``; the card is not kept."""
+        del card  # it lies in the folder as README.md
+        check_set_name(name)
+        self._run(run_id)
+        version = str(1 + sum(known == name for known, _ in self._sets))
+        files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+        entry = RegisteredSet(name, version, (), dict(tags), run_id, time.time())
+        self._sets[name, version] = (entry, files)
+        if alias is not None:
+            self.set_alias(name, alias, version)
+        return self._entry(entry)
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        """Point an alias of a registered name at a version."""
+        check_alias(alias)
+        if (name, version) not in self._sets:
+            raise TrackingError(f"{name} has no version {version}")
+        self._aliases[name, alias] = version
+
+    def list_sets(self, name: str | None = None) -> list[RegisteredSet]:
+        """Every version of every registered set (or of one name), newest first."""
+        entries = [self._entry(entry) for entry, _ in self._sets.values() if name in (None, entry.name)]
+        return list(reversed(entries))
+
+    def resolve_set(self, reference: str) -> RegisteredSet:
+        """The version behind ``name``, ``name@alias`` or ``name/version``."""
+        parsed = parse_reference(reference)
+        return pick(parsed, self.list_sets(parsed.name), {name for name, _ in self._sets})
+
+    def download_set(self, registered: RegisteredSet, destination: Path) -> Path:
+        """Write the files of a version into ``destination`` (created); the caller verifies them."""
+        _write(self._sets[registered.name, registered.version][1], destination)
+        return destination
+
+    def links(self, experiment: str, parent: str | None = None) -> dict[str, str]:
+        """Addresses of the same form as in a store; nothing answers there."""
+        return deep_links(DEFAULT_BASE, experiment, parent)
+
+    def _run(self, run_id: str) -> MemoryRun:
+        if run_id not in self.runs:
+            raise UnknownSetError(f"no run {run_id!r} in {self.uri}")
+        return self.runs[run_id]
+
+    def _entry(self, entry: RegisteredSet) -> RegisteredSet:
+        aliases = sorted(
+            alias
+            for (name, alias), version in self._aliases.items()
+            if (name, version) == (entry.name, entry.version)
+        )
+        return RegisteredSet(
+            entry.name, entry.version, tuple(aliases), entry.tags, entry.run_id, entry.created
+        )
+
+
+def _write(files: Mapping[str, bytes], destination: Path) -> None:
+    for name, data in files.items():
+        path = destination / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+_TRACKERS: dict[str, MemoryTracker] = {}
+
+
+def memory_tracker(uri: str) -> MemoryTracker:
+    """The tracker of that ``memory:NAME``; one name is one tracker for as long as the process lives."""
+    return _TRACKERS.setdefault(uri, MemoryTracker(uri))

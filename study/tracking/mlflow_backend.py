@@ -1,0 +1,243 @@
+"""The tracker on MLflow: runs by explicit id, searches over them, artifacts; sets are left to the registry."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from study.core.errors import TrackingError, UnknownSetError
+from study.tracking.base import RegisteredSet, RunInfo
+from study.tracking.links import DEFAULT_BASE, deep_links, run_color
+from study.tracking.provenance import provenance
+from study.tracking.recorder import MAX_TAG_LENGTH, MlflowRecorder, shorten
+from study.tracking.registry import MlflowRegistry
+from study.tracking.stores import StoreLocation, connect, translated
+
+__all__ = ["MlflowTracker"]
+
+_PAGE = 1000
+
+
+class MlflowTracker:
+    """A :class:`study.tracking.base.Tracker` on an MLflow store, opened when it is made.
+
+    Raises:
+        TrackingError: the store does not answer or cannot be used.
+    """
+
+    def __init__(self, location: StoreLocation) -> None:
+        self.uri = location.uri
+        self.location = location
+        self._client = connect(location)
+        self._registry = MlflowRegistry(self._client, location)
+        self._experiments: dict[str, str] = {}
+
+    def start_run(
+        self, experiment: str, name: str, *, parent: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> MlflowRecorder:
+        """Open a run, as a child of ``parent`` if given; a child gets a colour by its ``study.trial``."""
+        every = {**_platform_tags(), **(tags or {})}
+        if parent is not None:
+            trial = every.get("study.trial", "")
+            index = int(trial) if trial.isdecimal() else zlib.crc32(name.encode())
+            every.update({"mlflow.parentRunId": parent, "mlflow.runColor": run_color(index)})
+        with translated(self.location.shown):
+            run = self._client.create_run(
+                self._experiment_id(experiment),
+                tags={key: shorten(value, MAX_TAG_LENGTH) for key, value in every.items()},
+                run_name=name,
+            )
+        return MlflowRecorder(self._client, run.info.run_id, self.location.shown)
+
+    def resume_run(self, run_id: str) -> MlflowRecorder:
+        """Open an existing run again and mark it running."""
+        self._run(run_id)
+        with translated(self.location.shown):
+            self._client.update_run(run_id, status="RUNNING")
+        return MlflowRecorder(self._client, run_id, self.location.shown)
+
+    def find_runs(
+        self, experiment: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> list[RunInfo]:
+        """Runs of an experiment (or of all) that carry all these tags, newest first."""
+        return [_info(run, name) for run, name in self._search(experiment, tags or {})]
+
+    def get_run(self, run_id: str) -> RunInfo:
+        """One run by id; raises ``UnknownSetError`` where there is none."""
+        run = self._run(run_id)
+        with translated(self.location.shown):
+            experiment = self._client.get_experiment(run.info.experiment_id)
+        return _info(run, experiment.name)
+
+    def end_stale_runs(self, tags: Mapping[str, str], keep: frozenset[str] = frozenset()) -> list[str]:
+        """End as KILLED every RUNNING run with these tags, except those kept; gives their ids."""
+        found = self._search(None, tags, "attributes.status = 'RUNNING'")
+        stale = [run.info.run_id for run, _ in found if run.info.run_id not in keep]
+        for run_id in stale:
+            with translated(self.location.shown):
+                self._client.set_tag(run_id, "study.ended", "found running without a process")
+                self._client.set_terminated(run_id, "KILLED")
+        return stale
+
+    def download(self, run_id: str, path: str, destination: Path) -> Path:
+        """Copy an artifact file or folder of a run into a folder; gives the local path.
+
+        Raises:
+            UnknownSetError: the run does not exist, or holds nothing under that path.
+        """
+        run = self._run(run_id)
+        destination.mkdir(parents=True, exist_ok=True)
+        from mlflow.exceptions import MlflowException
+
+        # For a path that is not there MLflow raises, or gives an empty folder, depending on where files are kept.
+        with translated(self.location.shown):
+            try:
+                self._client.download_artifacts(run_id, path, str(destination))
+            except (MlflowException, OSError) as error:
+                if not any(
+                    sign in str(error) for sign in ("No such artifact", "Failed to download artifacts")
+                ):
+                    raise
+        local = destination / path
+        if not local.exists() or (local.is_dir() and not any(local.iterdir())):
+            raise UnknownSetError(
+                f"run {run_id} has no artifact {path!r} in {run.info.artifact_uri}; "
+                "if the store was moved, its files are still looked for in the old place"
+            )
+        return local
+
+    def register_set(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        run_id: str,
+        tags: Mapping[str, str],
+        card: str,
+        alias: str | None = None,
+    ) -> RegisteredSet:
+        """Store a set folder as a new version of ``name``, independent of the run's life."""
+        experiment_id = self._run(run_id).info.experiment_id
+        return self._registry.register(
+            folder, name, experiment_id=experiment_id, run_id=run_id, tags=tags, card=card, alias=alias
+        )
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        """Point an alias of a registered name at a version."""
+        self._registry.set_alias(name, alias, version)
+
+    def list_sets(self, name: str | None = None) -> list[RegisteredSet]:
+        """Every version of every registered set (or of one name), newest first."""
+        return self._registry.versions(name)
+
+    def resolve_set(self, reference: str) -> RegisteredSet:
+        """The version behind ``name``, ``name@alias`` or ``name/version``; bare names mean ``@best``, else newest."""
+        return self._registry.resolve(reference)
+
+    def download_set(self, registered: RegisteredSet, destination: Path) -> Path:
+        """Copy the files of a version into ``destination`` (created); the caller verifies them."""
+        return self._registry.download(registered, destination)
+
+    def links(self, experiment: str, parent: str | None = None) -> dict[str, str]:
+        """Addresses in the UI by name; they work once ``study ui`` runs."""
+        base = self.uri if self.location.is_server else DEFAULT_BASE
+        return deep_links(base, self._experiment_id(experiment), parent)
+
+    def _experiment_id(self, name: str) -> str:
+        if name not in self._experiments:
+            with translated(self.location.shown):
+                self._experiments[name] = self._find_or_create_experiment(name)
+        return self._experiments[name]
+
+    def _find_or_create_experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
+            folder = self.location.artifacts
+            # Left to itself MLflow would put files below whatever folder the process was started in.
+            artifacts = None if folder is None else (folder / name).as_uri()
+            try:
+                return str(self._client.create_experiment(name, artifact_location=artifacts))
+            except MlflowException:
+                # Another process was quicker.
+                experiment = self._client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise
+        if experiment.lifecycle_stage == "deleted":
+            raise TrackingError(
+                f"experiment {name!r} was deleted in {self.location.shown}; restore it in the UI, "
+                "or remove it for good with `mlflow gc`"
+            )
+        return str(experiment.experiment_id)
+
+    def _run(self, run_id: str) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        with translated(self.location.shown):
+            try:
+                return self._client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                    raise
+                raise UnknownSetError(f"no run {run_id!r} in {self.location.shown}") from error
+
+    def _search(
+        self, experiment: str | None, tags: Mapping[str, str], condition: str = ""
+    ) -> list[tuple[Any, str]]:
+        with translated(self.location.shown):
+            if experiment is None:
+                experiments = list(self._client.search_experiments(max_results=_PAGE))
+            else:
+                found = self._client.get_experiment_by_name(experiment)
+                experiments = [] if found is None else [found]
+            names = {entry.experiment_id: entry.name for entry in experiments}
+            if not names:
+                return []
+            clauses = [f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items()]
+            query = " AND ".join([*clauses, condition] if condition else clauses)
+            runs, token = [], None
+            while True:
+                page = self._client.search_runs(
+                    list(names), query, order_by=["attributes.start_time DESC"],
+                    max_results=_PAGE, page_token=token,
+                )  # fmt: skip
+                runs += [(run, names[run.info.experiment_id]) for run in page]
+                token = page.token
+                if not token:
+                    return runs
+
+
+def _quoted(value: str) -> str:
+    if "'" not in value:
+        return f"'{value}'"
+    if '"' not in value:
+        return f'"{value}"'
+    raise TrackingError(f"cannot search for the tag value {value!r}: it holds both kinds of quotes")
+
+
+def _info(run: Any, experiment: str) -> RunInfo:
+    return RunInfo(
+        run_id=run.info.run_id,
+        name=run.info.run_name or "",
+        status=run.info.status,
+        experiment=experiment,
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        tags=dict(run.data.tags),
+    )
+
+
+def _platform_tags() -> dict[str, str]:
+    """The tags behind MLflow's own columns, which its fluent interface would fill in."""
+    tags = {"mlflow.source.name": "study", "mlflow.source.type": "LOCAL"}
+    if commit := provenance().get("git_commit"):
+        tags["mlflow.source.git.commit"] = commit
+    # A container may run as a user that has no name.
+    with contextlib.suppress(OSError, KeyError, ImportError):
+        tags["mlflow.user"] = getpass.getuser()
+    return tags

@@ -1,0 +1,30 @@
+"""The one way to a tracker: from what the user gave to an open store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from study.tracking.base import Tracker
+from study.tracking.memory import memory_tracker
+from study.tracking.mlflow_backend import MlflowTracker
+from study.tracking.stores import locate
+
+__all__ = ["DEFAULT_ROOT", "open_tracker"]
+
+DEFAULT_ROOT = Path("mlruns")
+
+
+def open_tracker(uri: str | None = None, root: Path = DEFAULT_ROOT) -> Tracker:
+    """Open a tracking store; the embedded one is created where it is new.
+
+    Args:
+        uri: ``http://HOST:PORT``, a database URL, a folder, or ``memory:NAME`` (kept as long as the
+            process lives); None asks ``MLFLOW_TRACKING_URI``, then ``root``.
+        root: folder of the embedded store.
+
+    Raises:
+        TrackingError: it does not answer, cannot be written, or holds something else.
+    """
+    if uri is not None and uri.startswith("memory:"):
+        return memory_tracker(uri)
+    return MlflowTracker(locate(uri, root))

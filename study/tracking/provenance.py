@@ -1,0 +1,69 @@
+"""Which code and which platform made a result."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import study
+
+__all__ = ["git_commit", "provenance"]
+
+_PATIENCE_SECONDS = 10.0
+
+
+@functools.cache
+def _cached() -> tuple[tuple[str, str], ...]:
+    facts = {
+        "study": study.__version__,
+        "git_commit": git_commit(Path(study.__file__).parent),
+        "python": platform.python_version(),
+        "torch": metadata.version("torch"),
+        "platform": platform.platform(terse=True),
+    }
+    return tuple((key, value) for key, value in facts.items() if value)
+
+
+def provenance() -> dict[str, str]:
+    """Versions of study, python and torch, the platform, and the commit of the code.
+
+    Read once a process: code that is edited while it runs is not the code that runs. Outside a
+    repository ``git_commit`` is left out.
+    """
+    return dict(_cached())
+
+
+def git_commit(package: Path) -> str:
+    """Commit of the repository that tracks a package folder, with ``-dirty`` where the folder differs from it.
+
+    Args:
+        package: a folder with an ``__init__.py``.
+
+    Returns:
+        40 hex digits, perhaps with ``-dirty``; empty where git is missing, or the package is installed
+        somewhere inside a repository that does not track it.
+    """
+    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return ""
+    commit = _git(package, "rev-parse", "HEAD")
+    changes = _git(package, "status", "--porcelain", "--", ".")
+    if commit is None or changes is None:
+        return ""
+    return f"{commit}-dirty" if changes else commit
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    # A lock taken here could get in the way of the user's own git.
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        finished = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True, text=True, timeout=_PATIENCE_SECONDS, env=environment, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return finished.stdout.strip() if finished.returncode == 0 else None

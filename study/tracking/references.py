@@ -1,0 +1,115 @@
+"""How a registered set is named: ``name``, ``name@alias`` or ``name/version``."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from study.core.errors import ConfigError, UnknownSetError
+from study.tracking.base import RegisteredSet
+
+__all__ = ["BEST", "Reference", "check_alias", "check_set_name", "parse_reference", "pick"]
+
+BEST = "best"
+"""The alias a bare name stands for."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A parsed reference; at most one of ``alias`` and ``version`` is given."""
+
+    name: str
+    alias: str | None = None
+    version: str | None = None
+
+
+def parse_reference(text: str) -> Reference:
+    """Read ``name``, ``name@alias`` or ``name/version``.
+
+    Raises:
+        UnknownSetError: the text is none of them.
+    """
+    name, at, alias = text.partition("@")
+    name, slash, version = name.partition("/")
+    well_formed = (
+        bool(_NAME.fullmatch(name))
+        and not (at and slash)
+        and (not at or bool(_ALIAS.fullmatch(alias)))
+        and (not slash or version.isdecimal())
+    )
+    if not well_formed:
+        raise UnknownSetError(
+            f"{text!r} is no reference to a synthetic set: write name, name@alias or name/version, "
+            "such as digits-dm-ipc1@best"
+        )
+    return Reference(name, alias if at else None, str(int(version)) if slash else None)
+
+
+def check_set_name(name: str) -> None:
+    """Refuse a name that could not be referred to, or would leave a folder.
+
+    Raises:
+        ConfigError: it holds anything but letters, digits, dots, dashes and underscores.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"set name {name!r}: use letters, digits, '.', '-' and '_', starting with a letter or digit"
+        )
+
+
+def check_alias(alias: str) -> None:
+    """Refuse an alias that the registry reserves or that could not be referred to.
+
+    Raises:
+        ConfigError: it looks like a version, is ``latest``, or holds other signs.
+    """
+    if not _ALIAS.fullmatch(alias) or alias.lower() == "latest" or re.fullmatch(r"[vV]\d+", alias):
+        raise ConfigError(
+            f"alias {alias!r}: use letters, digits, '-' and '_', starting with a letter; "
+            "v1-like ones and latest are reserved"
+        )
+
+
+def pick(reference: Reference, versions: Sequence[RegisteredSet], names: Iterable[str]) -> RegisteredSet:
+    """Choose the version that is meant.
+
+    Args:
+        reference: what was asked for.
+        versions: every version of that name, newest first; empty where there is none.
+        names: every registered name, read only for the hint of an error.
+
+    Raises:
+        UnknownSetError: the name, the alias or the version does not exist; the message says what does.
+    """
+    if not versions:
+        raise UnknownSetError(_unknown(reference.name, sorted(names)))
+    if reference.version is not None:
+        found = [version for version in versions if version.version == reference.version]
+        choices = ", ".join(version.version for version in versions)
+        fault = f"{reference.name} has no version {reference.version}. Choices: {choices}"
+    elif reference.alias is not None:
+        found = [version for version in versions if reference.alias in version.aliases]
+        choices = ", ".join(sorted(alias for version in versions for alias in version.aliases)) or "none"
+        fault = f"{reference.name} has no alias {reference.alias!r}. Choices: {choices}"
+    else:
+        found = [version for version in versions if BEST in version.aliases] or list(versions)
+        fault = ""
+    if not found:
+        raise UnknownSetError(fault)
+    return found[0]
+
+
+def _unknown(name: str, names: list[str]) -> str:
+    if not names:
+        return (
+            f"no synthetic set {name!r}: nothing is registered in this store yet; `study tune` registers one"
+        )
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return f"no synthetic set {name!r}.{hint} Choices: {shown}"
