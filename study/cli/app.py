@@ -21,10 +21,10 @@ app = typer.Typer(
         "Start with: [bold]study tune --method dm --dataset digits --ipc 1[/bold]"
     ),
 )
-app.command("tune")(tune.tune)
-app.command("distill")(distill.distill)
-app.command("evaluate")(evaluate.evaluate)
-app.command("compare")(compare_command.compare)
+app.command("tune", epilog=tune.EPILOG)(tune.tune)
+app.command("distill", epilog=distill.EPILOG)(distill.distill)
+app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
+app.command("compare", epilog=compare_command.EPILOG)(compare_command.compare)
 app.add_typer(sets.app, name="sets", help="Registered synthetic sets: list, show, download, verify.")
 app.add_typer(data.app, name="data", help="Real datasets: list, prepare, check.")
 app.command("ui")(ui.ui)

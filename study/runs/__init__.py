@@ -1,0 +1,1 @@
+"""Whole runs: wires methods, evaluation, search, tracking and sets; one readable page each."""

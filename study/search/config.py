@@ -22,6 +22,8 @@ class SearchConfig(Frozen):
     """Evaluation seeds at a rung."""
     num_trial_seeds: int = Field(3, ge=1)
     """Evaluation seeds of a finished trial; their mean is what the sampler sees."""
+    num_random_seeds: int = Field(5, ge=1)
+    """Draws of random real images, each with an evaluation seed of its own; scored once a search."""
     num_finalists: int = Field(3, ge=1)
     """Best trials that are scored again with fresh evaluation seeds."""
     num_finalist_seeds: int = Field(5, ge=1)

@@ -53,6 +53,17 @@ class TrialRecord:
         """Whether it is one of the trials that were asked for."""
         return self.outcome in {"COMPLETE", "PRUNED", "DIVERGED"}
 
+    def plain(self) -> dict[str, Any]:
+        """Plain values for tables and ``--json``."""
+        return {
+            "trial": self.slot,
+            "outcome": self.outcome,
+            "val_accuracy": self.value,
+            "params": dict(self.params),
+            "seconds": self.seconds,
+            "run_id": self.attributes.get("run_id"),
+        }
+
 
 class TrialHandle:
     """What an objective gets: its parameters, and whom to report to."""

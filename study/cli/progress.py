@@ -1,0 +1,120 @@
+"""Progress in the terminal: trial, iteration, rate, time left, best so far; silent where nobody looks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from study.cli.common import err
+from study.runs.events import Listener
+
+if TYPE_CHECKING:
+    from study.core.records import Score
+
+REFRESH_SECONDS = 0.1
+
+
+class TerminalListener(Listener):
+    """Draws two bars on standard error, or prints nothing but warnings when it is no terminal."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = err()
+        self._live = self._console.is_terminal and not quiet
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self._console,
+            disable=not self._live,
+            transient=True,
+        )
+        self.search: str | None = None
+        self._trials: TaskID | None = None
+        self._inner: TaskID | None = None
+        self._best: float | None = None
+        self._drawn = 0.0
+
+    def __enter__(self) -> TerminalListener:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Take the bars away; what was printed stays."""
+        self._bars.stop()
+
+    def on_phase(self, text: str) -> None:
+        """One dim line a stage."""
+        if self._live:
+            self._console.print(f"[dim]{text}[/dim]")
+
+    def on_search(self, name: str, num_trials: int, num_finished: int) -> None:
+        """The upper bar counts trials."""
+        self.search = name
+        self._trials = self._bars.add_task(name, total=num_trials, completed=num_finished, note="")
+
+    def on_trial_start(self, slot: int, params: Mapping[str, Any], num_iterations: int) -> None:
+        """The lower bar counts iterations of this trial."""
+        self._drop_inner()
+        total = max(1, num_iterations)
+        self._inner = self._bars.add_task(f"trial {slot + 1}", total=total, note="")
+        self._started = time.monotonic()
+
+    def on_iteration(self, iteration: int, losses: Mapping[str, float]) -> None:
+        """Rate and loss, ten times a second at most."""
+        now = time.monotonic()
+        if self._inner is None or now - self._drawn < REFRESH_SECONDS:
+            return
+        self._drawn = now
+        rate = iteration / max(1e-9, now - self._started)
+        loss = losses.get("match/loss")
+        note = f"{rate:.1f} it/s" + (f"  loss {loss:.3g}" if loss is not None else "")
+        self._bars.update(self._inner, completed=iteration, note=note)
+
+    def on_score(self, iteration: int, score: Score) -> None:
+        """The latest validation score beside the lower bar."""
+        if self._inner is not None:
+            self._bars.update(self._inner, completed=iteration, note=f"val {score.mean:.3f} ±{score.std:.3f}")
+
+    def on_trial_end(self, slot: int, outcome: str, value: float | None) -> None:
+        """A line for the finished trial; the best so far beside the upper bar."""
+        self._drop_inner()
+        if value is not None and (self._best is None or value > self._best):
+            self._best = value
+        if self._trials is not None:
+            best = f"best val {self._best:.3f}" if self._best is not None else ""
+            self._bars.update(self._trials, advance=int(outcome != "INTERRUPTED"), note=best)
+        if self._live:
+            shown = f"val {value:.4f}" if value is not None else outcome.lower()
+            self._console.print(f"trial {slot + 1:>3}  {shown}", style="dim")
+
+    def on_warning(self, text: str) -> None:
+        """Always shown."""
+        self._console.print(f"[yellow]Warning:[/yellow] {text}")
+
+    def _drop_inner(self) -> None:
+        if self._inner is not None:
+            self._bars.remove_task(self._inner)
+            self._inner = None

@@ -1,0 +1,143 @@
+"""Final screens: what won, by how much, and which commands come next."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from study.cli.common import out, print_json
+from study.runs.evaluate import Evaluation
+from study.runs.outcome import Outcome
+from study.runs.plan import Plan
+
+__all__ = ["percent", "print_evaluation", "print_outcome", "print_plan"]
+
+
+def percent(mean: float | None, std: float | None = None) -> str:
+    """A fraction as people read it: ``93.1 ± 0.8 %``."""
+    if mean is None:
+        return "-"
+    spread = "" if std is None else f" ± {100 * std:.1f}"
+    return f"{100 * mean:.1f}{spread} %"
+
+
+def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
+    """The table of trials, the winner beside its baselines, and the next commands."""
+    if as_json:
+        print_json(outcome.plain())
+        return
+    console = out()
+    if len(outcome.trials) > 1:
+        console.print(_trials_table(outcome))
+    console.print(_scores_table(outcome))
+    winner = outcome.winner
+    console.print(f"registered as [bold]{winner.set}[/bold] ({winner.note})")
+    console.print(f"images moved by {100 * winner.relative_change:.0f} % of their start; "
+                  f"data.safetensors SHA-256 {winner.sha256[:16]}")  # fmt: skip
+    console.print(
+        f"{outcome.seconds:.0f} s in all, {outcome.tracking_seconds:.1f} s of them for tracking, "
+        "registry and figures\n"
+    )
+    name = winner.set.split("/")[0]
+    console.print("Next:")
+    console.print("  study ui", style="bold")
+    for title, link in outcome.links.items():
+        console.print(f"    {title}: {link}", style="dim", soft_wrap=True)
+    console.print(f"  study sets download {winner.set} --output {name}", style="bold")
+    console.print(f"  study evaluate {winner.set}", style="bold")
+
+
+def _trials_table(outcome: Outcome) -> Table:
+    keys = list(dict.fromkeys(key for trial in outcome.trials for key in trial["params"]))
+    table = Table(title=f"{outcome.search}: {outcome.trials_finished} trials", title_justify="left")
+    table.add_column("trial", justify="right")
+    table.add_column("outcome")
+    table.add_column("validation", justify="right")
+    for key in keys:
+        table.add_column(key.removeprefix("distill."), justify="right")
+    table.add_column("seconds", justify="right")
+    for trial in outcome.trials:
+        won = trial["trial"] == outcome.winner.trial
+        table.add_row(
+            str(trial["trial"]) + (" *" if won else ""),
+            str(trial["outcome"]).lower(),
+            percent(trial["val_accuracy"]),
+            *(_short(trial["params"].get(key)) for key in keys),
+            f"{trial['seconds']:.0f}",
+            style="bold green" if won else None,
+        )
+    return table
+
+
+def _scores_table(outcome: Outcome) -> Table:
+    winner, random = outcome.winner, outcome.random
+    metric = winner.metric.replace("_", " ")
+    title = f"{outcome.method} on {outcome.dataset}, {outcome.ipc} a class: {metric}, n = {winner.n}, ddof 1"
+    table = Table("set", "validation", "test", title=title, title_justify="left")
+    table.add_row(
+        "distilled",
+        percent(winner.val_accuracy, winner.val_accuracy_std),
+        percent(winner.test_accuracy, winner.test_accuracy_std),
+        style="bold green",
+    )
+    table.add_row(
+        "random real images",
+        percent(random["val_accuracy"], random["val_accuracy_std"]),
+        percent(random["test_accuracy"], random["test_accuracy_std"]),
+    )
+    table.add_row("its own starting point", percent(winner.start_val_accuracy), "-")
+    return table
+
+
+def print_plan(plan: Plan, *, as_json: bool) -> None:
+    """The space, the counts and the cost of a search that was not started."""
+    if as_json:
+        print_json(plan.plain())
+        return
+    table = Table("searched", "range", title=f"plan for {plan.name}", title_justify="left")
+    for key, words in plan.space.items():
+        table.add_row(key, words)
+    console = out()
+    console.print(table)
+    data = plan.data
+    shape = " x ".join(str(size) for size in data["image_shape"])
+    console.print(
+        f"data: {data['train']} train, {data['validation']} validation, {data['test']} test (sealed), "
+        f"{data['classes']} classes of {shape}"
+    )
+    console.print(", ".join(f"{key}: {value}" for key, value in plan.machine.items()))
+    console.print(
+        f"{plan.num_trials} trials of {plan.num_iterations} iterations at {1e3 * plan.seconds_per_iteration:.1f} ms, "
+        f"{plan.seconds_per_score:.1f} s for each evaluation network"
+    )
+    console.print(
+        f"about {_duration(plan.estimated_seconds)} if nothing is pruned; "
+        f"{plan.peak_memory_bytes / 2**30:.1f} GiB of memory so far"
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def print_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
+    """The set beside random real images and the majority rate."""
+    if as_json:
+        print_json(evaluation.plain())
+        return
+    metric = evaluation.metric.replace("_", " ")
+    title = (
+        f"{evaluation.set}: {metric} on {evaluation.split}, {evaluation.model}, n = {evaluation.n}, ddof 1"
+    )
+    table = Table("trained on", metric, title=title, title_justify="left")
+    distilled, random = evaluation.distilled, evaluation.random
+    table.add_row("distilled", percent(distilled["mean"], distilled["std"]), style="bold green")
+    table.add_row("random real images", percent(random["mean"], random["std"]))
+    table.add_row("always the largest class", percent(evaluation.majority_rate))
+    out().print(table)
+    out().print(f"run {evaluation.run_id}", style="dim")

@@ -1,0 +1,90 @@
+"""``study tune``: search the hyperparameters of one method on one dataset."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from study.cli import common
+
+TIMEOUT = "Seconds after which no further trial starts."
+NAME = "Name of the search; default: the set name and a number."
+RESUME = "Continue the search of this name; no other option is needed."
+SPACE = (
+    "Change the search space: distill.image_lr=0.1:10:log, distill.init=real,noise, distill.momentum=fixed."
+)
+EPILOG = (
+    "Example: study tune --method dm --dataset digits --ipc 1\n\n"
+    "MNIST in ./data, no new trial after ten minutes: study tune -m dm -d mnist --ipc 10 --timeout 600\n\n"
+    "Your own images in pictures/train/<class>/*: "
+    "study tune -m dm -d folder --data-root pictures --resolution 32"
+)
+
+
+@common.guarded
+def tune(
+    context: typer.Context,
+    method: common.Method = "dm",
+    dataset: common.Dataset = "digits",
+    ipc: common.Ipc = 1,
+    budget: common.Budget = "quick",
+    trials: Annotated[int | None, typer.Option("--trials", help="Trials to finish.", min=1)] = None,
+    timeout: Annotated[float | None, typer.Option("--timeout", help=TIMEOUT, min=0)] = None,
+    seed: common.Seed = 0,
+    name: Annotated[str | None, typer.Option("--name", help=NAME)] = None,
+    resume: Annotated[str | None, typer.Option("--resume", metavar="NAME", help=RESUME)] = None,
+    overrides: common.Overrides = None,
+    space: Annotated[list[str] | None, typer.Option("--space", metavar="KEY=RANGE", help=SPACE)] = None,
+    recipe: common.Recipe = None,
+    data_root: common.DataRoot = None,
+    resolution: common.Resolution = None,
+    device: common.Device = "auto",
+    storage: common.Storage = None,
+    tracking_uri: common.TrackingUri = None,
+    output: common.Output = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and its cost; start nothing.")
+    ] = False,
+    as_json: common.Json = False,
+) -> None:
+    """Search hyperparameters on validation, track every trial, register the best synthetic set."""
+    from study.cli.progress import TerminalListener
+    from study.cli.requests import build_config, check_output, given, stores
+    from study.cli.summary import print_outcome, print_plan
+    from study.runs.plan import plan
+    from study.runs.resume import resume_config
+    from study.runs.tune import TuneOptions
+    from study.runs.tune import tune as run
+
+    where = stores(tracking_uri, storage, data_root)
+    if resume is None:
+        config = build_config(
+            method=method, dataset=dataset, ipc=ipc, budget=budget, seed=seed, overrides=overrides,
+            space=space, recipe=recipe, resolution=resolution, device=device, num_trials=trials,
+        )  # fmt: skip
+    else:
+        config = resume_config(resume, where, given(context))
+    check_output(output)
+    if dry_run:
+        print_plan(plan(config, where), as_json=as_json)
+        return
+    options = TuneOptions(where, name, resume, timeout, trials, output)
+    with common.interruptible(), TerminalListener(quiet=as_json) as listener:
+        try:
+            outcome = run(config, options, listener)
+        except KeyboardInterrupt as interrupt:
+            listener.stop()
+            _say_how_to_resume(listener.search)
+            raise typer.Exit(common.EXIT_INTERRUPTED) from interrupt
+    print_outcome(outcome, as_json=as_json)
+
+
+def _say_how_to_resume(search: str | None) -> None:
+    if search is None:
+        sys.stderr.write("Interrupted before the search was opened; nothing was written.\n")
+    else:
+        sys.stderr.write(
+            f"Interrupted; finished trials are kept. Continue with:\n  study tune --resume {search}\n"
+        )

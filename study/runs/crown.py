@@ -1,0 +1,110 @@
+"""From the chosen set to a registered version: the one look at the test set, and the alias ``best``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from study.runs.events import Listener
+from study.runs.finalists import Candidate
+from study.runs.outcome import Winner
+from study.runs.recording import Stopwatch
+from study.runs.register import SetScores, register
+from study.runs.workspace import Workspace
+from study.tracking.base import Tracker
+
+__all__ = ["Crowned", "crown"]
+
+
+@dataclass(frozen=True)
+class Crowned:
+    """A registered set with all its scores."""
+
+    winner: Winner
+    scores: SetScores
+
+    def metrics(self) -> dict[str, float]:
+        """What the run that owns the set records."""
+        scores = self.scores
+        assert scores.test is not None
+        assert scores.random_test is not None
+        metrics = {
+            "objective": scores.validation.mean,
+            "val/accuracy": scores.validation.mean,
+            "val/accuracy_std": scores.validation.std,
+            "val/gain_over_random": scores.validation.mean - scores.random.mean,
+            "test/accuracy": scores.test.mean,
+            "test/accuracy_std": scores.test.std,
+            "random/val_accuracy": scores.random.mean,
+            "random/test_accuracy": scores.random_test.mean,
+            "random/test_accuracy_std": scores.random_test.std,
+        }
+        metrics.update({f"test/{name}": sum(v) / len(v) for name, v in scores.test.extra.items()})
+        return metrics
+
+    def random_summary(self) -> Mapping[str, float]:
+        """Random real images under the same recipe, for ``--json``."""
+        assert self.scores.random_test is not None
+        return {
+            "val_accuracy": self.scores.random.mean,
+            "val_accuracy_std": self.scores.random.std,
+            "test_accuracy": self.scores.random_test.mean,
+            "test_accuracy_std": self.scores.random_test.std,
+            "n": self.scores.random_test.n,
+        }
+
+
+def crown(
+    tracker: Tracker,
+    watch: Stopwatch,
+    workspace: Workspace,
+    candidate: Candidate,
+    listener: Listener,
+    *,
+    origin: str,
+    output: Path | None,
+) -> Crowned:
+    """Open the test set for a chosen candidate, once, and register it.
+
+    Args:
+        tracker: where it is registered.
+        watch: counts the time of registration.
+        workspace: data and machine.
+        candidate: the choice, made on validation alone.
+        listener: told of the stages.
+        origin: the search or run it comes from, for the log of test openings.
+        output: folder for a copy of the set, or None.
+    """
+    num_seeds = workspace.config.search.num_finalist_seeds
+    listener.on_phase("opening the test set, once")
+    reason = f"final score of the set chosen on validation in {origin}"
+    test, random_test = workspace.test_scores(candidate.synthetic, reason, num_seeds)
+    scores = SetScores(
+        validation=candidate.score,
+        start=candidate.start_score,
+        random=workspace.random_score("finalist", num_seeds),
+        test=test,
+        random_test=random_test,
+    )
+    listener.on_phase("registering the set")
+    with watch.running():
+        registered = register(tracker, workspace, candidate, scores, output)
+    winner = Winner(
+        trial=candidate.trial,
+        run_id=candidate.run_id,
+        set=f"{registered.name}/{registered.version}",
+        params=dict(candidate.params),
+        metric=test.metric,
+        val_accuracy=candidate.score.mean,
+        val_accuracy_std=candidate.score.std,
+        test_accuracy=test.mean,
+        test_accuracy_std=test.std,
+        n=test.n,
+        start_val_accuracy=candidate.start_score.mean,
+        relative_change=candidate.relative_change,
+        sha256=registered.sha256,
+        is_best=registered.is_best,
+        note=registered.note,
+    )
+    return Crowned(winner, scores)

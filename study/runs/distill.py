@@ -1,0 +1,89 @@
+"""One configuration, no search: tracked and registered like the winner of a search."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from study.runs.configure import RunConfig
+from study.runs.crown import crown
+from study.runs.events import Listener
+from study.runs.finalists import Candidate
+from study.runs.naming import experiment_name, set_name
+from study.runs.outcome import Outcome
+from study.runs.recording import Stopwatch, describe_run, recorded
+from study.runs.register import log_trial_set
+from study.runs.stores import StoreOptions, open_tracking
+from study.runs.trial import run_trial
+from study.runs.workspace import open_workspace
+
+__all__ = ["DistillOptions", "distill"]
+
+
+@dataclass(frozen=True)
+class DistillOptions:
+    """Where the run is kept.
+
+    Attributes:
+        stores: tracking store and real data.
+        name: of the run.
+        output: folder for a copy of the set.
+    """
+
+    stores: StoreOptions = field(default_factory=StoreOptions)
+    name: str | None = None
+    output: Path | None = None
+
+
+def distill(config: RunConfig, options: DistillOptions, listener: Listener | None = None) -> Outcome:
+    """Distil one set, score it, register it.
+
+    The set is the one that a search trial with the same parameters and seed makes.
+
+    Raises:
+        StudyError: data, store or configuration is at fault, or the images diverged.
+    """
+    listener = listener or Listener()
+    started = time.perf_counter()
+    listener.on_phase(f"loading {config.dataset}")
+    workspace = open_workspace(config, options.stores.data_root)
+    watch = Stopwatch()
+    with watch.running():
+        tracker = watch.wrap(open_tracking(options.stores))
+    name = options.name or set_name(config)
+    with recorded(tracker, config, name, kind="distill") as recorder:
+        describe_run(recorder, config, workspace)
+        listener.on_trial_start(0, {}, config.distill.num_iterations)
+        result = run_trial(workspace, config, recorder, listener, None)
+        listener.on_trial_end(0, "COMPLETE", result.score.mean)
+        random = workspace.random_score("trial", config.search.num_random_seeds)
+        with watch.running():
+            log_trial_set(recorder, result, config, workspace, random)
+        candidate = Candidate(
+            run_id=recorder.run_id,
+            trial=None,
+            params={},
+            synthetic=result.synthetic,
+            score=workspace.score(result.synthetic, "finalist", config.search.num_finalist_seeds),
+            start_score=result.start_score,
+            relative_change=result.relative_change,
+        )
+        crowned = crown(tracker, watch, workspace, candidate, listener, origin=name, output=options.output)
+        recorder.log_metrics({**crowned.metrics(), "cost/tracking_seconds": watch.seconds},
+                             config.distill.num_iterations)  # fmt: skip
+        recorder.set_tags({"study.set": crowned.winner.set})
+    return Outcome(
+        search=name,
+        dataset=config.dataset,
+        method=config.method,
+        ipc=config.ipc,
+        budget=config.budget,
+        trials_finished=1,
+        trials=[],
+        seconds=time.perf_counter() - started,
+        winner=crowned.winner,
+        random=crowned.random_summary(),
+        links=tracker.links(experiment_name(config)),
+        tracking_seconds=watch.seconds,
+    )

@@ -1,0 +1,74 @@
+"""What a search or a single distillation ends with: plain records for people and for ``--json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["Outcome", "Winner"]
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The set that was registered, and the scores it has earned; accuracies are fractions.
+
+    Attributes:
+        trial: its slot in the search; None for a single distillation.
+        run_id: the run that holds it.
+        set: registered name and version, such as ``digits-dm-ipc1/3``.
+        params: searched values.
+        metric: ``accuracy`` or ``balanced_accuracy``.
+        n: evaluation seeds behind each mean; deviations have ddof 1.
+        is_best: whether the alias ``best`` points at it now.
+        note: how it compares with the holder of the alias.
+    """
+
+    trial: int | None
+    run_id: str
+    set: str
+    params: Mapping[str, Any]
+    metric: str
+    val_accuracy: float
+    val_accuracy_std: float
+    test_accuracy: float
+    test_accuracy_std: float
+    n: int
+    start_val_accuracy: float
+    relative_change: float
+    sha256: str
+    is_best: bool
+    note: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything the last screen shows.
+
+    Attributes:
+        search: name of the search, or of the run.
+        trials_finished: trials that count.
+        trials: one row a trial: slot, outcome, value, params, seconds, run id.
+        seconds: wall time of this process.
+        random: random real images at the same IPC under the same recipe.
+        links: addresses in the UI.
+        tracking_seconds: wall time spent on tracking, registry and figures.
+    """
+
+    search: str
+    dataset: str
+    method: str
+    ipc: int
+    budget: str
+    trials_finished: int
+    trials: list[dict[str, Any]]
+    seconds: float
+    winner: Winner
+    random: Mapping[str, float]
+    links: Mapping[str, str]
+    tracking_seconds: float
+    extra: Mapping[str, float] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """Nested plain values for ``--json``."""
+        return asdict(self)

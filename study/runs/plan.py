@@ -1,0 +1,108 @@
+"""What a search would do and cost, from a few timed iterations; nothing is stored."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from study.core.records import SyntheticSet
+from study.methods.base import find_method
+from study.runs.configure import RunConfig
+from study.runs.naming import experiment_name, set_name
+from study.runs.stores import StoreOptions
+from study.runs.trial import rung_iterations
+from study.runs.workspace import Workspace, open_workspace
+from study.search.spaces import describe
+
+__all__ = ["Plan", "plan"]
+
+TIMED_ITERATIONS = 3
+WARM_UP_ITERATIONS = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The space, the counts and the estimated cost of a search.
+
+    Attributes:
+        space: what is searched, in words.
+        seconds_per_iteration: of the method, measured without compilation.
+        seconds_per_score: of one evaluation network, measured.
+        estimated_seconds: of the whole search if nothing is pruned.
+        peak_memory_bytes: of this process so far, data included.
+    """
+
+    name: str
+    experiment: str
+    digest: str
+    num_trials: int
+    num_iterations: int
+    space: dict[str, str]
+    data: dict[str, Any]
+    machine: dict[str, str]
+    seconds_per_iteration: float
+    seconds_per_score: float
+    estimated_seconds: float
+    peak_memory_bytes: int
+
+    def plain(self) -> dict[str, Any]:
+        """Nested plain values for ``--json``."""
+        return asdict(self)
+
+
+def plan(config: RunConfig, stores: StoreOptions) -> Plan:
+    """Load the data, time a few iterations and one evaluation network, and extrapolate."""
+    workspace = open_workspace(config, stores.data_root)
+    synthetic, seconds_per_iteration = _time_iterations(config, workspace)
+    started = time.perf_counter()
+    workspace.score(synthetic, "plan", 1)
+    seconds_per_score = time.perf_counter() - started
+    search, iterations = config.search, config.distill.num_iterations
+    num_rungs = len(rung_iterations(iterations, search.rungs))
+    per_trial = num_rungs * search.num_rung_seeds + search.num_trial_seeds
+    scores = search.num_trials * per_trial + search.num_random_seeds * 2
+    scores += search.num_finalist_seeds * (min(search.num_finalists, search.num_trials) + 2)
+    counts = workspace.splits.class_counts()
+    return Plan(
+        name=set_name(config),
+        experiment=experiment_name(config),
+        digest=config.digest,
+        num_trials=search.num_trials,
+        num_iterations=iterations,
+        space={key: describe(parameter) for key, parameter in config.space.items()},
+        data={
+            "image_shape": list(workspace.splits.image_shape),
+            "classes": workspace.splits.num_classes,
+            "train": sum(counts["train"]),
+            "validation": sum(counts["validation"]),
+            "test": len(workspace.splits.test),
+        },
+        machine=workspace.compute.describe(),
+        seconds_per_iteration=seconds_per_iteration,
+        seconds_per_score=seconds_per_score,
+        estimated_seconds=search.num_trials * iterations * seconds_per_iteration + scores * seconds_per_score,
+        peak_memory_bytes=_peak_memory(),
+    )
+
+
+def _time_iterations(config: RunConfig, workspace: Workspace) -> tuple[SyntheticSet, float]:
+    method = find_method(config.method)(config.distill)
+    last = WARM_UP_ITERATIONS + TIMED_ITERATIONS
+    started, synthetic, timed = 0.0, None, 0
+    for progress in method.distill(workspace.task(config), workspace.distill_generators()):
+        if progress.iteration == WARM_UP_ITERATIONS:
+            started = time.perf_counter()
+        timed = max(0, progress.iteration - WARM_UP_ITERATIONS)
+        synthetic = progress.snapshot()
+        if progress.iteration >= last:
+            break
+    assert synthetic is not None
+    return synthetic, (time.perf_counter() - started) / timed if timed else 0.0
+
+
+def _peak_memory() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

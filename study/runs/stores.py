@@ -1,0 +1,40 @@
+"""Where results and real data are kept, as options that every command shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study.search.storage import default_storage_url, open_storage
+from study.tracking.base import Tracker
+from study.tracking.open import open_tracker
+
+__all__ = ["StoreOptions", "open_search_storage", "open_tracking"]
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """Addresses of the stores.
+
+    Attributes:
+        tracking_uri: MLflow store; by default ``MLFLOW_TRACKING_URI`` or ``mlflow.db`` below ``root``.
+        storage: Optuna storage; by default ``optuna.db`` below ``root``.
+        data_root: where real datasets lie.
+        root: the embedded store.
+    """
+
+    tracking_uri: str | None = None
+    storage: str | None = None
+    data_root: Path | None = None
+    root: Path = Path("mlruns")
+
+
+def open_tracking(options: StoreOptions) -> Tracker:
+    """Open the tracking store, making it if it is new."""
+    return open_tracker(options.tracking_uri, options.root)
+
+
+def open_search_storage(options: StoreOptions) -> Any:
+    """Open the search storage, making it if it is new; hand it to :mod:`study.search` unopened."""
+    return open_storage(options.storage or default_storage_url(options.root))

@@ -1,0 +1,175 @@
+"""One distillation: the loop around a method, which scores, records and prunes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from study.core.errors import DivergedError
+from study.core.records import Progress, Score, SyntheticSet
+from study.methods.base import find_method
+from study.runs.configure import RunConfig
+from study.runs.events import Listener
+from study.runs.pictures import log_grid
+from study.runs.workspace import Workspace
+from study.tracking.base import Recorder
+
+__all__ = ["TrialResult", "run_trial", "rung_iterations"]
+
+MAX_CURVE_POINTS = 200
+"""Of each loss curve; a longer run is thinned, so that tracking stays cheap."""
+
+NEGLIGIBLE_CHANGE = 1e-3
+
+OnRung = Callable[[Score, int], None]
+"""Gets a validation score and the percent of iterations done; raises to stop the trial."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A finished distillation.
+
+    Attributes:
+        synthetic: the set after the last iteration.
+        start: the set it started from.
+        score: of ``synthetic`` on validation.
+        start_score: of ``start`` on validation.
+        relative_change: distance from the start over the start's own norm.
+        distill_seconds: wall time inside the method.
+    """
+
+    synthetic: SyntheticSet
+    start: SyntheticSet
+    score: Score
+    start_score: Score
+    relative_change: float
+    distill_seconds: float
+
+
+def rung_iterations(num_iterations: int, rungs: tuple[float, ...]) -> dict[int, int]:
+    """At which iterations a set is scored, with the percent each stands for."""
+    marks = {max(1, round(rung * num_iterations)): round(100 * rung) for rung in rungs}
+    return {iteration: percent for iteration, percent in marks.items() if iteration < num_iterations}
+
+
+def run_trial(
+    workspace: Workspace, config: RunConfig, recorder: Recorder, listener: Listener, on_rung: OnRung | None
+) -> TrialResult:
+    """Distil under one configuration, recording as it goes, and score the result on validation.
+
+    Args:
+        workspace: shared data and scores.
+        config: this trial's configuration.
+        recorder: the trial's run; left open.
+        listener: told of every iteration and score.
+        on_rung: asked at each rung; None skips the rungs.
+
+    Raises:
+        DivergedError: a loss or an image is not finite; carries the iteration.
+    """
+    loop = _Loop(workspace, config, recorder, listener, on_rung)
+    method = find_method(config.method)(config.distill)
+    generators = workspace.distill_generators()
+    clock = time.perf_counter()
+    for progress in method.distill(workspace.task(config), generators):
+        loop.distill_seconds += time.perf_counter() - clock
+        loop.observe(progress)
+        clock = time.perf_counter()
+    return loop.finish()
+
+
+@dataclass
+class _Loop:
+    workspace: Workspace
+    config: RunConfig
+    recorder: Recorder
+    listener: Listener
+    on_rung: OnRung | None
+    distill_seconds: float = 0.0
+    start: SyntheticSet | None = None
+    last: Progress | None = None
+    rungs: dict[int, int] = field(init=False)
+    every: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        total = self.config.distill.num_iterations
+        self.rungs = rung_iterations(total, self.config.search.rungs) if self.on_rung else {}
+        self.every = max(1, total // MAX_CURVE_POINTS)
+
+    def observe(self, progress: Progress) -> None:
+        self.last = progress
+        losses = {name: float(value) for name, value in progress.losses.items()}
+        self.listener.on_iteration(progress.iteration, losses)
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise DivergedError(name, progress.iteration)
+        if losses and progress.iteration % self.every == 0:
+            self.recorder.log_metrics(losses, progress.iteration)
+        if self.start is None:
+            self.start = progress.snapshot()
+            log_grid(self.recorder, self.start, self.workspace.splits, progress.iteration)
+        elif progress.iteration in self.rungs:
+            self._score_rung(progress)
+
+    def _score_rung(self, progress: Progress) -> None:
+        synthetic = _finite(progress.snapshot(), progress.iteration)
+        log_grid(self.recorder, synthetic, self.workspace.splits, progress.iteration)
+        score = self.workspace.score(synthetic, "rung", self.config.search.num_rung_seeds)
+        self._log_score(score, progress.iteration)
+        assert self.on_rung is not None
+        self.on_rung(score, self.rungs[progress.iteration])
+
+    def _log_score(self, score: Score, iteration: int) -> None:
+        self.listener.on_score(iteration, score)
+        self.recorder.log_metrics({"val/accuracy": score.mean, "val/accuracy_std": score.std}, iteration)
+
+    def finish(self) -> TrialResult:
+        assert self.start is not None
+        assert self.last is not None
+        iteration, seeds = self.last.iteration, self.config.search.num_trial_seeds
+        synthetic = _finite(self.last.snapshot(), iteration)
+        change = float((synthetic.images - self.start.images).norm() / self.start.images.norm())
+        if self.config.distill.num_iterations and change < NEGLIGIBLE_CHANGE:
+            self.listener.on_warning(
+                f"the images moved by {change:.1e} of their start only: the method did nothing; "
+                "raise the image learning rate or the iterations"
+            )
+        score = self.workspace.score(synthetic, "trial", seeds)
+        self._log_score(score, iteration)
+        result = TrialResult(
+            synthetic=synthetic,
+            start=self.start,
+            score=score,
+            start_score=self.workspace.score(self.start, "trial", seeds),
+            relative_change=change,
+            distill_seconds=self.distill_seconds,
+        )
+        self._log_result(
+            result, iteration, self.workspace.random_score("trial", self.config.search.num_random_seeds)
+        )
+        return result
+
+    def _log_result(self, result: TrialResult, iteration: int, random: Score) -> None:
+        metrics = {
+            "objective": result.score.mean,
+            "val/gain_over_random": result.score.mean - random.mean,
+            "val/gain_over_start": result.score.mean - result.start_score.mean,
+            "random/val_accuracy": random.mean,
+            "random/val_accuracy_std": random.std,
+            "start/val_accuracy": result.start_score.mean,
+            "synthetic/relative_change": result.relative_change,
+            "cost/distill_seconds": result.distill_seconds,
+            "cost/evaluation_seconds": result.score.seconds,
+        }
+        metrics.update({f"val/{name}": sum(v) / len(v) for name, v in result.score.extra.items()})
+        if iteration:
+            metrics["cost/seconds_per_iteration"] = result.distill_seconds / iteration
+        self.recorder.log_metrics(metrics, iteration)
+
+
+def _finite(synthetic: SyntheticSet, iteration: int) -> SyntheticSet:
+    if not bool(synthetic.images.isfinite().all()):
+        raise DivergedError("a synthetic image", iteration)
+    return synthetic

@@ -1,0 +1,214 @@
+"""A search from start to end: trials, finalists, one look at the test set, a registered winner."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from study.core.errors import ConfigError
+from study.core.records import Score
+from study.runs.comparison import log_comparison
+from study.runs.configure import RunConfig
+from study.runs.crown import Crowned, crown
+from study.runs.events import Listener
+from study.runs.finalists import choose_winner, note_result
+from study.runs.naming import experiment_name, set_name
+from study.runs.outcome import Outcome
+from study.runs.recording import Stopwatch, describe_run, recorded, run_tags
+from study.runs.register import log_trial_set
+from study.runs.stores import StoreOptions, open_search_storage, open_tracking
+from study.runs.trial import run_trial
+from study.runs.workspace import Workspace, open_workspace
+from study.search.optimize import Pruned, Search, TrialHandle, create_search, find_search
+from study.tracking.base import Recorder, Tracker
+
+__all__ = ["TuneOptions", "tune"]
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """Where a search is kept and when it stops; nothing here changes what a trial computes.
+
+    Attributes:
+        stores: tracking store, search storage and real data.
+        name: of a new search; by default the set name and a number.
+        resume: name of a search to continue.
+        timeout_seconds: no trial starts after this long; the running one is finished.
+        num_trials: extends or shortens a resumed search.
+        output: folder for a copy of the winning set.
+    """
+
+    stores: StoreOptions = field(default_factory=StoreOptions)
+    name: str | None = None
+    resume: str | None = None
+    timeout_seconds: float | None = None
+    num_trials: int | None = None
+    output: Path | None = None
+
+
+def tune(config: RunConfig, options: TuneOptions, listener: Listener | None = None) -> Outcome:
+    """Search the hyperparameters of one method on one dataset at one IPC.
+
+    Args:
+        config: what is searched; from :func:`study.runs.configure.configure`, or
+            :func:`study.runs.resume.resume_config` for a search that exists.
+        options: where it is kept and when it stops.
+        listener: told what happens.
+
+    Returns:
+        The winner with its validation and test scores, beside random real images.
+
+    Raises:
+        StudyError: data, store or configuration is at fault, or no trial finished.
+        KeyboardInterrupt: interrupted; every finished trial is kept and the search can be resumed.
+    """
+    if not config.space:
+        raise ConfigError(
+            f"nothing to search for method {config.method!r}: give --space KEY=LOW:HIGH, or use `study distill`"
+        )
+    listener = listener or Listener()
+    listener.on_phase(f"loading {config.dataset}")
+    workspace = open_workspace(config, options.stores.data_root)
+    watch = Stopwatch()
+    with watch.running():
+        tracker = watch.wrap(open_tracking(options.stores))
+        search = _open_search(config, options)
+    return _TuneRun(config, options, listener, workspace, watch, tracker, search).run()
+
+
+def _open_search(config: RunConfig, options: TuneOptions) -> Search:
+    storage = open_search_storage(options.stores)
+    if options.resume is not None:
+        return Search(find_search(storage, options.resume), config.search, config.space, config.seed)
+    prefix = set_name(config)
+    search = create_search(storage, options.name, prefix, config.search, config.space, config.seed)
+    search.note("config", config.plain())
+    return search
+
+
+@dataclass
+class _TuneRun:
+    """The parts of one search in this process, wired together."""
+
+    config: RunConfig
+    options: TuneOptions
+    listener: Listener
+    workspace: Workspace
+    watch: Stopwatch
+    tracker: Tracker
+    search: Search
+
+    def __post_init__(self) -> None:
+        self.num_trials = self.options.num_trials or self.config.search.num_trials
+        self.started = time.perf_counter()
+
+    def run(self) -> Outcome:
+        parent = self._open_parent()
+        try:
+            self._run_trials(parent)
+            candidate = choose_winner(self.workspace, self.search, self.tracker, self.listener)
+            crowned = crown(
+                self.tracker, self.watch, self.workspace, candidate, self.listener,
+                origin=self.search.name, output=self.options.output,
+            )  # fmt: skip
+            outcome = self._finish(parent, crowned)
+        except BaseException as error:
+            with suppress(Exception):
+                parent.set_tags({"study.error": type(error).__name__})
+                parent.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+        parent.finish()
+        return outcome
+
+    def _open_parent(self) -> Recorder:
+        tags = {"study.search": self.search.name}
+        known = self.search.notes().get("run_id")
+        if known is not None:
+            self.tracker.end_stale_runs(tags, keep=frozenset({str(known)}))
+            return self.tracker.resume_run(str(known))
+        parent = self.tracker.start_run(
+            experiment_name(self.config), self.search.name, tags=run_tags(self.config, "search", **tags)
+        )
+        self.search.note("run_id", parent.run_id)
+        describe_run(parent, self.config, self.workspace)
+        self.search.propose(self.config.defaults_of_space())
+        return parent
+
+    def _run_trials(self, parent: Recorder) -> None:
+        self.search.recover()
+        finished = sum(record.counts for record in self.search.records())
+        self.listener.on_search(self.search.name, self.num_trials, finished)
+        if finished < self.num_trials:
+            self.listener.on_phase("scoring random real images under the same recipe")
+            random = self._random()
+            parent.log_metrics({"random/val_accuracy": random.mean, "random/val_accuracy_std": random.std})
+            self.listener.on_phase(f"searching {', '.join(self.config.space)}")
+        self.search.optimize(
+            lambda handle: self._trial(handle, parent), self.num_trials, self.options.timeout_seconds
+        )
+
+    def _random(self) -> Score:
+        return self.workspace.random_score("trial", self.config.search.num_random_seeds)
+
+    def _trial(self, handle: TrialHandle, parent: Recorder) -> float:
+        self.listener.on_trial_start(handle.slot, handle.params, self.config.distill.num_iterations)
+        outcome, value = "INTERRUPTED", None
+        try:
+            value = self._distill(handle, parent)
+            outcome = "COMPLETE"
+            return value
+        except Pruned:
+            outcome = "PRUNED"
+            raise
+        except ArithmeticError:
+            outcome = "DIVERGED"
+            raise
+        finally:
+            self.listener.on_trial_end(handle.slot, outcome, value)
+
+    def _distill(self, handle: TrialHandle, parent: Recorder) -> float:
+        def on_rung(score: Score, percent: int) -> None:
+            if handle.report(score.mean, percent):
+                raise Pruned
+
+        config = self.config.with_params(handle.params)
+        tags = {"study.search": self.search.name, "study.trial": str(handle.slot)}
+        name = f"trial-{handle.slot}"
+        with recorded(self.tracker, config, name, kind="trial", parent=parent.run_id, **tags) as recorder:
+            handle.note("run_id", recorder.run_id)
+            recorder.log_params(handle.params)
+            result = run_trial(self.workspace, config, recorder, self.listener, on_rung)
+            with self.watch.running():
+                log_trial_set(recorder, result, config, self.workspace, self._random())
+            note_result(handle, result)
+        return result.score.mean
+
+    def _finish(self, parent: Recorder, crowned: Crowned) -> Outcome:
+        log_comparison(parent, self.tracker, self.search, crowned, self.workspace, self.watch)
+        seconds = time.perf_counter() - self.started
+        parent.log_metrics(
+            {
+                **crowned.metrics(),
+                "cost/search_seconds": seconds,
+                "cost/tracking_seconds": self.watch.seconds,
+                "cost/tracking_fraction": self.watch.seconds / seconds,
+            }
+        )
+        parent.set_tags({"study.winner": str(crowned.winner.trial), "study.set": crowned.winner.set})
+        records = self.search.records()
+        return Outcome(
+            search=self.search.name,
+            dataset=self.config.dataset,
+            method=self.config.method,
+            ipc=self.config.ipc,
+            budget=self.config.budget,
+            trials_finished=sum(record.counts for record in records),
+            trials=[record.plain() for record in records],
+            seconds=seconds,
+            winner=crowned.winner,
+            random=crowned.random_summary(),
+            links=self.tracker.links(experiment_name(self.config), parent.run_id),
+            tracking_seconds=self.watch.seconds,
+        )
