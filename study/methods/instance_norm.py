@@ -10,8 +10,9 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["ChannelsLastInstanceNorm", "replace_instance_norms"]
 
-NUM_SEGMENTS = 8
-"""Sums of bfloat16 maps are rounded to bfloat16; adding eight partial ones in float32 averages that out."""
+MAX_SEGMENTS = 8
+"""Sums of bfloat16 maps are rounded to bfloat16; adding a few partial ones in float32 averages that out."""
+PIXELS_PER_SEGMENT = 32
 
 
 class ChannelsLastInstanceNorm(nn.GroupNorm):
@@ -79,7 +80,9 @@ def _spatial_mean(maps: Tensor) -> Tensor:
     if maps.dtype is not torch.bfloat16:
         return maps.mean((2, 3))
     num_images, channels, height, width = maps.shape
-    segments = NUM_SEGMENTS if height * width % NUM_SEGMENTS == 0 else 1
+    segments = min(MAX_SEGMENTS, max(1, height * width // PIXELS_PER_SEGMENT))
+    if height * width % segments:
+        segments = 1
     pixels = maps.permute(0, 2, 3, 1).reshape(num_images, segments, -1, channels)
     return pixels.sum(2).float().sum(1).div_(height * width)
 

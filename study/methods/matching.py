@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -96,7 +97,8 @@ class SyntheticImages:
         self._optimizer.step()
         largest = float(self.pixels.detach().abs().max())
         if not largest <= MAX_PIXEL:
-            raise DivergedError(f"the largest pixel ({largest:.3g})", iteration)
+            fault = f"is {largest:.3g}, beyond {MAX_PIXEL:g}," if math.isfinite(largest) else "is not finite"
+            raise DivergedError("the largest pixel", iteration, fault)
         return self.progress(iteration, {name: loss.detach() for name, loss in losses.items()})
 
     def progress(self, iteration: int, losses: Mapping[str, Tensor] | None = None) -> Progress:
