@@ -46,12 +46,12 @@ class ShapeError(StudyError, ValueError):
 
 
 class DivergedError(StudyError, ArithmeticError):
-    """A loss or an image became infinite or not a number."""
+    """A loss or an image became infinite or not a number, or too large to come back."""
 
-    def __init__(self, what: str, iteration: int | None = None) -> None:
+    def __init__(self, what: str, iteration: int | None = None, fault: str = "is not finite") -> None:
         """Keep the iteration, where there is one, so that a trial can be tagged with it."""
         when = "" if iteration is None else f" at iteration {iteration}"
-        super().__init__(f"{what} is not finite{when}; lower the image learning rate")
+        super().__init__(f"{what} {fault}{when}; lower the image learning rate")
         self.iteration = iteration
 
 
