@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from study.sets.manifest import Manifest, ScoreRecord
@@ -145,11 +146,18 @@ def _numbers(values: Any) -> str:
 
 def _recipe(manifest: Manifest) -> str:
     recipe = {key: value for key, value in manifest.evaluation.items() if value is not None}
+    parts = {key: value for key, value in recipe.items() if isinstance(value, dict)}
+    flat = {key: value for key, value in recipe.items() if key not in parts}
     if manifest.step_size is not None:
-        recipe["learned step size"] = manifest.step_size
-    if not recipe:
-        return ""
-    return "Recipe it is meant for: " + ", ".join(f"{key} {value}" for key, value in recipe.items()) + "."
+        flat["learned step size"] = f"{manifest.step_size:g}"
+    lines = [_settings("training", flat)] if flat else []
+    lines += [_settings(name, values) for name, values in parts.items()]
+    return "Recipe it is meant for, and was scored with:\n\n" + "\n".join(lines) if lines else ""
+
+
+def _settings(name: str, values: Mapping[str, Any]) -> str:
+    shown = ", ".join(f"{key} {value}" for key, value in values.items() if value is not None)
+    return f"- {name.replace('_', ' ')}: {shown}".replace("_", " ")
 
 
 def _origin(manifest: Manifest) -> str:

@@ -20,14 +20,16 @@ from study.sets.manifest import FileRecord, Manifest, parse_manifest
 from study.sets.preview import class_rows
 
 __all__ = [
-    "CARD_NAME", "DATA_NAME", "MANIFEST_NAME", "PREVIEW_NAME", "StoredSet", "read_manifest", "read_set",
-    "verify_set", "write_set",
+    "CARD_NAME", "DATA_NAME", "MANIFEST_NAME", "PREVIEW_NAME", "SET_FOLDER", "StoredSet", "read_manifest", "read_set",
+    "stored_files", "verify_set", "write_set",
 ]  # fmt: skip
 
 DATA_NAME = "data.safetensors"
 MANIFEST_NAME = "manifest.json"
 PREVIEW_NAME = "preview.png"
 CARD_NAME = "README.md"
+SET_FOLDER = "synthetic_set"
+"""Where a run keeps the folder of its set among its artifacts."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,8 @@ def read_set(folder: Path) -> StoredSet:
     manifest = verify_set(folder)
     path = folder / DATA_NAME
     try:
-        tensors = load_file(path)
+        # Cloned, since what is loaded is a view of the file, which may be a temporary one.
+        tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
         synthetic = SyntheticSet(
             images=tensors["images"],
             labels=tensors["labels"],

@@ -15,10 +15,10 @@ __all__ = ["MAX_COLUMNS", "class_rows", "near_square_grid"]
 MAX_COLUMNS = 50
 """Images of one class that a row shows; the label says so where there are more."""
 
-GRID_SIDE = 640
+GRID_SIDE = 512
 """Pixels that a near-square grid aims at; the UI shows thumbnails of 256."""
-ROW_WIDTH = 1200
-MIN_TILE, MAX_TILE = 24, 72
+ROW_WIDTH, ROWS_HEIGHT = 1200, 900
+MIN_TILE, MAX_TILE = 24, 128
 GAP = 2
 MARGIN = 8
 MAX_LABEL_WIDTH = 220
@@ -64,7 +64,7 @@ def class_rows(images: Tensor, labels: Tensor, class_names: tuple[str, ...]) -> 
     rows = [torch.nonzero(labels == label).flatten() for label in range(len(class_names))]
     longest = max((len(row) for row in rows), default=0)
     num_columns = min(longest, MAX_COLUMNS)
-    side = ROW_WIDTH // max(num_columns, 1)
+    side = min(ROW_WIDTH // max(num_columns, 1), ROWS_HEIGHT // len(rows))
     tiles = _resize(_to_uint8(images), min(max(side, MIN_TILE), MAX_TILE))
     height, width = tiles.shape[1:3]
     # Rows keep room for a line of text, also where tiles are smaller than that.

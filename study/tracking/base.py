@@ -64,7 +64,7 @@ class Recorder(Protocol):
         """Record a picture under a key, so that the UI shows it with a step slider."""
 
     def log_file(self, path: Path, folder: str = "") -> None:
-        """Store a file, or a folder with all it holds, among the run's artifacts."""
+        """Store a file in an artifact folder, or all that a folder holds, by default under the name it has."""
 
     def log_text(self, text: str, name: str) -> None:
         """Store text as an artifact file of that name."""

@@ -86,11 +86,11 @@ class MemoryRecorder:
         self._run.files[f"images/{key}+step+{step}.png"] = buffer.getvalue()
 
     def log_file(self, path: Path, folder: str = "") -> None:
-        """Store a file, or a folder with all it holds, among the run's artifacts."""
-        base = PurePosixPath(folder) / path.name
+        """Store a file in an artifact folder, or all that a folder holds, by default under the name it has."""
         if not path.is_dir():
-            self._run.files[str(base)] = path.read_bytes()
+            self._run.files[str(PurePosixPath(folder) / path.name)] = path.read_bytes()
             return
+        base = PurePosixPath(folder or path.name)
         for inner in sorted(path.rglob("*")):
             if inner.is_file():
                 self._run.files[str(base / inner.relative_to(path).as_posix())] = inner.read_bytes()

@@ -86,11 +86,10 @@ class MlflowRecorder:
             self._client.log_image(self.run_id, image, key=key, step=step)
 
     def log_file(self, path: Path, folder: str = "") -> None:
-        """Store a file, or a folder with all it holds, among the run's artifacts."""
+        """Store a file in an artifact folder, or all that a folder holds, by default under the name it has."""
         with translated(self._shown):
             if path.is_dir():
-                target = f"{folder}/{path.name}" if folder else path.name
-                self._client.log_artifacts(self.run_id, str(path), target)
+                self._client.log_artifacts(self.run_id, str(path), folder or path.name)
             else:
                 self._client.log_artifact(self.run_id, str(path), folder or None)
 
