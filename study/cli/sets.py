@@ -1,0 +1,174 @@
+"""``study sets``: the registered synthetic sets, and verified copies of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from study.cli.common import EXIT_USER, Json, TrackingUri, guarded, out, print_json
+
+app = typer.Typer(no_args_is_help=True)
+
+Reference = Annotated[
+    str,
+    typer.Argument(
+        metavar="SET", help="NAME, NAME@ALIAS, NAME/VERSION, a run id or a folder.", show_default=False
+    ),
+]
+
+
+@app.command("list")
+@guarded
+def list_(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Only versions of this name.", show_default=False)
+    ] = None,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> None:
+    """Show every registered set, newest first.
+
+    Example: study sets list
+    """
+    from study.runs.sets import list_sets
+
+    sets = list_sets(name, tracking_uri)
+    if as_json:
+        print_json({"sets": sets})
+    elif not sets:
+        out().print("No sets are registered here yet; `study tune` registers its best one.", markup=False)
+    else:
+        _print_sets(sets)
+
+
+@app.command()
+@guarded
+def show(reference: Reference, tracking_uri: TrackingUri = None, as_json: Json = False) -> None:
+    """Show the card of a set: what it is, how it scores, how to train on it, where it comes from.
+
+    Example: study sets show digits-dm-ipc1@best
+    """
+    from study.runs.sets import show_set
+
+    shown = show_set(reference, tracking_uri)
+    if as_json:
+        print_json(shown)
+        return
+    from rich.markdown import Markdown
+
+    lines = [line for line in shown["card"].splitlines() if not line.startswith("![")]
+    out().print(Markdown("\n".join(lines)))
+    if shown["registered"] is not None:
+        aliases = ", ".join(shown["registered"]["aliases"]) or "none"
+        out().print(f"\nversion {shown['registered']['version']}, aliases: {aliases}", markup=False)
+    out().print(f"SHA-256 {shown['sha256']}, every file checked", markup=False, soft_wrap=True)
+
+
+@app.command()
+@guarded
+def download(
+    reference: Reference,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="New folder; default: the set's name, here.",
+        ),
+    ] = None,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> None:
+    """Copy a set into a folder after checking every byte of it.
+
+    Example: study sets download digits-dm-ipc1@best -o digits-dm-ipc1
+    """  # fmt: skip
+    from study.runs.sets import download_set
+
+    done = download_set(reference, output, tracking_uri)
+    if as_json:
+        print_json(done)
+        return
+    console = out()
+    console.print(f"{done['set']} is in {done['folder']}, every file checked:", markup=False, soft_wrap=True)
+    for name, size in done["files"].items():
+        console.print(f"  {name:<18} {size:>10,} bytes", markup=False)
+    console.print(f"SHA-256 {done['sha256']}", markup=False, soft_wrap=True)
+    console.print(f"How to train on it: {Path(done['folder']) / 'README.md'}", markup=False, soft_wrap=True)
+
+
+@app.command()
+@guarded
+def verify(
+    references: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SET]...",
+            help="Names, run ids or folders; default: every registered version.",
+            show_default=False,
+        ),
+    ] = None,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> None:
+    """Check every byte of sets against their manifests; exit code 2 where one is not whole.
+
+    Example: study sets verify digits-dm-ipc1@best ./my-set
+    """
+    from study.runs.sets import verify_sets
+
+    verdicts = verify_sets(references, tracking_uri)
+    faults = [verdict for verdict in verdicts if not verdict["whole"]]
+    if as_json:
+        print_json({"sets": verdicts, "whole": not faults})
+    else:
+        for verdict in verdicts:
+            line = f"whole   {verdict['set']}  {verdict['sha256']}"
+            if not verdict["whole"]:
+                line = f"BROKEN  {verdict['fault']}"
+            out().print(line, markup=False, soft_wrap=True)
+        out().print(f"{len(verdicts) - len(faults)} of {len(verdicts)} sets are whole", markup=False)
+    if faults:
+        raise typer.Exit(EXIT_USER)
+
+
+def _print_sets(sets: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table("set", "alias", "method", "ipc", "val", "test", "random", "budget", "made")
+    for column in table.columns[3:7]:
+        column.justify = "right"
+    # A reference is to be copied whole.
+    table.columns[0].overflow = "fold"
+    for entry in sets:
+        tags = entry["tags"]
+        table.add_row(
+            f"{entry['name']}/{entry['version']}",
+            ", ".join(entry["aliases"]),
+            tags.get("method", ""),
+            tags.get("ipc", ""),
+            _percent(tags.get("val_accuracy")),
+            _percent(tags.get("test_accuracy"), tags.get("test_accuracy_std")),
+            _percent(tags.get("random_test_accuracy")),
+            tags.get("budget", ""),
+            entry["created"][:10],
+        )
+    console = out()
+    console.print(table)
+    console.print(
+        "Accuracies in percent; random: random real images at the same IPC, on test.\n"
+        f"Next: study sets download {sets[0]['name']}@best",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _percent(mean: str | None, std: str | None = None) -> str:
+    try:
+        text = "" if mean is None else f"{100 * float(mean):.1f}"
+        return f"{text} ± {100 * float(std):.1f}" if text and std is not None else text
+    except ValueError:
+        return ""

@@ -1,0 +1,200 @@
+"""What can be asked about stored synthetic sets: which there are, what one is, a verified copy of it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from study.core.errors import ConfigError, CorruptSetError, StudyError
+from study.core.files import replace_folder
+from study.sets.files import CARD_NAME, DATA_NAME, SET_FOLDER, StoredSet, read_set, stored_files, verify_set
+from study.sets.manifest import Manifest
+from study.tracking.base import RegisteredSet, Tracker
+from study.tracking.open import DEFAULT_ROOT, open_tracker
+from study.tracking.stores import locate
+
+__all__ = ["download_set", "list_sets", "load_set", "show_set", "verify_sets"]
+
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def list_sets(
+    name: str | None = None, tracking_uri: str | None = None, root: Path = DEFAULT_ROOT
+) -> list[dict[str, Any]]:
+    """Every registered version, newest first; none where the embedded store does not exist yet.
+
+    Args:
+        name: only versions of this name.
+        tracking_uri: the store; see :func:`study.tracking.open.open_tracker`.
+        root: folder of the embedded store.
+    """
+    if _is_missing(tracking_uri, root):
+        return []
+    return [_plain(entry) for entry in open_tracker(tracking_uri, root).list_sets(name)]
+
+
+def show_set(reference: str, tracking_uri: str | None = None, root: Path = DEFAULT_ROOT) -> dict[str, Any]:
+    """Manifest, card and registration of a set, after checking every byte of it.
+
+    Args:
+        reference: ``name``, ``name@alias``, ``name/version``, a run id or a folder.
+        tracking_uri: the store.
+        root: folder of the embedded store.
+
+    Raises:
+        UnknownSetError: there is no such set.
+        CorruptSetError: it was altered.
+    """
+    with _fetched(reference, tracking_uri, root) as (folder, registered):
+        manifest = verify_set(folder)
+        card = folder / CARD_NAME
+        return {
+            "reference": reference,
+            "registered": None if registered is None else _plain(registered),
+            "sha256": manifest.files[DATA_NAME].sha256,
+            "manifest": manifest.plain(),
+            "card": card.read_text(encoding="utf-8") if CARD_NAME in manifest.files else "",
+        }
+
+
+def download_set(
+    reference: str, output: Path | None = None, tracking_uri: str | None = None, root: Path = DEFAULT_ROOT
+) -> dict[str, Any]:
+    """Copy a set into a folder, verified; the folder appears whole or not at all.
+
+    Args:
+        reference: ``name``, ``name@alias``, ``name/version``, a run id or a folder.
+        output: the new folder; by default the set's name, below the working directory.
+        tracking_uri: the store.
+        root: folder of the embedded store.
+
+    Raises:
+        UnknownSetError: there is no such set.
+        CorruptSetError: what the store gave is incomplete or altered; nothing is left behind.
+        ConfigError: ``output`` exists and is not empty, or cannot be written.
+    """
+    with _fetched(reference, tracking_uri, root) as (folder, registered):
+        manifest = verify_set(folder)
+        target = output if output is not None else Path(registered.name if registered else manifest.name)
+        _copy(folder, target)
+        return {
+            "folder": str(target),
+            "set": reference if registered is None else f"{registered.name}/{registered.version}",
+            "sha256": manifest.files[DATA_NAME].sha256,
+            "files": {name: record.size for name, record in manifest.files.items()},
+        }
+
+
+def verify_sets(
+    references: list[str] | None = None, tracking_uri: str | None = None, root: Path = DEFAULT_ROOT
+) -> list[dict[str, Any]]:
+    """Check every byte of some sets, or of every registered version.
+
+    Returns:
+        For each set its reference, whether it is whole, its SHA-256, and otherwise the fault.
+    """
+    if not references:
+        references = [f"{entry['name']}/{entry['version']}" for entry in list_sets(None, tracking_uri, root)]
+    return [_verdict(reference, tracking_uri, root) for reference in references]
+
+
+def load_set(reference: str, *, tracking_uri: str | None = None, root: Path = DEFAULT_ROOT) -> StoredSet:
+    """Load a verified set by ``name``, ``name@alias``, ``name/version``, run id or folder.
+
+    Raises:
+        UnknownSetError: there is no such set.
+        CorruptSetError: it is incomplete or altered.
+    """
+    with _fetched(reference, tracking_uri, root) as (folder, _):
+        return read_set(folder)
+
+
+def _verdict(reference: str, tracking_uri: str | None, root: Path) -> dict[str, Any]:
+    try:
+        with _fetched(reference, tracking_uri, root) as (folder, _):
+            stored = read_set(folder)
+    except StudyError as error:
+        return {"set": reference, "whole": False, "sha256": None, "fault": str(error)}
+    sha256 = stored.manifest.files[DATA_NAME].sha256
+    return {"set": reference, "whole": True, "sha256": sha256, "fault": None}
+
+
+@contextlib.contextmanager
+def _fetched(
+    reference: str, tracking_uri: str | None, root: Path
+) -> Iterator[tuple[Path, RegisteredSet | None]]:
+    """The files of a set in a folder that lasts as long as the block, unverified, and its registration."""
+    folder = Path(reference).expanduser()
+    if _is_path(reference, folder):
+        yield folder, None
+        return
+    tracker = open_tracker(tracking_uri, root, create=False)
+    with tempfile.TemporaryDirectory(prefix="study-set-") as name:
+        temporary = Path(name)
+        try:
+            if _RUN_ID.fullmatch(reference):
+                yield tracker.download(reference, SET_FOLDER, temporary), None
+            else:
+                yield _from_registry(tracker, reference, temporary / "set")
+        except CorruptSetError as error:
+            # The user never saw the temporary folder; the reference says which set it is.
+            inside = str(error).replace(f"{temporary}/set/", "").replace(f"{temporary}/{SET_FOLDER}/", "")
+            raise CorruptSetError(f"{reference}: {inside.replace(str(temporary), 'its folder')}") from error
+
+
+def _from_registry(tracker: Tracker, reference: str, destination: Path) -> tuple[Path, RegisteredSet]:
+    registered = tracker.resolve_set(reference)
+    folder = tracker.download_set(registered, destination)
+    stated = registered.tags.get("sha256")
+    found = _data_sha256(verify_set(folder))
+    if stated is not None and stated != found:
+        raise CorruptSetError(
+            f"{DATA_NAME} and manifest.json were both replaced: the registry has SHA-256 {stated}, they have {found}"
+        )
+    return folder, registered
+
+
+def _data_sha256(manifest: Manifest) -> str:
+    return manifest.files[DATA_NAME].sha256
+
+
+def _is_path(reference: str, folder: Path) -> bool:
+    """Whether a reference means a folder: it is one, or is written like one."""
+    return folder.is_dir() or reference.startswith((".", "/", "~")) or reference.count("/") > 1
+
+
+def _copy(folder: Path, target: Path) -> None:
+    try:
+        with replace_folder(target) as partial:
+            for path in stored_files(folder):
+                shutil.copyfile(path, partial / path.name)
+    except FileExistsError as error:
+        raise ConfigError(
+            f"{target} exists and is not an empty folder; choose another with --output"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def _is_missing(tracking_uri: str | None, root: Path) -> bool:
+    if tracking_uri is not None and tracking_uri.startswith("memory:"):
+        return False
+    database = locate(tracking_uri, root).database
+    return database is not None and not database.exists()
+
+
+def _plain(entry: RegisteredSet) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "version": entry.version,
+        "aliases": list(entry.aliases),
+        "tags": dict(entry.tags),
+        "run_id": entry.run_id,
+        "created": datetime.fromtimestamp(entry.created, UTC).isoformat(timespec="seconds"),
+    }
