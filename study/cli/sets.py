@@ -160,7 +160,7 @@ def _print_sets(sets: list[dict[str, Any]]) -> None:
     console.print(table)
     console.print(
         "Accuracies in percent; random: random real images at the same IPC, on test.\n"
-        f"Next: study sets download {sets[0]['name']}@best",
+        f"Next: study sets download {sets[0]['name']}",
         markup=False,
         soft_wrap=True,
     )

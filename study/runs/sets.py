@@ -13,7 +13,16 @@ from typing import Any
 
 from study.core.errors import ConfigError, CorruptSetError, StudyError
 from study.core.files import replace_folder
-from study.sets.files import CARD_NAME, DATA_NAME, SET_FOLDER, StoredSet, read_set, stored_files, verify_set
+from study.sets.files import (
+    CARD_NAME,
+    DATA_NAME,
+    MANIFEST_NAME,
+    SET_FOLDER,
+    StoredSet,
+    read_set,
+    stored_files,
+    verify_set,
+)
 from study.sets.manifest import Manifest
 from study.tracking.base import RegisteredSet, Tracker
 from study.tracking.open import DEFAULT_ROOT, open_tracker
@@ -166,7 +175,8 @@ def _data_sha256(manifest: Manifest) -> str:
 
 def _is_path(reference: str, folder: Path) -> bool:
     """Whether a reference means a folder: it is one, or is written like one."""
-    return folder.is_dir() or reference.startswith((".", "/", "~")) or reference.count("/") > 1
+    written_so = reference.startswith((".", "/", "~")) or reference.endswith("/") or reference.count("/") > 1
+    return written_so or (folder / MANIFEST_NAME).is_file()
 
 
 def _copy(folder: Path, target: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 from urllib.parse import quote
 
-__all__ = ["DEFAULT_BASE", "deep_links", "run_color"]
+__all__ = ["DEFAULT_BASE", "deep_links", "registry_link", "run_color"]
 
 DEFAULT_BASE = "http://127.0.0.1:5000"
 """Where ``study ui`` serves unless the port is taken."""
@@ -38,11 +38,16 @@ def deep_links(base: str, experiment_id: str, parent: str | None = None) -> dict
     links = {
         "runs": runs,
         "charts": f"{runs}&compareRunsMode=CHART",
-        "sets": f"{base}/#/models",
+        "sets": registry_link(base),
     }
     if parent is not None:
         links["search"] = f"{base}/#/experiments/{experiment_id}/runs/{parent}/artifacts"
     return links
+
+
+def registry_link(base: str) -> str:
+    """The page of all registered sets."""
+    return f"{base.rstrip('/')}/#/models"
 
 
 def run_color(index: int) -> str:

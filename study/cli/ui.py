@@ -1,0 +1,51 @@
+"""``study ui``: the MLflow UI on the store that study writes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from study.cli.common import Json, TrackingUri, err, guarded, out, print_json
+
+
+@guarded
+def ui(
+    port: Annotated[
+        int | None, typer.Option("--port", help="Port; default: the first free one from 5000 on.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; others can then change the store.")
+    ] = "127.0.0.1",
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Stay until Ctrl-C, or leave the server running.")
+    ] = True,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> None:
+    """Open the tracking store in MLflow's UI: runs, curves, image grids, registered sets.
+
+    Example: study ui --port 5001
+    """
+    from study.runs.ui import open_ui, page_links
+
+    with open_ui(tracking_uri, host=host, port=port, keep=not wait) as view:
+        links = page_links(view.address)
+        pid = None if view.server is None else view.server.process.pid
+        if as_json:
+            print_json({"address": view.address, "pid": pid, "links": links})
+        else:
+            out().print(f"MLflow UI: {view.address}", markup=False, soft_wrap=True)
+            for name, link in links.items():
+                out().print(f"  {name:<8}{link}", markup=False, soft_wrap=True)
+        if view.server is None:
+            return
+        if not wait:
+            err().print(f"It stays up; stop it with: kill {pid}", markup=False)
+            return
+        err().print("Ctrl-C stops it.", markup=False)
+        try:
+            view.server.wait()
+        except KeyboardInterrupt:
+            # Ending it so is what was asked for, so it counts as done.
+            err().print("Stopped.", markup=False)

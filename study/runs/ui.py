@@ -1,0 +1,73 @@
+"""Looking at a tracking store: MLflow's own server on it, and links to what was searched last."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from study.core.errors import ConfigError
+from study.tracking.links import registry_link
+from study.tracking.open import DEFAULT_ROOT, open_tracker
+from study.tracking.server import Server, serve, start_server
+from study.tracking.stores import locate
+
+__all__ = ["View", "open_ui", "page_links"]
+
+
+@dataclass(frozen=True)
+class View:
+    """A UI that answers.
+
+    Attributes:
+        address: to open in a browser.
+        server: the process that serves it, or None where a server was running already.
+    """
+
+    address: str
+    server: Server | None = None
+
+
+@contextlib.contextmanager
+def open_ui(
+    tracking_uri: str | None = None,
+    root: Path = DEFAULT_ROOT,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    keep: bool = False,
+) -> Iterator[View]:
+    """Serve a store for the length of a block; a store behind a server is served by that one already.
+
+    Args:
+        tracking_uri: the store; see :func:`study.tracking.open.open_tracker`.
+        root: folder of the embedded store.
+        host: address to listen on.
+        port: default: the first free one from 5000 on.
+        keep: leave the server running after the block.
+
+    Raises:
+        ConfigError: the port or the host cannot be used, or nothing can be shown.
+        TrackingError: the store cannot be opened, or the server does not come up.
+    """
+    if tracking_uri is not None and tracking_uri.startswith("memory:"):
+        raise ConfigError("a store in memory has no UI; give a folder, a database URL or a server")
+    location = locate(tracking_uri, root)
+    if location.is_server:
+        yield View(location.uri)
+    elif keep:
+        server = start_server(location, host, port)
+        yield View(server.address, server)
+    else:
+        with serve(location, host, port) as server:
+            yield View(server.address, server)
+
+
+def page_links(address: str) -> dict[str, str]:
+    """Links to the newest search and to the registry, asked from the server that shows them."""
+    tracker = open_tracker(address)
+    searches = tracker.find_runs(tags={"study.kind": "search"})
+    if not searches:
+        return {"sets": registry_link(address)}
+    return tracker.links(searches[0].experiment, searches[0].run_id)
