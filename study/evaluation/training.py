@@ -23,10 +23,10 @@ from study.models.stack import NetworkStack
 
 __all__ = ["TrainingJob", "train_networks"]
 
-MAX_STACKED_NUMBERS = 2**16
-BREAK_EVEN_SECONDS = 40.0
-NOMINAL_FLOPS = {"cpu": 1e11}
-FASTER_DEVICE_FLOPS = 1e13
+MAX_STACKED_FLOPS = {torch.float32: 0.25e9, torch.bfloat16: 0.7e9}
+"""Forward work of one stacked step, by precision, up to which stacking measured faster on two CPU cores."""
+NOMINAL_CPU_FLOPS = 1e11
+NOMINAL_ACCELERATOR_FLOPS = 1e13
 CACHE_SIZE = 8
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -73,7 +73,7 @@ def train_networks(
     """
     stack_size = _stack_size(job, len(seeds))
     seconds = _expected_seconds(job) * max(len(seeds), expected_networks or 0)
-    compiled = job.compute.should_compile(seconds, BREAK_EVEN_SECONDS)
+    compiled = job.compute.should_compile(seconds)
     for start in range(0, len(seeds), stack_size):
         some = seeds[start : start + stack_size]
         stack, loss = _prepared(job, len(some), compiled)
@@ -105,10 +105,12 @@ def _train(job: TrainingJob, stack: NetworkStack, loss: LossFunction, seeds: Seq
 
 def _stack_size(job: TrainingJob, num_seeds: int) -> int:
     """Networks to train as one: as many as keep a step small; beyond that stacking only costs cache."""
-    numbers_per_step = min(job.recipe.batch_size, len(job.images)) * job.images[0].numel()
-    if not _cached_probe(job)[0]:
-        return 1
-    return max(1, min(num_seeds, MAX_STACKED_NUMBERS // numbers_per_step))
+    stackable, flops = _cached_probe(job)
+    limit = MAX_STACKED_FLOPS[job.compute.dtype]
+    if job.compute.device.type != "cpu":
+        limit *= 10  # more cores than two wait for larger steps; a cautious guess
+    flops *= min(job.recipe.batch_size, len(job.images))
+    return max(1, min(num_seeds, int(limit // flops))) if stackable else 1
 
 
 def _expected_seconds(job: TrainingJob) -> float:
@@ -118,7 +120,7 @@ def _expected_seconds(job: TrainingJob) -> float:
     the same command could give two results on a busy and on an idle machine.
     """
     flops = 3 * _cached_probe(job)[1] * min(job.recipe.batch_size, len(job.images))
-    rate = NOMINAL_FLOPS.get(job.compute.device.type, FASTER_DEVICE_FLOPS)
+    rate = NOMINAL_CPU_FLOPS if job.compute.device.type == "cpu" else NOMINAL_ACCELERATOR_FLOPS
     return flops * job.recipe.steps(len(job.images)) / rate
 
 

@@ -79,11 +79,13 @@ def test_stacked_seeds_learn_what_separate_seeds_learn(
     ten_a_class, small_model, compute, monkeypatch, augment, batch_size
 ):
     config = EvaluationConfig(num_steps=8, augment=augment, batch_size=batch_size)
-    stacked = _train(ten_a_class, small_model, compute, config)
     sizes = []
     prepared = training._prepared
-    monkeypatch.setattr(training, "MAX_STACKED_NUMBERS", 1)
     monkeypatch.setattr(training, "_prepared", lambda job, n, c: (sizes.append(n), prepared(job, n, c))[1])
+    stacked = _train(ten_a_class, small_model, compute, config)
+    assert sizes == [3]
+    sizes.clear()
+    monkeypatch.setattr(training, "MAX_STACKED_FLOPS", {torch.float32: 1.0})
     separate = _train(ten_a_class, small_model, compute, config)
     assert sizes == [1, 1, 1]
     torch.testing.assert_close(stacked, separate, atol=1e-4, rtol=1e-3)
