@@ -36,24 +36,25 @@ class ClassBatches:
             dataset: every class needs an image.
             batch_size: images a class; a smaller class gives all it has.
         """
-        indices = [positions.cpu() for positions in dataset.class_indices()]
-        counts = torch.tensor([len(positions) for positions in indices])
+        counts = torch.tensor(dataset.class_counts())
         taken = counts.clamp(max=batch_size)
+        device = dataset.images.device
         self._images = dataset.images
-        self._indices = torch.nn.utils.rnn.pad_sequence(indices, batch_first=True)
-        self._absent = torch.arange(self._indices.shape[1]) >= counts[:, None]
         self._num_columns = int(taken.max())
-        self._taken = torch.arange(self._num_columns) < taken[:, None]
+        self._indices = torch.nn.utils.rnn.pad_sequence(dataset.class_indices(), batch_first=True)
+        self._absent = (torch.arange(self._indices.shape[1]) >= counts[:, None]).to(device)
+        kept = torch.arange(self._num_columns) < taken[:, None]
+        self._kept = kept.flatten().nonzero().flatten().to(device)
         self.labels = torch.arange(len(counts)).repeat_interleave(taken)
-        self.averaging = averaging_matrix(self.labels, len(counts)).to(dataset.images.device)
+        self.averaging = averaging_matrix(self.labels, len(counts)).to(device)
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """Images [n, C, H, W] of the next batch, grouped by class, on the device of the dataset."""
         # The largest of uniform keys are a uniform choice without replacement, for all classes at once.
-        keys = torch.rand(self._indices.shape, generator=generator, device=generator.device).cpu()
-        order = keys.masked_fill_(self._absent, -1.0).topk(self._num_columns, dim=1).indices
-        positions = self._indices.gather(1, order)[self._taken]
-        return self._images[positions.to(self._images.device)]
+        keys = torch.rand(self._indices.shape, generator=generator, device=generator.device)
+        keys = keys.to(self._images.device).masked_fill_(self._absent, -1.0)
+        order = keys.topk(self._num_columns, dim=1).indices
+        return self._images[self._indices.gather(1, order).flatten()[self._kept]]
 
 
 class SyntheticImages:

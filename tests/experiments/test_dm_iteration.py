@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[2] / "experiments" / "benchmarks" / "dm_iteration.py"
+
+
+def test_both_loops_do_the_same_work_and_the_figures_are_written(tmp_path: Path) -> None:
+    output = tmp_path / "figures.json"
+    words = "--dataset random --ipc 2 --batch-real 4 --width 8 --iterations 2 --no-compile --device cpu"
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *words.split(), "--output", str(output)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(output.read_text())
+    assert set(figures["summary"]) == {"plain", "uncompiled"}
+    assert figures["summary"]["uncompiled"]["losses_agree"]
+    assert len(figures["seconds"]["plain"]) == 2
+    # ConvNet-3 on 40 real and 20 synthetic images, forwards and, for the latter, backwards to the pixels.
+    assert figures["work"]["flops"] > 0
+    assert "random images" in figures["work"]["images"]
