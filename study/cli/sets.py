@@ -138,18 +138,16 @@ def verify(
 def _print_sets(sets: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
-    table = Table("set", "alias", "method", "ipc", "val", "test", "random", "budget", "made")
-    for column in table.columns[3:7]:
+    table = Table("set", "alias", "val", "test", "random", "budget", "made")
+    for column in table.columns[2:5]:
         column.justify = "right"
     # A reference is to be copied whole.
-    table.columns[0].overflow = "fold"
+    table.columns[0].no_wrap = table.columns[6].no_wrap = True
     for entry in sets:
         tags = entry["tags"]
         table.add_row(
             f"{entry['name']}/{entry['version']}",
             ", ".join(entry["aliases"]),
-            tags.get("method", ""),
-            tags.get("ipc", ""),
             _percent(tags.get("val_accuracy")),
             _percent(tags.get("test_accuracy"), tags.get("test_accuracy_std")),
             _percent(tags.get("random_test_accuracy")),

@@ -156,7 +156,7 @@ th button:focus-visible {{ outline: 2px solid; }}
 th[aria-sort=ascending] button::after {{ content: " ▲"; }}
 th[aria-sort=descending] button::after {{ content: " ▼"; }}
 td.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
-td img {{ display: block; height: 128px; max-width: 360px; object-fit: contain; object-position: left;
+td img {{ display: block; height: 96px; max-width: 320px; object-fit: contain; object-position: left;
   image-rendering: pixelated; cursor: zoom-in; }}
 td img.large {{ height: auto; max-width: none; cursor: zoom-out; }}
 tr.best {{ background: var(--best); }}

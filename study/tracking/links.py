@@ -24,7 +24,7 @@ def deep_links(base: str, experiment_id: str, parent: str | None = None) -> dict
 
     Returns:
         ``runs`` (table), ``charts`` (curves and images side by side), ``sets`` (the registry), and with
-        a parent also ``search`` (its own page, which holds ``compare.html``).
+        a parent also ``search`` (the page that compares its trials with their images).
     """
     base = base.rstrip("/")
     # The plain landing page opens in a mode for language models and hides the trials below their parent;
@@ -41,7 +41,8 @@ def deep_links(base: str, experiment_id: str, parent: str | None = None) -> dict
         "sets": registry_link(base),
     }
     if parent is not None:
-        links["search"] = f"{base}/#/experiments/{experiment_id}/runs/{parent}/artifacts"
+        page = f"{base}/#/experiments/{experiment_id}/runs/{parent}"
+        links["search"] = f"{page}/artifacts/compare.html?{_WORKFLOW}"
     return links
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ MODEL_TYPE = "synthetic-set"
 KIND_TAG = "study.kind"
 MAX_CARD_LENGTH = 4900
 _PAGE = 200
+_LOCAL_IMAGE = re.compile(r"!\[[^\]]*\]\((?!https?:)[^)]*\)\n*")
 
 
 class MlflowRegistry:
@@ -68,7 +70,7 @@ class MlflowRegistry:
                         f"models:/{model.model_id}",
                         run_id,
                         tags=every,
-                        description=_shorten_card(card),
+                        description=_description(card),
                         model_id=model.model_id,
                     )
             except BaseException:
@@ -201,6 +203,8 @@ def _entry(version: Any, aliases: tuple[str, ...]) -> RegisteredSet:
     )
 
 
-def _shorten_card(card: str) -> str:
+def _description(card: str) -> str:
+    """A card as the page of a version shows it: without pictures from the folder, which the page cannot reach."""
+    text = _LOCAL_IMAGE.sub("", card)
     # The column for it holds 5000 signs; the whole card lies in the set as README.md.
-    return card if len(card) <= MAX_CARD_LENGTH else card[:MAX_CARD_LENGTH] + "\n\n… more in README.md"
+    return text if len(text) <= MAX_CARD_LENGTH else text[:MAX_CARD_LENGTH] + "\n\n… more in README.md"
