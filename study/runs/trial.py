@@ -12,7 +12,7 @@ from study.core.records import Progress, Score, SyntheticSet
 from study.methods.base import find_method
 from study.runs.configure import RunConfig
 from study.runs.events import Listener
-from study.runs.pictures import log_grid
+from study.runs.pictures import log_final_grid, log_grid
 from study.runs.workspace import Workspace
 from study.tracking.base import Recorder
 
@@ -119,7 +119,12 @@ class _Loop:
         score = self.workspace.score(synthetic, "rung", self.config.search.num_rung_seeds)
         self._log_score(score, progress.iteration)
         assert self.on_rung is not None
-        self.on_rung(score, self.rungs[progress.iteration])
+        try:
+            self.on_rung(score, self.rungs[progress.iteration])
+        except Exception:
+            # Whoever compares trials wants to see what a pruned one had made by then.
+            log_final_grid(self.recorder, synthetic, self.workspace.splits)
+            raise
 
     def _log_score(self, score: Score, iteration: int) -> None:
         self.listener.on_score(iteration, score)

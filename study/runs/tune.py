@@ -68,6 +68,7 @@ def tune(config: RunConfig, options: TuneOptions, listener: Listener | None = No
         raise ConfigError(
             f"nothing to search for method {config.method!r}: give --space KEY=LOW:HIGH, or use `study distill`"
         )
+    started = time.perf_counter()
     listener = listener or Listener()
     listener.on_phase(f"loading {config.dataset}")
     workspace = open_workspace(config, options.stores.data_root)
@@ -75,7 +76,7 @@ def tune(config: RunConfig, options: TuneOptions, listener: Listener | None = No
     with watch.running():
         tracker = watch.wrap(open_tracking(options.stores))
         search = _open_search(config, options)
-    return _TuneRun(config, options, listener, workspace, watch, tracker, search).run()
+    return _TuneRun(config, options, listener, workspace, watch, tracker, search, started).run()
 
 
 def _open_search(config: RunConfig, options: TuneOptions) -> Search:
@@ -99,10 +100,10 @@ class _TuneRun:
     watch: Stopwatch
     tracker: Tracker
     search: Search
+    started: float
 
     def __post_init__(self) -> None:
         self.num_trials = self.options.num_trials or self.config.search.num_trials
-        self.started = time.perf_counter()
 
     def run(self) -> Outcome:
         parent = self._open_parent()

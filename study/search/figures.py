@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import warnings
 
 import optuna
 
@@ -25,7 +26,10 @@ def search_page(optuna_study: optuna.Study) -> str:
     for title, draw in figures.items():
         parts.append(f"<h2>{title}</h2>")
         try:
-            figure = draw(optuna_study)
+            with warnings.catch_warnings():
+                # With few trials Optuna warns that importances are equal; the figure shows just that.
+                warnings.simplefilter("ignore", UserWarning)
+                figure = draw(optuna_study)
         except (ValueError, RuntimeError) as error:
             parts.append(f"<p>Not drawn: {html.escape(str(error))}</p>")
             continue

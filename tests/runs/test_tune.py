@@ -1,0 +1,220 @@
+"""A whole search on real data, a real Optuna storage and a real MLflow store, at the size of a test."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from study.core.errors import ConfigError, DataError, SearchError
+from study.core.records import Score
+from study.runs.configure import Request, configure
+from study.runs.distill import DistillOptions, distill
+from study.runs.evaluate import EvaluateOptions, evaluate_set
+from study.runs.events import Listener
+from study.runs.resume import resume_config
+from study.runs.sets import load_set
+from study.runs.stores import StoreOptions, open_tracking
+from study.runs.tune import TuneOptions, tune
+from study.search.spaces import Choice
+
+
+def smoke(**more):
+    return configure(Request("dm", "digits", 1, "smoke", **more))
+
+
+def options(root, **more):
+    return TuneOptions(StoreOptions(root=root), **more)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    root = tmp_path_factory.mktemp("store") / "mlruns"
+    output = root.parent / "copy"
+    return root, output, tune(smoke(), options(root, output=output))
+
+
+def runs_of(root, search):
+    return open_tracking(StoreOptions(root=root)).find_runs(tags={"study.search": search})
+
+
+def test_outcome_has_what_json_promises(searched):
+    _, _, outcome = searched
+    plain = json.loads(json.dumps(outcome.plain()))
+    assert {"search", "trials_finished", "seconds", "winner", "random", "links"} <= set(plain)
+    assert plain["trials_finished"] == 2
+    assert {
+        "trial",
+        "run_id",
+        "set",
+        "params",
+        "val_accuracy",
+        "test_accuracy",
+        "test_accuracy_std",
+        "n",
+    } <= set(plain["winner"])
+    assert {"val_accuracy", "test_accuracy", "test_accuracy_std"} <= set(plain["random"])
+    assert 0 <= plain["winner"]["test_accuracy"] <= 1
+    assert plain["winner"]["set"] == "digits-dm-ipc1/1"
+    assert plain["winner"]["is_best"]
+
+
+def test_store_has_a_parent_and_a_child_for_each_trial(searched):
+    root, _, outcome = searched
+    runs = runs_of(root, outcome.search)
+    assert {run.status for run in runs} <= {"FINISHED", "KILLED"}
+    parent = next(run for run in runs if run.tags["study.kind"] == "search")
+    children = [run for run in runs if run.tags["study.kind"] == "trial"]
+    assert len(children) == 2
+    assert {child.tags["mlflow.parentRunId"] for child in children} == {parent.run_id}
+    assert parent.metrics["test/accuracy"] == pytest.approx(outcome.winner.test_accuracy)
+    winner = next(child for child in children if child.run_id == outcome.winner.run_id)
+    assert "test/accuracy" not in winner.metrics
+    assert winner.metrics["val/gain_over_random"] == pytest.approx(
+        winner.metrics["objective"] - winner.metrics["random/val_accuracy"]
+    )
+    assert winner.metrics["synthetic/relative_change"] > 1e-3
+    assert float(winner.params["distill.image_lr"]) == pytest.approx(
+        outcome.winner.params["distill.image_lr"]
+    )
+    assert "study.git.commit" in parent.tags
+
+
+def test_pictures_and_pages_are_stored(searched, tmp_path):
+    root, _, outcome = searched
+    tracker = open_tracking(StoreOptions(root=root))
+    grid = tracker.download(outcome.winner.run_id, "grid.png", tmp_path)
+    assert grid.read_bytes().startswith(b"\x89PNG")
+    steps = list(tracker.download(outcome.winner.run_id, "images", tmp_path).iterdir())
+    assert len([path for path in steps if path.suffix == ".png"]) == 4, "start, two rungs, end"
+    parent = next(run for run in runs_of(root, outcome.search) if run.tags["study.kind"] == "search")
+    page = tracker.download(parent.run_id, "compare.html", tmp_path).read_text()
+    assert page.count("data:image/png;base64,") >= 2
+
+
+def test_registered_copied_and_loaded_sets_are_the_same(searched):
+    root, output, outcome = searched
+    uri = f"sqlite:///{root.resolve()}/mlflow.db"
+    loaded = load_set("digits-dm-ipc1@best", tracking_uri=uri)
+    copied = load_set(str(output))
+    for stored in (loaded, copied):
+        assert stored.manifest.files["data.safetensors"].sha256 == outcome.winner.sha256
+    assert loaded.images.shape == (10, 1, 8, 8)
+    assert loaded.labels.tolist() == list(range(10))
+    assert loaded.manifest.scores["test"].mean == pytest.approx(outcome.winner.test_accuracy)
+    assert loaded.manifest.scores["random_test"].n == outcome.random["n"]
+
+
+def test_stored_set_scores_again(searched):
+    root, output, _ = searched
+    evaluation = evaluate_set(str(output), EvaluateOptions(num_seeds=2, stores=StoreOptions(root=root)))
+    assert evaluation.n == 2
+    assert 0 <= evaluation.distilled["mean"] <= 1
+    run = open_tracking(StoreOptions(root=root)).get_run(evaluation.run_id)
+    assert run.tags["study.split"] == "validation"
+    assert run.metrics["val/accuracy"] == pytest.approx(evaluation.distilled["mean"])
+
+
+SAME = """
+from pathlib import Path
+from study.runs.configure import Request, configure
+from study.runs.stores import StoreOptions
+from study.runs.tune import TuneOptions, tune
+config = configure(Request("dm", "digits", 1, "smoke"))
+print(tune(config, TuneOptions(StoreOptions(root=Path({root!r})))).winner.sha256)
+"""
+
+
+def test_same_seed_same_bytes_in_another_process(searched, tmp_path):
+    _, _, outcome = searched
+    code = SAME.format(root=str(tmp_path / "mlruns"))
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == outcome.winner.sha256
+
+
+def test_another_seed_gives_other_bytes(searched, tmp_path):
+    _, _, outcome = searched
+    other = distill(smoke(seed=1), DistillOptions(StoreOptions(root=tmp_path / "mlruns")))
+    assert other.winner.sha256 != outcome.winner.sha256
+
+
+class InterruptAt(Listener):
+    def __init__(self, slot):
+        self.slot, self.now = slot, None
+
+    def on_trial_start(self, slot, params, num_iterations):
+        self.now = slot
+
+    def on_iteration(self, iteration, losses):
+        if self.now == self.slot and iteration == 1:
+            raise KeyboardInterrupt
+
+
+def test_interrupted_search_ends_with_the_trials_asked_for_and_the_same_winner(searched, tmp_path):
+    _, _, undisturbed = searched
+    root = tmp_path / "mlruns"
+    with pytest.raises(KeyboardInterrupt):
+        tune(smoke(), options(root, name="s"), InterruptAt(1))
+    stores = StoreOptions(root=root)
+    assert "RUNNING" not in {run.status for run in runs_of(root, "s")}
+    config = resume_config("s", stores, {"method": "dm", "ipc": 1})
+    outcome = tune(config, options(root, resume="s"))
+    assert outcome.trials_finished == 2
+    assert {run.status for run in runs_of(root, "s")} <= {"FINISHED", "KILLED"}
+    assert outcome.winner.sha256 == undisturbed.winner.sha256
+    with pytest.raises(SearchError, match=r"has ipc = 1, asked is 2"):
+        resume_config("s", stores, {"ipc": 2})
+    with pytest.raises(SearchError, match="no search is named 't'"):
+        resume_config("t", stores, {})
+
+
+def test_diverging_trial_fails_and_the_search_goes_on(tmp_path):
+    root = tmp_path / "mlruns"
+    space = {"distill.image_lr": Choice(choices=(1e9, 1.0)), "distill.momentum": None, "distill.init": None}
+    config = smoke(space=space, overrides={"search": {"num_trials": 3, "pruner": "none"}})
+    outcome = tune(config, options(root, name="s"))
+    ends = {trial["outcome"]: trial for trial in outcome.trials}
+    assert set(ends) == {"COMPLETE", "DIVERGED"}
+    assert outcome.trials_finished == 3
+    failed = next(run for run in runs_of(root, "s") if run.run_id == ends["DIVERGED"]["run_id"])
+    assert failed.status == "FAILED"
+    assert "iteration" in failed.tags["study.error"]
+
+
+def test_search_without_a_completed_trial_says_what_to_do(tmp_path):
+    space = {"distill.image_lr": Choice(choices=(1e9, 1e10)), "distill.momentum": None, "distill.init": None}
+    with pytest.raises(SearchError, match=r"no trial of .* completed \(diverged\)"):
+        tune(smoke(space=space), options(tmp_path / "mlruns"))
+
+
+def test_nothing_is_written_before_the_request_is_sound(tmp_path):
+    root = tmp_path / "mlruns"
+    with pytest.raises(DataError, match="ipc 500"):
+        tune(configure(Request("dm", "digits", 500, "smoke")), options(root))
+    with pytest.raises(ConfigError, match="nothing to search"):
+        tune(configure(Request("random", "digits", 1, "smoke")), options(root))
+    assert not root.exists()
+
+
+def test_random_real_images_are_a_tracked_method(tmp_path):
+    config = configure(Request("random", "digits", 2, "smoke"))
+    outcome = distill(config, DistillOptions(StoreOptions(root=tmp_path / "mlruns")))
+    assert outcome.winner.set == "digits-random-ipc2/1"
+    assert outcome.winner.relative_change == 0.0
+
+
+def test_best_moves_only_to_a_better_set(tmp_path):
+    stores = StoreOptions(root=tmp_path / "mlruns")
+    config = configure(Request("random", "digits", 1, "smoke"))
+    first = distill(config, DistillOptions(stores))
+    again = distill(config, DistillOptions(stores))
+    assert first.winner.is_best
+    assert not again.winner.is_best
+    assert "stays best" in again.winner.note
+    best = open_tracking(stores).resolve_set("digits-random-ipc1@best")
+    assert best.version == "1"
+
+
+def test_score_of_a_starting_point_survives_as_values():
+    score = Score("accuracy", (0.5, 0.7))
+    assert Score(score.summary()["metric"], tuple(score.summary()["values"])).std == score.std
