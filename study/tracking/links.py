@@ -3,47 +3,72 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import quote
 
-__all__ = ["DEFAULT_BASE", "deep_links", "registry_link", "run_color"]
+__all__ = ["DEFAULT_BASE", "deep_links", "registry_link", "run_color", "runs_view"]
 
 DEFAULT_BASE = "http://127.0.0.1:5000"
 """Where ``study ui`` serves unless the port is taken."""
 
 _WORKFLOW = "workflowType=machine_learning"
+_ORDER = "metrics.`objective`"
 _GOLDEN = 0.61803398875
 
 
-def deep_links(base: str, experiment_id: str, parent: str | None = None) -> dict[str, str]:
+def deep_links(
+    base: str, experiment_id: str, parent: str | None = None, view: str | None = None
+) -> dict[str, str]:
     """Links by name.
 
     Args:
         base: address of the UI, without a slash at its end.
         experiment_id: of the experiment in that store.
         parent: run id of a search; its trials are then listed flat, best first.
+        view: key of a stored view of that search, see :func:`runs_view`.
 
     Returns:
         ``runs`` (table), ``charts`` (curves and images side by side), ``sets`` (the registry), and with
         a parent also ``search`` (the page that compares its trials with their images).
     """
-    base = base.rstrip("/")
+    page = f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs"
     # The plain landing page opens in a mode for language models and hides the trials below their parent;
     # filtering on the parent and sorting by a metric lists them flat.
-    query = _WORKFLOW
+    facets = {"orderByKey": _ORDER, "orderByAsc": "false"}
     if parent is not None:
-        condition = quote(f"tags.mlflow.parentRunId = '{parent}'", safe="")
-        query += f"&searchFilter={condition}"
-    query += f"&orderByKey={quote('metrics.`objective`', safe='')}&orderByAsc=false"
-    runs = f"{base}/#/experiments/{experiment_id}/runs?{query}"
+        facets = {"searchFilter": _children_of(parent), **facets}
+    query = "&".join([_WORKFLOW, *(f"{key}={quote(value, safe='')}" for key, value in facets.items())])
     links = {
-        "runs": runs,
-        "charts": f"{runs}&compareRunsMode=CHART",
+        # A stored view is ignored where the address says more than its key.
+        "runs": f"{page}?{query}" if view is None else f"{page}?{_WORKFLOW}&viewStateShareKey={view}",
+        "charts": f"{page}?{query}&compareRunsMode=CHART",
         "sets": registry_link(base),
     }
     if parent is not None:
-        page = f"{base}/#/experiments/{experiment_id}/runs/{parent}"
-        links["search"] = f"{page}/artifacts/compare.html?{_WORKFLOW}"
+        links["search"] = f"{page}/{parent}/artifacts/compare.html?{_WORKFLOW}"
     return links
+
+
+def runs_view(
+    parent: str, metrics: Sequence[str], params: Sequence[str], tags: Sequence[str]
+) -> dict[str, Any]:
+    """A view of a search's trials as the UI's own "share view" stores it: the table with these columns.
+
+    No address can choose columns, and by default the table shows neither metrics nor parameters.
+    """
+    named = {"tags": tags, "metrics": metrics, "params": params}
+    columns = [f"{kind}.`{name}`" for kind, names in named.items() for name in names]
+    return {
+        "searchFilter": _children_of(parent),
+        "orderByKey": _ORDER,
+        "orderByAsc": False,
+        "selectedColumns": columns,
+    }
+
+
+def _children_of(parent: str) -> str:
+    return f"tags.mlflow.parentRunId = '{parent}'"
 
 
 def registry_link(base: str) -> str:

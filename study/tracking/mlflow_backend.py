@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from study.core.errors import TrackingError, UnknownSetError
 from study.tracking.base import RegisteredSet, RunInfo
-from study.tracking.links import DEFAULT_BASE, deep_links, run_color
+from study.tracking.links import DEFAULT_BASE, deep_links, run_color, runs_view
 from study.tracking.provenance import provenance
 from study.tracking.recorder import MAX_TAG_LENGTH, MlflowRecorder, shorten
 from study.tracking.registry import MlflowRegistry
@@ -19,6 +20,8 @@ from study.tracking.stores import StoreLocation, connect, translated
 
 __all__ = ["MlflowTracker"]
 
+VIEW_METRICS = ("objective", "val/gain_over_random", "val/accuracy_std", "cost/distill_seconds")
+MAX_VIEW_PARAMS = 8
 _PAGE = 1000
 
 
@@ -145,7 +148,21 @@ class MlflowTracker:
     def links(self, experiment: str, parent: str | None = None) -> dict[str, str]:
         """Addresses in the UI by name; they work once ``study ui`` runs."""
         base = self.uri if self.location.is_server else DEFAULT_BASE
-        return deep_links(base, self._experiment_id(experiment), parent)
+        experiment_id = self._experiment_id(experiment)
+        view = None if parent is None else self._store_view(experiment, experiment_id, parent)
+        return deep_links(base, experiment_id, parent, view)
+
+    def _store_view(self, experiment: str, experiment_id: str, parent: str) -> str:
+        """Keep a view of a search's trials with the columns that tell them apart; gives its key."""
+        trials = self.find_runs(experiment, {"mlflow.parentRunId": parent})
+        names = sorted({name for trial in trials for name in trial.params})
+        varied = [name for name in names if len({trial.params.get(name) for trial in trials}) > 1]
+        view = runs_view(parent, VIEW_METRICS, varied[:MAX_VIEW_PARAMS], ["optuna.state"])
+        with translated(self.location.shown):
+            self._client.set_experiment_tag(
+                experiment_id, f"mlflow.sharedViewState.{parent}", json.dumps(view)
+            )
+        return parent
 
     def _experiment_id(self, name: str) -> str:
         if name not in self._experiments:
