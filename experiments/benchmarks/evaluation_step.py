@@ -182,11 +182,14 @@ def main() -> None:
         "--data-root", type=Path, default=Path(os.environ.get("STUDY_DATA") or "../shared/data")
     )
     parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--threads", type=int, help="CPU threads; 1 gives the steadiest figures on a busy machine"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the steps to run")
     parser.add_argument("--no-compile", action="store_true")
     options = parser.parse_args()
-    compute = resolve_compute(ComputeConfig(device=options.device))
+    compute = resolve_compute(ComputeConfig(device=options.device, num_threads=options.threads))
     compile_too = not options.no_compile and compiler_available(compute.device)
     results = []
     for work in build_workloads(options.data_root, options.scale):
