@@ -1,7 +1,15 @@
 from __future__ import annotations
 
-import csv
+import contextlib
 import os
+
+# Before torch is imported: its threads spin while they wait, and test processes that share two cores
+# would mostly wait for each other. Processes that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import csv
+import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -94,3 +102,55 @@ def build_folder() -> Callable[..., Path]:
         return root
 
     return build
+
+
+@pytest.fixture(scope="session")
+def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from study.tracking.open import open_tracker
+
+    root = tmp_path_factory.mktemp("store")
+    open_tracker(None, root)
+    # The log of an SQLite file is a second file; folded in, one copy takes everything.
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return root / "mlflow.db"
+
+
+@pytest.fixture
+def store_root(_empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of an MLflow store without a run; a copy, since making one takes a second or two."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    root = tmp_path / "mlruns"
+    root.mkdir()
+    shutil.copyfile(_empty_store, root / "mlflow.db")
+    return root
+
+
+@pytest.fixture(scope="session")
+def set_factory() -> Callable[..., Path]:
+    """``set_factory(folder, ipc=1, soft=False, kind="standard", **manifest)`` writes a small set of digits."""
+    import torch
+
+    from study.core.records import SyntheticSet
+    from study.data.preprocess import Preprocessing, fit_standard, fit_zca
+    from study.sets.files import write_set
+    from study.sets.manifest import Manifest
+
+    def write(
+        folder: Path, *, ipc: int = 1, soft: bool = False, kind: str = "standard", **known: object
+    ) -> Path:
+        generator = torch.Generator().manual_seed(ipc)
+        pixels = torch.rand(10 * ipc, 1, 8, 8, generator=generator)
+        labels = torch.arange(10).repeat_interleave(ipc)
+        fits = {"standard": fit_standard, "zca": fit_zca}
+        preprocessing = fits[kind](pixels) if kind in fits else Preprocessing("none", (1, 8, 8))
+        logits = torch.randn(len(labels), 10, generator=generator) if soft else None
+        names = tuple(str(digit) for digit in range(10))
+        synthetic = SyntheticSet(
+            preprocessing.apply(pixels), labels, names, logits, step_size=0.03 if soft else None
+        )
+        facts = {"name": f"digits-dm-ipc{ipc}", "dataset": "digits", "method": "dm", **known}
+        write_set(folder, synthetic, Manifest.model_validate(facts), preprocessing)
+        return folder
+
+    return write

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from study.core.errors import ConfigError, CorruptSetError, StudyError
+from study.core.errors import CorruptSetError, StudyError
 from study.core.files import replace_folder
 from study.sets.files import (
     CARD_NAME,
@@ -21,6 +21,7 @@ from study.sets.files import (
     StoredSet,
     read_set,
     stored_files,
+    unwritable,
     verify_set,
 )
 from study.sets.manifest import Manifest
@@ -184,12 +185,8 @@ def _copy(folder: Path, target: Path) -> None:
         with replace_folder(target) as partial:
             for path in stored_files(folder):
                 shutil.copyfile(path, partial / path.name)
-    except FileExistsError as error:
-        raise ConfigError(
-            f"{target} exists and is not an empty folder; choose another with --output"
-        ) from error
     except OSError as error:
-        raise ConfigError(f"cannot write {target}: {error.strerror or error}") from error
+        raise unwritable(target, error) from error
 
 
 def _is_missing(tracking_uri: str | None, root: Path) -> bool:

@@ -21,7 +21,7 @@ from study.sets.preview import class_rows
 
 __all__ = [
     "CARD_NAME", "DATA_NAME", "MANIFEST_NAME", "PREVIEW_NAME", "SET_FOLDER", "StoredSet", "read_manifest", "read_set",
-    "stored_files", "verify_set", "write_set",
+    "stored_files", "unwritable", "verify_set", "write_set",
 ]  # fmt: skip
 
 DATA_NAME = "data.safetensors"
@@ -131,11 +131,16 @@ def write_set(
                 {**manifest.plain(), "files": {name: record.model_dump() for name, record in files.items()}}
             )
             (temporary / MANIFEST_NAME).write_text(manifest.dumps(), encoding="utf-8")
-    except FileExistsError as error:
-        raise ConfigError(f"{folder} exists and is not an empty folder; choose another") from error
     except OSError as error:
-        raise ConfigError(f"cannot write the set folder {folder}: {error.strerror or error}") from error
+        raise unwritable(folder, error) from error
     return manifest
+
+
+def unwritable(folder: Path, error: OSError) -> ConfigError:
+    """What to tell a user whose chosen folder could not be made."""
+    if isinstance(error, FileExistsError) and folder.exists():
+        return ConfigError(f"{folder} exists and is not an empty folder; choose another")
+    return ConfigError(f"cannot write the folder {folder}: {error.strerror or error}")
 
 
 def read_manifest(folder: Path) -> Manifest:
