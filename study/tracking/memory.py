@@ -193,6 +193,8 @@ class MemoryTracker:
         """Keep a copy of a set folder as a new version of ``name``; the card is not kept."""
         del card  # it lies in the folder as README.md
         check_set_name(name)
+        if alias is not None:
+            check_alias(alias)
         self._run(run_id)
         version = str(1 + sum(known == name for known, _ in self._sets))
         files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}

@@ -99,13 +99,14 @@ class MlflowTracker:
         # For a path that is not there MLflow raises, or gives an empty folder, depending on where files are kept.
         with translated(self.location.shown):
             try:
-                self._client.download_artifacts(run_id, path, str(destination))
+                # Of a nested path it keeps the last part only, so its answer says where the copy is.
+                local = Path(self._client.download_artifacts(run_id, path, str(destination)))
             except (MlflowException, OSError) as error:
                 if not any(
                     sign in str(error) for sign in ("No such artifact", "Failed to download artifacts")
                 ):
                     raise
-        local = destination / path
+                local = destination / "nothing"
         if not local.exists() or (local.is_dir() and not any(local.iterdir())):
             raise UnknownSetError(
                 f"run {run_id} has no artifact {path!r} in {run.info.artifact_uri}; "

@@ -6,7 +6,6 @@ import functools
 import os
 import platform
 import subprocess
-from importlib import metadata
 from pathlib import Path
 
 import study
@@ -18,11 +17,14 @@ _PATIENCE_SECONDS = 10.0
 
 @functools.cache
 def _cached() -> tuple[tuple[str, str], ...]:
+    # Its metadata leaves out which build it is (+cpu, +cu132), which can change the last digits.
+    import torch
+
     facts = {
         "study": study.__version__,
         "git_commit": git_commit(Path(study.__file__).parent),
         "python": platform.python_version(),
-        "torch": metadata.version("torch"),
+        "torch": torch.__version__,
         "platform": platform.platform(terse=True),
     }
     return tuple((key, value) for key, value in facts.items() if value)

@@ -171,6 +171,9 @@ def _creation_lock(location: StoreLocation) -> Iterator[None]:
         path = location.database.parent / LOCK_NAME
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Tried first, since a lock that cannot be made is waited for as if somebody held it.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
         lock = FileLock(path, timeout=LOCK_SECONDS)
         lock.acquire()
     except TimeoutError as error:
@@ -191,7 +194,6 @@ def _creation_lock(location: StoreLocation) -> Iterator[None]:
 def _check_database(path: Path) -> None:
     """Refuse what is not ours before MLflow retries on it for minutes, or adds its tables to it."""
     if not path.exists():
-        _check_writable(path.parent)
         return
     if not path.is_file():
         raise TrackingError(f"{path} is not a file; move it away, or choose another --tracking-uri")
@@ -209,16 +211,6 @@ def _check_database(path: Path) -> None:
     if tables - {"alembic_version"} and "experiments" not in tables:
         owner = "an Optuna storage" if "studies" in tables else "a database of another program"
         raise TrackingError(f"{path} is {owner}, not an MLflow store; choose another --tracking-uri")
-
-
-def _check_writable(folder: Path) -> None:
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise TrackingError(
-            f"cannot write to {folder}: {error.strerror}; free it, or choose another --tracking-uri"
-        ) from error
 
 
 @contextlib.contextmanager

@@ -1,0 +1,108 @@
+"""Registered sets against an MLflow store: they outlive their run, and nothing is lost in silence."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from study.core.errors import TrackingError
+from study.tracking.open import open_tracker
+
+
+@pytest.fixture
+def tracker(store_root):
+    return open_tracker(None, store_root)
+
+
+@pytest.fixture
+def client(tracker):
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=tracker.uri, registry_uri=tracker.uri)
+
+
+@pytest.fixture
+def folder(tmp_path, set_factory):
+    return set_factory(tmp_path / "a-set")
+
+
+def register(tracker, folder, card="# Card", **more):
+    run = tracker.start_run("digits-ipc1", "trial-0")
+    return tracker.register_set(
+        folder, "digits-dm-ipc1", run_id=run.run_id, tags={"a": "b"}, card=card, **more
+    )
+
+
+def test_a_set_outlives_its_run(tracker, client, folder, store_root, tmp_path):
+    entry = register(tracker, folder, alias="best")
+    client.delete_run(entry.run_id)
+    # What `mlflow gc` would do to the run's own files.
+    shutil.rmtree(store_root / "artifacts" / "digits-ipc1" / entry.run_id, ignore_errors=True)
+    copy = tracker.download_set(tracker.resolve_set("digits-dm-ipc1@best"), tmp_path / "copy")
+    assert len(list(copy.iterdir())) == 4
+
+
+def test_a_moved_store_gives_an_error_and_not_an_empty_folder(tracker, folder, store_root, tmp_path):
+    register(tracker, folder)
+    moved = tmp_path / "moved"
+    shutil.copytree(store_root, moved)
+    shutil.rmtree(store_root / "artifacts")
+    elsewhere = open_tracker(None, moved)
+    with pytest.raises(TrackingError, match="moved"):
+        elsewhere.download_set(elsewhere.resolve_set("digits-dm-ipc1"), tmp_path / "copy")
+
+
+def test_the_version_and_its_files_link_to_each_other(tracker, client, folder):
+    entry = register(tracker, folder)
+    version = client.get_model_version(entry.name, entry.version)
+    model = client.get_logged_model(version.source.removeprefix("models:/"))
+    assert model.model_type == "synthetic-set"
+    assert str(model.status) == "READY"
+    assert model.source_run_id == entry.run_id
+    assert '"digits-dm-ipc1"' in model.tags["mlflow.modelVersions"]
+    assert version.run_id == entry.run_id
+
+
+def test_the_card_is_the_description_without_pictures_it_cannot_reach(tracker, client, folder):
+    entry = register(
+        tracker, folder, card="# Card\n\n![rows](preview.png)\n\n![logo](https://x.org/a.png)\n\nText"
+    )
+    description = client.get_model_version(entry.name, entry.version).description
+    assert description == "# Card\n\n![logo](https://x.org/a.png)\n\nText"
+
+
+def test_a_long_card_is_cut(tracker, client, folder):
+    entry = register(tracker, folder, card="# Card\n" + "x" * 9000)
+    description = client.get_model_version(entry.name, entry.version).description
+    assert len(description) <= 5000
+    assert description.endswith("README.md")
+
+
+def test_models_of_others_are_not_listed(tracker, client, folder):
+    client.create_registered_model("their-model")
+    register(tracker, folder)
+    assert [entry.name for entry in tracker.list_sets()] == ["digits-dm-ipc1"]
+
+
+def test_files_that_cannot_be_stored_leave_no_version(tracker, client, folder, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(client), "log_model_artifacts", full)
+    with pytest.raises(TrackingError, match="No space left"):
+        register(tracker, folder)
+    assert tracker.list_sets() == []
+    experiment = client.get_experiment_by_name("digits-ipc1").experiment_id
+    assert [str(model.status) for model in client.search_logged_models([experiment])] == ["FAILED"]
+
+
+@pytest.mark.parametrize("address", [None, "http://example.invalid"])
+def test_the_users_own_tracking_uri_is_left_as_it_was(tracker, folder, monkeypatch, address):
+    if address is None:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    else:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    register(tracker, folder)
+    assert os.environ.get("MLFLOW_TRACKING_URI") == address
