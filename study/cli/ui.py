@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -27,25 +28,32 @@ def ui(
 
     Example: study ui --port 5001
     """
-    from study.runs.ui import open_ui, page_links
+    from study.runs.ui import open_ui
 
     with open_ui(tracking_uri, host=host, port=port, keep=not wait) as view:
-        links = page_links(view.address)
-        pid = None if view.server is None else view.server.process.pid
-        if as_json:
-            print_json({"address": view.address, "pid": pid, "links": links})
-        else:
-            out().print(f"MLflow UI: {view.address}", markup=False, soft_wrap=True)
-            for name, link in links.items():
-                out().print(f"  {name:<8}{link}", markup=False, soft_wrap=True)
-        if view.server is None:
-            return
-        if not wait:
-            err().print(f"It stays up; stop it with: kill {pid}", markup=False)
-            return
-        err().print("Ctrl-C stops it.", markup=False)
         try:
+            _show(view.address, None if view.server is None else view.server.process.pid, as_json)
+            if view.server is None:
+                return
+            if not wait:
+                err().print(f"It stays up; stop it with: kill {view.server.process.pid}", markup=False)
+                return
+            err().print("Ctrl-C stops it.", markup=False)
             view.server.wait()
         except KeyboardInterrupt:
             # Ending it so is what was asked for, so it counts as done.
             err().print("Stopped.", markup=False)
+
+
+def _show(address: str, pid: int | None, as_json: bool) -> None:
+    from study.runs.ui import page_links
+
+    links = page_links(address)
+    if as_json:
+        print_json({"address": address, "pid": pid, "links": links})
+        # Read by a script while the server is up.
+        sys.stdout.flush()
+        return
+    out().print(f"MLflow UI: {address}", markup=False, soft_wrap=True)
+    for name, link in links.items():
+        out().print(f"  {name:<8}{link}", markup=False, soft_wrap=True)
