@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -14,6 +16,8 @@ __all__ = ["MAX_COLUMNS", "class_rows", "near_square_grid"]
 
 MAX_COLUMNS = 50
 """Images of one class that a row shows; the label says so where there are more."""
+
+Pixels = NDArray[np.uint8]
 
 GRID_SIDE = 512
 """Pixels that a near-square grid aims at; the UI shows thumbnails of 256."""
@@ -31,6 +35,9 @@ def near_square_grid(images: Tensor) -> Image.Image:
     Args:
         images: [n, C, H, W] float32 pixels, 1 or 3 channels; clamped to [0, 1].
 
+    Returns:
+        A grey or an RGB picture.
+
     Raises:
         ShapeError: there is no image, or it has other channels.
     """
@@ -38,16 +45,7 @@ def near_square_grid(images: Tensor) -> Image.Image:
     num_columns = _squarest(len(tiles), height=tiles.shape[1], width=tiles.shape[2])
     num_rows = math.ceil(len(tiles) / num_columns)
     tiles = _resize(tiles, GRID_SIDE // max(num_columns, num_rows) - GAP)
-    height, width = tiles.shape[1:3]
-    canvas = torch.full((num_rows * (height + GAP) + GAP, num_columns * (width + GAP) + GAP, 3), 255).byte()
-    for index, tile in enumerate(tiles):
-        _paste(
-            canvas,
-            tile,
-            index // num_columns * (height + GAP) + GAP,
-            index % num_columns * (width + GAP) + GAP,
-        )
-    return Image.fromarray(canvas.numpy())
+    return _picture(_lay_out(tiles, num_rows, num_columns))
 
 
 def class_rows(images: Tensor, labels: Tensor, class_names: tuple[str, ...]) -> Image.Image:
@@ -75,11 +73,14 @@ def class_rows(images: Tensor, labels: Tensor, class_names: tuple[str, ...]) -> 
     note = f"first {MAX_COLUMNS} of {longest} images a class" if longest > MAX_COLUMNS else ""
     foot = pitch if note else 0
     canvas_width = max(left + num_columns * (width + GAP) + MARGIN, left + math.ceil(font.getlength(note)))
-    canvas = torch.full((2 * MARGIN + len(rows) * pitch + foot, canvas_width, 3), 255).byte()
+    canvas = np.full((2 * MARGIN + len(rows) * pitch + foot, canvas_width, tiles.shape[3]), 255, np.uint8)
     for row, members in enumerate(rows):
-        for column, index in enumerate(members[:num_columns].tolist()):
-            _paste(canvas, tiles[index], MARGIN + row * pitch, left + column * (width + GAP))
-    picture = Image.fromarray(canvas.numpy())
+        shown = members[:num_columns].tolist()
+        if shown:
+            strip = _lay_out(tiles[shown], 1, len(shown))[GAP:]
+            top = MARGIN + row * pitch
+            canvas[top : top + len(strip), left - GAP : left - GAP + strip.shape[1]] = strip
+    picture = _picture(canvas).convert("RGB")
     draw = ImageDraw.Draw(picture)
     for row, caption in enumerate(captions):
         middle = MARGIN + row * pitch + (pitch - GAP) / 2
@@ -90,32 +91,42 @@ def class_rows(images: Tensor, labels: Tensor, class_names: tuple[str, ...]) -> 
     return picture
 
 
-def _to_uint8(images: Tensor) -> Tensor:
+def _to_uint8(images: Tensor) -> Pixels:
+    """[n, H, W, C] of images, C as it was: grey pictures cost a third of coloured ones."""
     if images.ndim != 4 or len(images) == 0 or images.shape[1] not in (1, 3):
         raise ShapeError(
             f"cannot draw images of shape {tuple(images.shape)}: expected [n, 1 or 3, height, width]"
         )
     pixels = images.detach().cpu().nan_to_num(0.0).clamp(0, 1).mul(255).round().byte()
-    return pixels.permute(0, 2, 3, 1).expand(-1, -1, -1, 3)
+    return pixels.permute(0, 2, 3, 1).numpy()
 
 
-def _resize(tiles: Tensor, side: int) -> Tensor:
-    """Scale [n, H, W, 3] uint8 towards a side length: small ones by whole factors, large ones by area."""
-    longest = max(tiles.shape[1:3])
+def _resize(tiles: Pixels, side: int) -> Pixels:
+    """Scale [n, H, W, C] towards a side length: small ones by whole factors, large ones by area."""
     side = max(side, 4)
+    longest = max(tiles.shape[1:3])
     factor = side // longest
     if factor >= 1:
         # Nearest, so that a digit of 8 by 8 stays the pixels it is.
-        return tiles.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2)
+        return tiles.repeat(factor, axis=1).repeat(factor, axis=2)
     height, width = (max(1, round(length * side / longest)) for length in tiles.shape[1:3])
-    shrunk = torch.nn.functional.interpolate(
-        tiles.permute(0, 3, 1, 2).float(), size=(height, width), mode="area"
-    )
-    return shrunk.round().byte().permute(0, 2, 3, 1)
+    planes = torch.from_numpy(np.ascontiguousarray(tiles)).permute(0, 3, 1, 2).float()
+    shrunk = torch.nn.functional.interpolate(planes, size=(height, width), mode="area")
+    return shrunk.round().byte().permute(0, 2, 3, 1).numpy()
 
 
-def _paste(canvas: Tensor, tile: Tensor, top: int, left: int) -> None:
-    canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+def _lay_out(tiles: Pixels, num_rows: int, num_columns: int) -> Pixels:
+    """[n, H, W, C] row by row on white, with a gap around each tile; missing ones stay white."""
+    count, height, width, channels = tiles.shape
+    cells = np.full((num_rows * num_columns, height + GAP, width + GAP, channels), 255, np.uint8)
+    cells[:count, GAP:, GAP:] = tiles
+    grid = cells.reshape(num_rows, num_columns, height + GAP, width + GAP, channels).swapaxes(1, 2)
+    sheet = grid.reshape(num_rows * (height + GAP), num_columns * (width + GAP), channels)
+    return np.pad(sheet, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
+
+
+def _picture(canvas: Pixels) -> Image.Image:
+    return Image.fromarray(canvas[:, :, 0] if canvas.shape[2] == 1 else canvas)
 
 
 def _squarest(count: int, *, height: int, width: int) -> int:

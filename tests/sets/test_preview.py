@@ -9,7 +9,7 @@ from study.sets.preview import MAX_COLUMNS, class_rows, near_square_grid
 
 
 def pixels(picture):
-    return np.asarray(picture)
+    return np.asarray(picture.convert("RGB"))
 
 
 def numbered(n, channels=1, height=8, width=8):
