@@ -14,7 +14,7 @@ from study.runs.naming import experiment_name, set_name
 from study.runs.outcome import Outcome
 from study.runs.recording import Stopwatch, describe_run, recorded
 from study.runs.register import log_trial_set
-from study.runs.stores import StoreOptions, open_tracking
+from study.runs.stores import StoreOptions, open_tracking_meanwhile
 from study.runs.trial import run_trial
 from study.runs.workspace import open_workspace
 
@@ -48,16 +48,18 @@ def distill(config: RunConfig, options: DistillOptions, listener: Listener | Non
     started = time.perf_counter()
     listener.on_phase(f"loading {config.dataset}")
     workspace = open_workspace(config, options.stores.data_root)
+    opening = open_tracking_meanwhile(options.stores)
+    listener.on_phase("scoring random real images under the same recipe")
+    random = workspace.random_score("trial", config.search.num_random_seeds)
     watch = Stopwatch()
     with watch.running():
-        tracker = watch.wrap(open_tracking(options.stores))
+        tracker = watch.wrap(opening.result())
     name = options.name or set_name(config)
     with recorded(tracker, config, name, kind="distill") as recorder:
         describe_run(recorder, config, workspace)
         listener.on_trial_start(0, {}, config.distill.num_iterations)
         result = run_trial(workspace, config, recorder, listener, None)
         listener.on_trial_end(0, "COMPLETE", result.score.mean)
-        random = workspace.random_score("trial", config.search.num_random_seeds)
         with watch.running():
             log_trial_set(recorder, result, config, workspace, random)
         candidate = Candidate(

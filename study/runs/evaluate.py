@@ -125,7 +125,7 @@ def _config(stored: StoredSet, options: EvaluateOptions) -> RunConfig:
     try:
         plain = dict(stored.manifest.config)
         # The set may have been made elsewhere; this machine decides how it computes.
-        plain["compute"] = {}
+        plain["compute"] = {**plain["compute"], "device": "auto", "precision": "auto"}
         return restore(merge(plain, options.overrides))
     except KeyError as error:
         raise CorruptSetError(f"the manifest of {stored.manifest.name} lacks {error}") from error

@@ -18,7 +18,7 @@ from study.runs.naming import experiment_name, set_name
 from study.runs.outcome import Outcome
 from study.runs.recording import Stopwatch, describe_run, recorded, run_tags
 from study.runs.register import log_trial_set
-from study.runs.stores import StoreOptions, open_search_storage, open_tracking
+from study.runs.stores import StoreOptions, open_search_storage, open_tracking_meanwhile
 from study.runs.trial import run_trial
 from study.runs.workspace import Workspace, open_workspace
 from study.search.optimize import Pruned, Search, TrialHandle, create_search, find_search
@@ -72,10 +72,13 @@ def tune(config: RunConfig, options: TuneOptions, listener: Listener | None = No
     listener = listener or Listener()
     listener.on_phase(f"loading {config.dataset}")
     workspace = open_workspace(config, options.stores.data_root)
+    opening = open_tracking_meanwhile(options.stores)
+    listener.on_phase("scoring random real images under the same recipe")
+    workspace.random_score("trial", config.search.num_random_seeds)
     watch = Stopwatch()
     with watch.running():
-        tracker = watch.wrap(open_tracking(options.stores))
-        search = _open_search(config, options)
+        tracker = watch.wrap(opening.result())
+    search = _open_search(config, options)
     return _TuneRun(config, options, listener, workspace, watch, tracker, search, started).run()
 
 
@@ -142,7 +145,6 @@ class _TuneRun:
         finished = sum(record.counts for record in self.search.records())
         self.listener.on_search(self.search.name, self.num_trials, finished)
         if finished < self.num_trials:
-            self.listener.on_phase("scoring random real images under the same recipe")
             random = self._random()
             parent.log_metrics({"random/val_accuracy": random.mean, "random/val_accuracy_std": random.std})
             self.listener.on_phase(f"searching {', '.join(self.config.space)}")
