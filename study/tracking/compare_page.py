@@ -156,9 +156,9 @@ th button:focus-visible {{ outline: 2px solid; }}
 th[aria-sort=ascending] button::after {{ content: " ▲"; }}
 th[aria-sort=descending] button::after {{ content: " ▼"; }}
 td.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
-td img {{ display: block; height: 96px; max-width: 320px; object-fit: contain; object-position: left;
+td img {{ display: block; max-height: 200px; max-width: 420px;
   image-rendering: pixelated; cursor: zoom-in; }}
-td img.large {{ height: auto; max-width: none; cursor: zoom-out; }}
+td img.large {{ max-height: none; max-width: none; cursor: zoom-out; }}
 tr.best {{ background: var(--best); }}
 .baselines tr {{ background: var(--base); font-style: italic; }}
 .badge {{ background: #2e9e5a; color: #fff; border-radius: 1em; padding: .05em .6em; font-size: .8em; }}
