@@ -14,13 +14,10 @@ from study.runs.events import Listener
 from study.runs.trial import TrialResult
 from study.runs.workspace import Workspace
 from study.search.optimize import Search, TrialHandle, TrialRecord
-from study.sets.files import read_set
+from study.sets.files import SET_FOLDER, read_set
 from study.tracking.base import Tracker
 
-__all__ = ["SET_FOLDER", "Candidate", "choose_winner", "note_result"]
-
-SET_FOLDER = "synthetic_set"
-"""Where a run keeps the folder of its set."""
+__all__ = ["Candidate", "choose_winner", "note_result"]
 
 
 @dataclass(frozen=True)

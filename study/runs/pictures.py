@@ -7,7 +7,7 @@ from pathlib import Path
 
 from study.core.records import SyntheticSet
 from study.data.splits import DataSplits
-from study.sets.preview import class_rows, near_square_grid
+from study.sets.preview import near_square_grid
 from study.tracking.base import Recorder
 
 __all__ = ["GRID_KEY", "GRID_NAME", "log_final_grid", "log_grid"]
@@ -23,9 +23,9 @@ def log_grid(recorder: Recorder, synthetic: SyntheticSet, splits: DataSplits, it
 
 
 def log_final_grid(recorder: Recorder, synthetic: SyntheticSet, splits: DataSplits) -> None:
-    """Store ``grid.png`` at the artifact root, where comparison pages find it."""
+    """Store the same picture as ``grid.png`` at the artifact root, where comparison pages find it."""
     pixels = splits.preprocessing.invert(synthetic.images.cpu())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / GRID_NAME
-        class_rows(pixels, synthetic.labels.cpu(), synthetic.class_names).save(path)
+        near_square_grid(pixels).save(path)
         recorder.log_file(path)

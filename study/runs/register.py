@@ -15,12 +15,12 @@ from study.core.files import replace_folder
 from study.core.records import Score, SyntheticSet
 from study.data.datasets import find_dataset
 from study.runs.configure import RunConfig
-from study.runs.finalists import SET_FOLDER, Candidate
+from study.runs.finalists import Candidate
 from study.runs.naming import set_name
 from study.runs.pictures import log_final_grid, log_grid
 from study.runs.trial import TrialResult
 from study.runs.workspace import Workspace
-from study.sets.files import DATA_NAME, write_set
+from study.sets.files import DATA_NAME, SET_FOLDER, write_set
 from study.sets.manifest import Manifest, ScoreRecord
 from study.tracking.base import Recorder, RegisteredSet, Tracker
 from study.tracking.provenance import provenance

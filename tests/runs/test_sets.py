@@ -8,7 +8,6 @@ import torch
 
 import study
 from study.core.errors import ConfigError, CorruptSetError, TrackingError, UnknownSetError
-from study.runs import finalists
 from study.runs.sets import download_set, list_sets, load_set, show_set, verify_sets
 from study.sets.files import SET_FOLDER, read_manifest, read_set
 from study.tracking.open import open_tracker
@@ -39,10 +38,6 @@ def flip_a_byte(files):
     content = bytearray(files["data.safetensors"])
     content[-3] ^= 1
     files["data.safetensors"] = bytes(content)
-
-
-def test_runs_and_sets_agree_on_where_a_run_keeps_its_set():
-    assert finalists.SET_FOLDER == SET_FOLDER
 
 
 def test_list_is_plain_and_newest_first(uri):
