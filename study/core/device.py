@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -51,9 +52,13 @@ class Compute:
 
     def should_compile(self, expected_seconds: float, break_even_seconds: float = 90.0) -> bool:
         """Whether a loop that would take that long uncompiled should be compiled."""
+        wanted = self.compile == "on"
         if self.compile == "auto":
-            return compiler_available(self.device) and expected_seconds > break_even_seconds
-        return self.compile == "on"
+            wanted = compiler_available(self.device) and expected_seconds > break_even_seconds
+        if wanted and self.device.type == "cpu":
+            # Where CUDA's folders lie about without a GPU, compiling for the CPU would warn of it each time.
+            logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+        return wanted
 
     def describe(self) -> dict[str, str]:
         """Plain values for parameters and result files."""
