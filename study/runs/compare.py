@@ -18,12 +18,15 @@ COLUMNS = {
     "validation_std": "val/accuracy_std",
     "test": "test/accuracy",
     "test_std": "test/accuracy_std",
+    "n": "test/num_seeds",
     "random_test": "random/test_accuracy",
+    "random_test_std": "random/test_accuracy_std",
     "relative_change": "synthetic/relative_change",
     "seconds": "cost/search_seconds",
 }
 """Metrics of a run by column; accuracies are fractions, deviations have ddof 1."""
 
+MACHINE_TAGS = ("study.platform", "study.python", "study.torch")
 KINDS = ("search", "distill")
 
 
@@ -87,6 +90,8 @@ def _row(run: RunInfo) -> dict[str, Any]:
     }
     row.update({column: run.metrics.get(metric) for column, metric in COLUMNS.items()})
     row["set"] = run.tags.get("study.set", "")
+    row["commit"] = run.tags.get("study.git.commit", "")
+    row["machine"] = ", ".join(run.tags[key] for key in MACHINE_TAGS if key in run.tags)
     row["run_id"] = run.run_id
     return row
 

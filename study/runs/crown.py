@@ -36,6 +36,8 @@ class Crowned:
             "val/gain_over_random": scores.validation.mean - scores.random.mean,
             "test/accuracy": scores.test.mean,
             "test/accuracy_std": scores.test.std,
+            "test/num_seeds": float(scores.test.n),
+            "synthetic/relative_change": self.winner.relative_change,
             "random/val_accuracy": scores.random.mean,
             "random/test_accuracy": scores.random_test.mean,
             "random/test_accuracy_std": scores.random_test.std,
