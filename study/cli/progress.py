@@ -79,7 +79,7 @@ class TerminalListener(Listener):
         """The lower bar counts iterations of this trial."""
         self._drop_inner()
         total = max(1, num_iterations)
-        self._inner = self._bars.add_task(f"trial {slot + 1}", total=total, note="")
+        self._inner = self._bars.add_task(f"trial {slot}", total=total, note="")
         self._started = time.monotonic()
 
     def on_iteration(self, iteration: int, losses: Mapping[str, float]) -> None:
@@ -108,7 +108,7 @@ class TerminalListener(Listener):
             self._bars.update(self._trials, advance=int(outcome != "INTERRUPTED"), note=best)
         if self._live:
             shown = f"val {value:.4f}" if value is not None else outcome.lower()
-            self._console.print(f"trial {slot + 1:>3}  {shown}", style="dim")
+            self._console.print(f"trial {slot:>3}  {shown}", style="dim")
 
     def on_warning(self, text: str) -> None:
         """Always shown."""

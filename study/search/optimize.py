@@ -70,7 +70,8 @@ class TrialHandle:
 
     def __init__(self, trial: optuna.Trial, params: Mapping[str, Any]) -> None:
         self._trial = trial
-        self.slot = slot_of(trial)
+        # Asked of the storage: the trial was read before the sampler gave it its slot.
+        self.slot = slot_of(trial.storage.get_trial(trial._trial_id))
         self.params = dict(params)
 
     def report(self, value: float, percent: int) -> bool:

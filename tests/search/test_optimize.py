@@ -96,7 +96,14 @@ def test_interrupted_search_proposes_what_an_undisturbed_one_does(tmp_path):
     assert first.records()[3].outcome == "INTERRUPTED"
     again = reopen(tmp_path, "b")
     assert again.recover() == [3]
-    again.optimize(value_of, 7)
+    seen = []
+
+    def numbered(handle):
+        seen.append(handle.slot)
+        return value_of(handle)
+
+    again.optimize(numbered, 7)
+    assert seen == [3, 4, 5, 6]
     assert again.recover() == []
     assert params_of(again) == params_of(undisturbed)
     assert {record.outcome for record in again.records()} == {"COMPLETE"}
