@@ -36,6 +36,7 @@ def distill(
     from study.cli.progress import TerminalListener
     from study.cli.requests import build_config, check_output, stores
     from study.cli.summary import print_outcome
+    from study.core.signals import terminate_like_interrupt
     from study.runs.distill import DistillOptions
     from study.runs.distill import distill as run
 
@@ -45,7 +46,7 @@ def distill(
     )  # fmt: skip
     check_output(output)
     options = DistillOptions(stores(tracking_uri, None, data_root), name, output)
-    with common.interruptible(), TerminalListener(quiet=as_json) as listener:
+    with terminate_like_interrupt(), TerminalListener(quiet=as_json) as listener:
         try:
             outcome = run(config, options, listener)
         except KeyboardInterrupt as interrupt:

@@ -45,12 +45,13 @@ def evaluate(
     from study.cli.requests import stores
     from study.cli.summary import print_evaluation
     from study.core.config import merge, parse_overrides
+    from study.core.signals import terminate_like_interrupt
     from study.runs.evaluate import EvaluateOptions, evaluate_set
 
     tree = parse_overrides(overrides or [])
     if device != "auto":
         tree = merge(tree, {"compute": {"device": device}})
     options = EvaluateOptions(split.value, seeds, seed, tree, stores(tracking_uri, None, data_root))
-    with common.interruptible(), TerminalListener(quiet=as_json) as listener:
+    with terminate_like_interrupt(), TerminalListener(quiet=as_json) as listener:
         evaluation = evaluate_set(reference, options, listener)
     print_evaluation(evaluation, as_json=as_json)

@@ -53,6 +53,7 @@ def tune(
     from study.cli.progress import TerminalListener
     from study.cli.requests import build_config, check_output, given, stores
     from study.cli.summary import print_outcome, print_plan
+    from study.core.signals import terminate_like_interrupt
     from study.runs.plan import plan
     from study.runs.resume import resume_config
     from study.runs.tune import TuneOptions
@@ -71,7 +72,7 @@ def tune(
         print_plan(plan(config, where), as_json=as_json)
         return
     options = TuneOptions(where, name, resume, timeout, trials, output)
-    with common.interruptible(), TerminalListener(quiet=as_json) as listener:
+    with terminate_like_interrupt(), TerminalListener(quiet=as_json) as listener:
         try:
             outcome = run(config, options, listener)
         except KeyboardInterrupt as interrupt:

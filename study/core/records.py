@@ -164,11 +164,14 @@ class Score:
         mean = self.mean
         return float((sum((value - mean) ** 2 for value in self.values) / (self.n - 1)) ** 0.5)
 
+    def extra_means(self) -> dict[str, float]:
+        """Mean of each further metric over evaluation seeds."""
+        return {name: sum(values) / len(values) for name, values in self.extra.items()}
+
     def summary(self) -> dict[str, Any]:
         """Plain values for manifests and JSON."""
-        means = {name: sum(values) / len(values) for name, values in self.extra.items()}
         return {"metric": self.metric, "mean": self.mean, "std": self.std, "n": self.n,
-                "values": list(self.values), **means}  # fmt: skip
+                "values": list(self.values), **self.extra_means()}  # fmt: skip
 
 
 def _check_images(images: Tensor) -> None:

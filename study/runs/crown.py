@@ -42,7 +42,7 @@ class Crowned:
             "random/test_accuracy": scores.random_test.mean,
             "random/test_accuracy_std": scores.random_test.std,
         }
-        metrics.update({f"test/{name}": sum(v) / len(v) for name, v in scores.test.extra.items()})
+        metrics.update({f"test/{name}": mean for name, mean in scores.test.extra_means().items()})
         return metrics
 
     def random_summary(self) -> Mapping[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 __all__ = ["Outcome", "Winner"]
@@ -67,7 +67,6 @@ class Outcome:
     random: Mapping[str, float]
     links: Mapping[str, str]
     tracking_seconds: float
-    extra: Mapping[str, float] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """Nested plain values for ``--json``."""

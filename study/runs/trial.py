@@ -168,7 +168,7 @@ class _Loop:
             "cost/distill_seconds": result.distill_seconds,
             "cost/evaluation_seconds": result.score.seconds,
         }
-        metrics.update({f"val/{name}": sum(v) / len(v) for name, v in result.score.extra.items()})
+        metrics.update({f"val/{name}": mean for name, mean in result.score.extra_means().items()})
         if iteration:
             metrics["cost/seconds_per_iteration"] = result.distill_seconds / iteration
         self.recorder.log_metrics(metrics, iteration)

@@ -43,8 +43,7 @@ class ScoreRecord(Frozen):
     @classmethod
     def of(cls, score: Score) -> ScoreRecord:
         """The record of a score; further metrics keep their mean."""
-        extra = {name: sum(values) / len(values) for name, values in score.extra.items()}
-        return cls(metric=score.metric, mean=score.mean, std=score.std, n=score.n, extra=extra)
+        return cls(metric=score.metric, mean=score.mean, std=score.std, n=score.n, extra=score.extra_means())
 
 
 class Manifest(Frozen):

@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 from study.core.errors import ConfigError, TrackingError
+from study.core.signals import terminate_like_interrupt
 from study.tracking.stores import StoreLocation, connect
 
 __all__ = ["BLOCKED_PORTS", "DEFAULT_PORT", "Server", "choose_port", "serve", "start_server"]
@@ -131,17 +132,12 @@ def start_server(location: StoreLocation, host: str = "127.0.0.1", port: int | N
 @contextlib.contextmanager
 def serve(location: StoreLocation, host: str = "127.0.0.1", port: int | None = None) -> Iterator[Server]:
     """A server for the length of a block; ended with it, also on SIGTERM."""
-
-    def on_terminate(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, on_terminate)
     server: Server | None = None
     try:
-        server = start_server(location, host, port)
-        yield server
+        with terminate_like_interrupt():
+            server = start_server(location, host, port)
+            yield server
     finally:
-        signal.signal(signal.SIGTERM, before)
         if server is not None:
             server.stop()
             server.log.unlink(missing_ok=True)
