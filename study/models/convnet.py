@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from study.core.errors import ConfigError, ShapeError
+from study.core.errors import ConfigError
+from study.models.layers import (
+    Activation,
+    Norm,
+    Pooling,
+    build_activation,
+    build_norm,
+    build_pool,
+    check_image_shape,
+    widen_28,
+)
 from study.models.network import Network
 
 __all__ = ["Activation", "ConvNet", "Norm", "Pooling", "default_depth"]
 
-Norm = Literal["none", "batch", "layer", "instance", "group"]
-Activation = Literal["relu", "sigmoid", "leaky_relu", "swish"]
-Pooling = Literal["avg", "max", "none"]
-
-NUM_NORM_GROUPS = 4
 KERNEL_SIZE = 3
 
 
@@ -67,15 +71,12 @@ class ConvNet(Network):
         """
         super().__init__(image_shape, num_classes)
         channels, height, width_pixels = image_shape
-        if min(image_shape) < 1:
-            raise ShapeError(f"image shape {image_shape}: channels, height and width must be at least 1")
+        check_image_shape(image_shape)
         if depth < 1:
             raise ConfigError(f"model.depth = {depth}: must be at least 1")
-        if norm == "group" and width % NUM_NORM_GROUPS:
-            raise ConfigError(f"model.width = {width}: group norm needs a multiple of {NUM_NORM_GROUPS}")
         blocks: list[nn.Module] = []
         for index in range(depth):
-            padding = (_padding(height), _padding(width_pixels)) if index == 0 else (1, 1)
+            padding = widen_28(image_shape, 1) if index == 0 else (1, 1)
             height += 2 * padding[0] - KERNEL_SIZE + 1
             width_pixels += 2 * padding[1] - KERNEL_SIZE + 1
             if pooling != "none" and min(height, width_pixels) < 2:
@@ -104,13 +105,17 @@ class ConvNet(Network):
 
     def feature_maps(self, images: Tensor) -> list[Tensor]:
         """Activations [n, width, h, w] of every block, first to last, before pooling."""
+        return self.observe(images)[0]
+
+    def observe(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Feature maps and embedding of one pass."""
         maps = []
         for block in self.blocks:
             assert isinstance(block, _Block)
             activated = block.activate(images)
             maps.append(activated)
             images = block.pool(activated)
-        return maps
+        return maps, images.flatten(1)
 
     def forward_stacked(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """As in the base class; the networks become groups of channels of one wide ConvNet.
@@ -155,9 +160,9 @@ class _Block(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, shape[0], KERNEL_SIZE, padding=padding)
-        self.norm = _build_norm(norm, shape)
-        self.activation = _ACTIVATIONS[activation]()
-        self.pool = _POOLINGS[pooling]()
+        self.norm = build_norm(norm, shape)
+        self.activation = build_activation(activation)
+        self.pool = build_pool(pooling)
 
     def activate(self, images: Tensor) -> Tensor:
         activated: Tensor = self.activation(self.norm(self.conv(images)))
@@ -171,55 +176,3 @@ class _Block(nn.Module):
 def _norm_of(block: nn.Module) -> nn.Module:
     assert isinstance(block, _Block)
     return block.norm
-
-
-class _AveragePool(nn.AvgPool2d):
-    """2×2 average, stride 2, rounding down."""
-
-    def __init__(self) -> None:
-        super().__init__(2)
-
-    def forward(self, input: Tensor) -> Tensor:
-        # Uncompiled on the CPU, torch pools plain bfloat16 maps element by element; adding row pairs and
-        # multiplying with a 0/¼ matrix does the same sums 3 to 5 times as fast, forwards and backwards.
-        height, width = input.shape[-2:]
-        plain = input.dtype is torch.bfloat16 and input.device.type == "cpu" and input.is_contiguous()
-        if not plain or height % 2 or width % 2 or torch.compiler.is_compiling():
-            return super().forward(input)
-        rows = input.view(*input.shape[:2], height // 2, 2, width)
-        pairs = torch.eye(width // 2, dtype=input.dtype).repeat_interleave(2, 0).mul_(0.25)
-        return torch.matmul(rows[:, :, :, 0] + rows[:, :, :, 1], pairs)
-
-
-_ACTIVATIONS: dict[Activation, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "sigmoid": nn.Sigmoid,
-    "leaky_relu": nn.LeakyReLU,
-    "swish": nn.SiLU,
-}
-
-
-def _max_pool() -> nn.Module:
-    return nn.MaxPool2d(2)
-
-
-_POOLINGS = {"avg": _AveragePool, "max": _max_pool, "none": nn.Identity}
-
-
-def _padding(size: int) -> int:
-    # MNIST-sized images become 32 pixels wide, so that three halvings leave 4 instead of 3.
-    return 3 if size == 28 else 1
-
-
-def _build_norm(norm: Norm, shape: tuple[int, int, int]) -> nn.Module:
-    channels = shape[0]
-    if norm == "batch":
-        return nn.BatchNorm2d(channels)
-    if norm == "layer":
-        return nn.LayerNorm(shape)
-    if norm == "instance":
-        # InstanceNorm2d has no scale and shift unless asked, and would keep running statistics apart.
-        return nn.GroupNorm(channels, channels)
-    if norm == "group":
-        return nn.GroupNorm(NUM_NORM_GROUPS, channels)
-    return nn.Identity()

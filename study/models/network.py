@@ -10,7 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-__all__ = ["Network"]
+from study.core.errors import ConfigError
+
+__all__ = ["LearnedTokens", "Network", "no_feature_maps"]
+
+TOKEN_STD = 0.02
 
 
 class Network(nn.Module, ABC):
@@ -36,7 +40,15 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def feature_maps(self, images: Tensor) -> list[Tensor]:
-        """Activations [n, channels, h, w] of every block, first to last, before pooling."""
+        """Activations [n, channels, h, w] of every block, first to last, before pooling.
+
+        Raises:
+            ConfigError: the architecture has none.
+        """
+
+    def observe(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Feature maps and embedding together; one pass where the architecture allows it."""
+        return self.feature_maps(images), self.embed(images)
 
     @property
     def stackable(self) -> bool:
@@ -64,7 +76,7 @@ class Network(nn.Module, ABC):
         """Draw fresh parameters in place, as torch would draw those of a new network.
 
         Convolutions and linear layers: weight and bias uniform in ±1/√fan_in (Kaiming-uniform with a = √5).
-        Norms: scale 1, shift 0, running statistics forgotten. The tensors stay the same objects, so a
+        Learned tokens: uniform with standard deviation 0.02. Norms: scale 1, shift 0, running statistics forgotten. The tensors stay the same objects, so a
         compiled or optimised network remains valid; the numbers do not depend on the memory format.
 
         Args:
@@ -77,6 +89,8 @@ class Network(nn.Module, ABC):
                 drawn.append((module.weight, bound))
                 if module.bias is not None:
                     drawn.append((module.bias, bound))
+            elif isinstance(module, LearnedTokens):
+                drawn.append((module.weight, TOKEN_STD * math.sqrt(3.0)))
             elif module is not self and callable(reset := getattr(module, "reset_parameters", None)):
                 reset()
         if not drawn:
@@ -89,3 +103,20 @@ class Network(nn.Module, ABC):
             fresh = numbers[start : start + tensor.numel()].view(tensor.shape)
             tensor.copy_(fresh.mul_(bound))
             start += tensor.numel()
+
+
+class LearnedTokens(nn.Module):
+    """Vectors that are parameters of their own: class tokens, positions.
+
+    Attributes:
+        weight: [num_tokens, width].
+    """
+
+    def __init__(self, num_tokens: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_tokens, width))
+
+
+def no_feature_maps(name: str) -> ConfigError:
+    """Build the error of an architecture without convolutions, for a method that matches their maps."""
+    return ConfigError(f"model {name!r} has no convolutional feature maps; choose a convolutional model")

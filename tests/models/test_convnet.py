@@ -73,6 +73,14 @@ def test_instance_norm_is_affine_and_the_same_in_training_and_evaluation():
     assert [name for name, _ in network.blocks[0].norm.named_parameters()] == ["weight", "bias"]
 
 
+def test_maps_and_embedding_of_one_pass_are_those_of_two():
+    network = _network((1, 8, 8), depth=2, width=8)
+    images = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    maps, embedding = network.observe(images)
+    assert all(torch.equal(a, b) for a, b in zip(maps, network.feature_maps(images), strict=True))
+    assert torch.equal(embedding, network.embed(images))
+
+
 def test_feature_maps_are_the_activations_before_pooling():
     network = _network((3, 32, 32), width=8)
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
