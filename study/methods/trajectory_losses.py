@@ -1,0 +1,93 @@
+"""Losses of trajectory matching as pure functions: soft-label cross-entropy and distance of end points."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from torch import Tensor
+
+from study.core.errors import ConfigError, ShapeError
+
+__all__ = ["Drop", "num_discarded", "soft_cross_entropy", "trajectory_matching_loss"]
+
+Drop = Literal["shallow", "low_loss"]
+
+
+def soft_cross_entropy(logits: Tensor, label_logits: Tensor) -> Tensor:
+    """Cross-entropy against labels that are themselves raw logits, mean over the batch.
+
+    Args:
+        logits: [n, classes], what the network says.
+        label_logits: [n, classes], softmax of which is the target; gradient flows through both.
+
+    Returns:
+        Scalar >= 0, in nats.
+
+    Raises:
+        ShapeError: the shapes differ or are not two-dimensional.
+
+    Source: Guo et al. 2024 (DATM).
+    """
+    if logits.ndim != 2 or logits.shape != label_logits.shape:
+        raise ShapeError(
+            f"logits have shape {tuple(logits.shape)}, soft labels {tuple(label_logits.shape)}; "
+            "expected [n, classes] twice"
+        )
+    return -(label_logits.softmax(1) * logits.log_softmax(1)).sum() / len(logits)
+
+
+def num_discarded(num_parameters: int, discard_fraction: float) -> int:
+    """Elements left out of the loss: ⌊fraction · D⌋, and at least one stays.
+
+    Raises:
+        ConfigError: the fraction is not in [0, 1).
+    """
+    if not 0 <= discard_fraction < 1:
+        raise ConfigError(f"discard_fraction = {discard_fraction}: must be at least 0 and below 1")
+    # (1 - 1/D) · D may come out a hair below D - 1.
+    return min(math.floor(discard_fraction * num_parameters + 1e-6), num_parameters - 1)
+
+
+def trajectory_matching_loss(
+    end: Tensor,
+    target: Tensor,
+    start: Tensor,
+    *,
+    discard_fraction: float = 0.0,
+    drop: Drop = "shallow",
+) -> Tensor:
+    """Squared distance of the student's end from the expert's, relative to the way the expert went.
+
+    Args:
+        end: [D], the student's parameters after its last step; gradient flows to them.
+        target: [D], the expert's later snapshot.
+        start: [D], the expert's snapshot both set out from.
+        discard_fraction: share of the elements, in [0, 1), that neither numerator nor denominator sees.
+        drop: ``shallow`` leaves out the first elements of the vector, cutting through a layer where the
+            count says so; ``low_loss`` those with the smallest squared error, chosen anew in each call.
+
+    Returns:
+        Scalar >= 0, no unit: 1 for a student that did not move, 0 at the target. Not finite where the
+        expert did not move in the elements that are kept.
+
+    Raises:
+        ShapeError: the vectors differ in shape or are no vectors.
+        ConfigError: the fraction is not in [0, 1).
+
+    Source: Cazenavette et al. 2022 (MTT), equation 2; discarding: Li et al. 2024 (PAD), where ``shallow``
+        is the paper's rule and ``low_loss`` that of the released code.
+    """
+    if end.ndim != 1 or not end.shape == target.shape == start.shape:
+        raise ShapeError(
+            f"end, target and start have shapes {tuple(end.shape)}, {tuple(target.shape)} and "
+            f"{tuple(start.shape)}; expected [D] three times"
+        )
+    discarded = num_discarded(len(end), discard_fraction)
+    error, way = end - target, start - target
+    if discarded and drop == "low_loss":
+        kept = error.detach().abs().topk(len(end) - discarded, sorted=False).indices
+        error, way = error[kept], way[kept]
+    elif discarded:
+        error, way = error[discarded:], way[discarded:]
+    return error.square().sum() / way.square().sum()
