@@ -76,8 +76,9 @@ class Network(nn.Module, ABC):
         """Draw fresh parameters in place, as torch would draw those of a new network.
 
         Convolutions and linear layers: weight and bias uniform in ±1/√fan_in (Kaiming-uniform with a = √5).
-        Learned tokens: uniform with standard deviation 0.02. Norms: scale 1, shift 0, running statistics forgotten. The tensors stay the same objects, so a
-        compiled or optimised network remains valid; the numbers do not depend on the memory format.
+        Learned tokens: uniform with standard deviation 0.02. Norms: scale 1, shift 0, running statistics
+        forgotten. The tensors stay the same objects, so a compiled or optimised network remains valid;
+        the numbers do not depend on the memory format.
 
         Args:
             generator: on any device; its numbers are moved to the parameters.

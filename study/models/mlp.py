@@ -1,0 +1,80 @@
+"""The multilayer perceptron of the pool."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from study.core.errors import ConfigError
+from study.models.layers import Activation, Norm, build_activation, check_image_shape
+from study.models.network import Network, no_feature_maps
+
+__all__ = ["MLP"]
+
+
+class MLP(Network):
+    """Hidden layers of equal width on the flattened pixels, then one linear layer.
+
+    Takes images of every size; only the first layer grows with them. There are no convolutional
+    feature maps.
+
+    Source: Zhao et al. 2021 (DC): two hidden layers of 128 units with ReLU.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        *,
+        depth: int = 2,
+        width: int = 128,
+        norm: Norm = "none",
+        activation: Activation = "relu",
+    ) -> None:
+        """Lay out the layers with torch's own initialisation.
+
+        Args:
+            image_shape: channels, height, width of the images.
+            num_classes: length of one row of logits.
+            depth: hidden layers, at least 1.
+            width: units of every hidden layer.
+            norm: ``none``, or ``layer`` over the units of a hidden layer, before its activation.
+            activation: of the hidden layers.
+
+        Raises:
+            ConfigError: the depth is below 1, or the norm has no meaning without maps.
+            ShapeError: the image has no pixel or no channel.
+        """
+        super().__init__(image_shape, num_classes)
+        check_image_shape(image_shape)
+        if depth < 1:
+            raise ConfigError(f"model.depth = {depth}: must be at least 1")
+        if norm not in ("none", "layer"):
+            raise ConfigError(f"model.norm = {norm!r}: an MLP takes none or layer")
+        layers: list[nn.Module] = []
+        size = image_shape[0] * image_shape[1] * image_shape[2]
+        for _ in range(depth):
+            layers.append(nn.Linear(size, width))
+            if norm == "layer":
+                layers.append(nn.LayerNorm(width))
+            layers.append(build_activation(activation))
+            size = width
+        self.hidden = nn.Sequential(*layers)
+        self.classifier = nn.Linear(width, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [n, classes] of images [n, C, H, W]."""
+        logits: Tensor = self.classifier(self.embed(images))
+        return logits
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Activations [n, width] of the last hidden layer."""
+        features: Tensor = self.hidden(images.flatten(1))
+        return features
+
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
+        """Refused: flattened pixels have no maps.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise no_feature_maps("mlp")
