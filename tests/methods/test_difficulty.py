@@ -246,6 +246,12 @@ def test_histogram_counts_every_image_once() -> None:
     )
 
 
+def test_histogram_gives_an_edge_to_the_bin_on_its_right() -> None:
+    scores = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])
+    histogram = difficulty_histogram(scores, torch.zeros(5, dtype=torch.int64), 1, num_bins=4)
+    assert histogram.counts.tolist() == [[1, 1, 1, 2]]
+
+
 def test_histogram_of_equal_scores_is_one_bin() -> None:
     histogram = difficulty_histogram(torch.full((5,), 0.3), torch.zeros(5, dtype=torch.int64), 1, num_bins=4)
     assert histogram.counts.tolist() == [[5, 0, 0, 0]]
