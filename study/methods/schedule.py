@@ -21,6 +21,7 @@ from study.core.errors import ConfigError, ShapeError
 from study.core.seeding import Generators
 from study.methods.base import Task
 from study.methods.difficulty import DifficultyConfig, difficulty_key, difficulty_scores, rank_by_class
+from study.methods.expert_config import AllImages, EpochOrder
 
 __all__ = [
     "DataSchedule",
@@ -56,8 +57,8 @@ class ScheduleRow:
         return asdict(self)
 
 
-class DataSchedule(Protocol):
-    """The images of every epoch, as positions in the training set."""
+class DataSchedule(EpochOrder, Protocol):
+    """The images of every epoch, as positions in the training set, and a table to log."""
 
     def indices(self, epoch: int) -> Tensor:
         """Positions [images] int64 on the CPU, ascending; the caller shuffles.
@@ -246,7 +247,8 @@ def build_schedule(
     return DifficultySchedule(config, ranking, difficulty_key(task, difficulty, generators))
 
 
-_WHOLE_KEY: Mapping[str, object] = {"order": "whole"}
+# The same images must have the same key, whoever asks for them: experts are shared by it.
+_WHOLE_KEY: Mapping[str, object] = AllImages().key()
 
 
 def _exact(fraction: float) -> Fraction:

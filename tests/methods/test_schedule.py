@@ -13,6 +13,7 @@ from study.core.config import build
 from study.core.errors import ConfigError, ShapeError
 from study.core.seeding import Generators
 from study.methods.difficulty import DifficultyConfig, difficulty_key, difficulty_scores, rank_by_class
+from study.methods.expert_config import AllImages
 from study.methods.schedule import (
     DifficultySchedule,
     ScheduleConfig,
@@ -146,7 +147,7 @@ def test_without_schedule_positions_and_key_are_those_of_the_whole_set() -> None
     whole = WholeSet(26)
     for epoch in (0, 1, 20, 99):
         assert torch.equal(schedule.indices(epoch), whole.indices(epoch))
-    assert schedule.key() == whole.key()
+    assert schedule.key() == whole.key() == AllImages().key()
     assert schedule.table(3) == whole.table(3)
     late = ScheduleConfig(initial_fraction=1, removals=((40, 0.0),))
     assert DifficultySchedule(late, ranking_of(17, 9), DIFFICULTY).key() == whole.key()
