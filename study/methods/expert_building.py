@@ -58,14 +58,16 @@ class ExpertBuild:
         num_threads = torch.get_num_threads()
         if on_epoch is not None:
             on_epoch(0, self._total)
-        with ThreadPoolExecutor(num_workers, thread_name_prefix="expert") as pool:
-            workers = [pool.submit(self._work) for _ in range(num_workers)]
-            try:
-                self._watch(workers, on_epoch)
-            finally:
-                self._stop.set()
-        # What a worker sets for itself becomes the default of threads that are started later.
-        torch.set_num_threads(num_threads)
+        try:
+            with ThreadPoolExecutor(num_workers, thread_name_prefix="expert") as pool:
+                workers = [pool.submit(self._work) for _ in range(num_workers)]
+                try:
+                    self._watch(workers, on_epoch)
+                finally:
+                    self._stop.set()
+        finally:
+            # What a worker sets for itself becomes the default of threads that are started later.
+            torch.set_num_threads(num_threads)
         return self._num_built
 
     def _watch(self, workers: Sequence[Future[None]], on_epoch: OnEpoch | None) -> None:
