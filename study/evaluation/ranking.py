@@ -1,0 +1,134 @@
+"""The two scores of DD-Ranking, from accuracies that were measured elsewhere."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+from study.core.errors import ConfigError
+
+__all__ = [
+    "AugmentationRobustScore",
+    "LabelRobustScore",
+    "augmentation_robust_score",
+    "label_robust_score",
+]
+
+
+@dataclass(frozen=True)
+class LabelRobustScore:
+    """How much of a set's accuracy is its images', not its soft labels'.
+
+    Attributes:
+        hard_label_recovery: accuracy of the whole real set minus the synthetic set's, both with hard labels
+            (HLR); lower is better.
+        improvement_over_random: accuracy of the synthetic set minus that of random real images, both with
+            the method's own labels, loss and augmentation (IOR); higher is better.
+        score: LRS in [0, 1]; 0.2689 for a set that neither loses to the real one nor beats random images.
+    """
+
+    hard_label_recovery: float
+    improvement_over_random: float
+    score: float
+
+    def plain(self) -> dict[str, float]:
+        """Plain values for metrics and tables."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class AugmentationRobustScore:
+    """How much of a set's lead over random real images survives without augmentation.
+
+    Attributes:
+        improvement_augmented: synthetic minus random, both trained with augmentation.
+        improvement_plain: the same, both trained without.
+        score: ARS in [0, 1]; 0.2689 for a set that is no better than random images.
+    """
+
+    improvement_augmented: float
+    improvement_plain: float
+    score: float
+
+    def plain(self) -> dict[str, float]:
+        """Plain values for metrics and tables."""
+        return asdict(self)
+
+
+def label_robust_score(
+    *, real_hard: float, synthetic_hard: float, synthetic_own: float, random_own: float, weight: float = 0.5
+) -> LabelRobustScore:
+    """LRS of a synthetic set.
+
+    Args:
+        real_hard: accuracy of networks trained on the whole real set, hard labels.
+        synthetic_hard: accuracy of networks trained on the synthetic images, hard labels.
+        synthetic_own: accuracy of networks trained on the synthetic set as its method wants it: its labels,
+            loss and augmentation.
+        random_own: accuracy of as many random real images under that same recipe.
+        weight: share of the improvement over random images, in [0, 1]; the rest is the recovery's.
+
+    Raises:
+        ConfigError: an accuracy or the weight is no fraction, such as a percentage.
+
+    Source: Li et al. 2025, "DD-Ranking". Its package, version 0.2, puts percentages into the exponential and
+        chooses learning rates on the test set; only the formula is used here.
+    """
+    _check_fractions(
+        real_hard=real_hard,
+        synthetic_hard=synthetic_hard,
+        synthetic_own=synthetic_own,
+        random_own=random_own,
+        weight=weight,
+    )
+    recovery = real_hard - synthetic_hard
+    improvement = synthetic_own - random_own
+    return LabelRobustScore(recovery, improvement, _to_unit(weight * improvement - (1 - weight) * recovery))
+
+
+def augmentation_robust_score(
+    *,
+    synthetic_augmented: float,
+    random_augmented: float,
+    synthetic_plain: float,
+    random_plain: float,
+    weight: float = 0.5,
+) -> AugmentationRobustScore:
+    """ARS of a synthetic set.
+
+    Args:
+        synthetic_augmented: accuracy of networks trained on the synthetic set with augmentation.
+        random_augmented: accuracy of as many random real images, likewise.
+        synthetic_plain: accuracy of networks trained on the synthetic set without augmentation.
+        random_plain: accuracy of as many random real images, likewise.
+        weight: share of the augmented pair, in [0, 1] (Greek gamma).
+
+    Raises:
+        ConfigError: an accuracy or the weight is no fraction, such as a percentage.
+
+    Source: as for :func:`label_robust_score`.
+    """
+    _check_fractions(
+        synthetic_augmented=synthetic_augmented,
+        random_augmented=random_augmented,
+        synthetic_plain=synthetic_plain,
+        random_plain=random_plain,
+        weight=weight,
+    )
+    augmented = synthetic_augmented - random_augmented
+    plain = synthetic_plain - random_plain
+    return AugmentationRobustScore(augmented, plain, _to_unit(weight * augmented + (1 - weight) * plain))
+
+
+def _to_unit(advantage: float) -> float:
+    """Map [-1, 1] onto [0, 1], steeper towards the good end: -1 to 0, 0 to 0.2689, 1 to 1."""
+    lowest = math.exp(-1)
+    return (math.exp(advantage) - lowest) / (math.e - lowest)
+
+
+def _check_fractions(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ConfigError(
+                f"{name} = {value:g}: must be a fraction between 0 and 1; divide percentages by 100"
+            )
