@@ -1,0 +1,193 @@
+"""What a few evaluation seeds say: mean, deviation, an interval, and whether two sets differ.
+
+Resampling is a few lines here rather than SciPy's, so that the numbers come from the run's own generators,
+and because SciPy breaks ties relative to the observed mean: differences of accuracies, which are multiples of
+one image's weight up to rounding, would count as unequal where they are equal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from study.core.errors import ConfigError
+from study.core.records import Score
+
+__all__ = ["PairedComparison", "Summary", "compare_paired", "compare_scores", "summarize"]
+
+NUM_RESAMPLES = 10_000
+MAX_EXACT_PAIRS = 16
+"""Pairs up to which all 2^n sign patterns are counted; beyond, as many random ones are drawn."""
+TIE_TOLERANCE = 1e-9
+"""Mean differences closer than this are equal; accuracies differ by one image or by rounding alone."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Values of independent evaluation seeds, summed up.
+
+    Attributes:
+        mean: of the values.
+        std: sample standard deviation (ddof 1); 0 for a single value.
+        n: number of values.
+        low: lower end of the interval of the mean, or None for a single value.
+        high: its upper end, likewise.
+        confidence: share of the bootstrap distribution inside the interval.
+    """
+
+    mean: float
+    std: float
+    n: int
+    low: float | None
+    high: float | None
+    confidence: float
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values for metrics and tables."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """Two sets whose values belong together seed by seed.
+
+    Attributes:
+        difference: first minus second, seed by seed, summed up.
+        p_value: two-sided, of the hypothesis that swapping first and second within a seed changes nothing.
+        exact: whether all sign patterns were counted; otherwise random ones were.
+        smallest_p_value: what ``n`` pairs can reach at best; with 5 it is 0.0625, so that no difference,
+            however clear, gets below 0.05.
+    """
+
+    difference: Summary
+    p_value: float
+    exact: bool
+    smallest_p_value: float
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values for metrics and tables, on one level."""
+        return {
+            **self.difference.plain(),
+            "p_value": self.p_value,
+            "exact": self.exact,
+            "smallest_p_value": self.smallest_p_value,
+        }
+
+
+def summarize(
+    values: Sequence[float],
+    generator: torch.Generator,
+    *,
+    confidence: float = 0.95,
+    num_resamples: int = NUM_RESAMPLES,
+) -> Summary:
+    """Mean, deviation and percentile bootstrap interval of the mean.
+
+    Of five values the interval is too narrow: it holds the true mean of normal values in some 83 of 100
+    cases where 95 are stated. It says how the seeds scatter, not more.
+
+    Args:
+        values: one an evaluation seed, finite.
+        generator: draws the resamples.
+        confidence: of the interval, above 0 and below 1.
+        num_resamples: means the interval is read from.
+
+    Raises:
+        ConfigError: there is no value, one is not finite, or ``confidence`` or ``num_resamples`` is out of range.
+    """
+    sample = _sample(values)
+    if not 0 < confidence < 1:
+        raise ConfigError(f"confidence = {confidence:g}: must be above 0 and below 1")
+    if num_resamples < 1:
+        raise ConfigError(f"num_resamples = {num_resamples}: must be at least 1")
+    mean, n = float(sample.mean()), len(sample)
+    if n < 2:
+        return Summary(mean, 0.0, n, None, None, confidence)
+    device = generator.device
+    chosen = torch.randint(n, (num_resamples, n), generator=generator, device=device)
+    means = sample.to(device)[chosen].mean(dim=1)
+    tail = (1 - confidence) / 2
+    low, high = torch.quantile(
+        means, torch.tensor([tail, 1 - tail], dtype=means.dtype, device=device)
+    ).tolist()
+    return Summary(mean, float(sample.std()), n, low, high, confidence)
+
+
+def compare_paired(
+    first: Sequence[float],
+    second: Sequence[float],
+    generator: torch.Generator,
+    *,
+    confidence: float = 0.95,
+    num_resamples: int = NUM_RESAMPLES,
+) -> PairedComparison:
+    """Compare two sets that were evaluated with the same seeds.
+
+    The p-value is that of the sign-flip permutation test: the share of sign patterns of the differences
+    whose mean is at least as far from zero as the observed one. Up to 16 pairs all patterns are counted;
+    beyond, 2^16 random ones, and the observed one with them.
+
+    Args:
+        first: one value an evaluation seed.
+        second: value i from the same seed as value i of ``first``.
+        generator: draws resamples, and signs where there are too many patterns.
+        confidence: of the interval of the mean difference.
+        num_resamples: of that interval.
+
+    Raises:
+        ConfigError: the lengths differ, there are fewer than two pairs, or as for :func:`summarize`.
+    """
+    if len(first) != len(second):
+        raise ConfigError(
+            f"{len(first)} values against {len(second)}: a paired comparison needs one of each a seed"
+        )
+    if len(first) < 2:
+        raise ConfigError(f"{len(first)} pairs: a paired comparison needs at least 2 evaluation seeds")
+    differences = _sample(first) - _sample(second)
+    summary = summarize(differences.tolist(), generator, confidence=confidence, num_resamples=num_resamples)
+    exact = len(differences) <= MAX_EXACT_PAIRS
+    signs = _all_signs(len(differences)) if exact else _random_signs(len(differences), generator)
+    means = (signs @ differences).abs() / len(differences)
+    hits = int((means >= differences.mean().abs() - TIE_TOLERANCE).sum())
+    # A drawn sample of patterns may miss the observed one, which is as likely as any and counts as a hit.
+    p_value = hits / len(signs) if exact else (hits + 1) / (len(signs) + 1)
+    smallest = 2.0 ** (1 - len(differences)) if exact else 1 / (len(signs) + 1)
+    return PairedComparison(summary, p_value, exact, smallest)
+
+
+def compare_scores(first: Score, second: Score, generator: torch.Generator) -> PairedComparison:
+    """Compare two scores whose values come from the same seeds, in the same order.
+
+    Raises:
+        ConfigError: the scores are of different metrics, or as for :func:`compare_paired`.
+    """
+    if first.metric != second.metric:
+        raise ConfigError(f"{first.metric} cannot be compared with {second.metric}")
+    return compare_paired(first.values, second.values, generator)
+
+
+def _sample(values: Sequence[float]) -> Tensor:
+    if not len(values):
+        raise ConfigError("0 values: statistics need at least 1 evaluation seed")
+    for value in values:
+        if not math.isfinite(value):
+            raise ConfigError(f"value {value}: statistics need finite numbers")
+    return torch.tensor(list(values), dtype=torch.float64)
+
+
+def _all_signs(num_pairs: int) -> Tensor:
+    """Every pattern of ±1, [2^pairs, pairs] float64."""
+    patterns = torch.arange(2**num_pairs)[:, None] >> torch.arange(num_pairs)
+    return (patterns & 1).double() * 2 - 1
+
+
+def _random_signs(num_pairs: int, generator: torch.Generator) -> Tensor:
+    """Random patterns of ±1, [2^16, pairs] float64."""
+    shape = (2**MAX_EXACT_PAIRS, num_pairs)
+    bits = torch.randint(2, shape, generator=generator, device=generator.device)
+    return bits.cpu().double() * 2 - 1
