@@ -52,6 +52,10 @@ SPACES: dict[str, dict[str, Parameter]] = {
         "distill.init": Choice(choices=("real", "real+noise", "noise")),
     },
     "random": {},
+    "herding": {},
+    "k-center": {},
+    "k-means": {},
+    "forgetting": {},
 }
 """What each method searches unless its recipe or the command line says otherwise."""
 

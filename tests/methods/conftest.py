@@ -19,7 +19,13 @@ from study.data.augment import AugmentationConfig
 from study.methods.base import Method, Task, load_methods
 from study.models.pool import ModelConfig
 
-TINY: dict[str, dict[str, Any]] = {"random": {}}
+TINY: dict[str, dict[str, Any]] = {
+    "random": {},
+    "herding": {"num_epochs": 2, "batch_size": 8},
+    "k-center": {"num_epochs": 2, "batch_size": 8},
+    "k-means": {"num_epochs": 2, "batch_size": 8},
+    "forgetting": {"num_epochs": 2, "batch_size": 4},
+}
 """Settings that make a method quick on the toy task; a method without an entry gets ``TINY_DEFAULT``."""
 TINY_DEFAULT: dict[str, Any] = {"num_iterations": 4}
 
