@@ -66,8 +66,8 @@ class RandomFeatures:
 
         Args:
             task: gives network, image shape and compute.
-            extract: which features; a function defined at module level, since compiled programs are
-                kept for as long as the process by it.
+            extract: which features; hashable and equal where it does the same, such as a function defined
+                at module level, since compiled programs are kept by it for as long as the process.
         """
         self.compute = task.compute
         self._key = (task.model, task.train.image_shape, task.train.num_classes, task.compute, extract)
@@ -80,6 +80,12 @@ class RandomFeatures:
     def redraw(self, generator: torch.Generator) -> None:
         """Give the network fresh random parameters."""
         self._network.reset_parameters(generator)
+
+    @torch.no_grad()
+    def load(self, network: Network) -> None:
+        """Take over the parameters of another network of the same architecture, in the compute type."""
+        for mine, its in zip(self._network.parameters(), network.parameters(), strict=True):
+            mine.copy_(its)
 
     def class_means(self, images: Tensor, averaging: Tensor) -> tuple[Tensor, ...]:
         """Mean features of each class.

@@ -91,10 +91,22 @@ class SyntheticImages:
         Raises:
             DivergedError: a loss is not finite, or a pixel has left every sensible range.
         """
-        for name, loss in losses.items():
-            if not bool(loss.isfinite()):
-                raise DivergedError(name, iteration)
-        (self.pixels.grad,) = torch.autograd.grad(losses["match/loss"], self.pixels)
+        _check_losses(losses, iteration)
+        return self.descend(torch.autograd.grad(losses["match/loss"], self.pixels)[0], losses, iteration)
+
+    def descend(self, gradient: Tensor, losses: Mapping[str, Tensor], iteration: int) -> Progress:
+        """Descend along a gradient that the caller has worked out, and report.
+
+        Args:
+            gradient: [classes · ipc, C, H, W].
+            losses: scalars by name.
+            iteration: updates done after this one.
+
+        Raises:
+            DivergedError: a loss is not finite, or a pixel has left every sensible range.
+        """
+        _check_losses(losses, iteration)
+        self.pixels.grad = gradient
         self._optimizer.step()
         largest = float(self.pixels.detach().abs().max())
         if not largest <= MAX_PIXEL:
@@ -112,3 +124,9 @@ class SyntheticImages:
             return SyntheticSet(pixels, self.labels.to(pixels.device, copy=True), self._class_names)
 
         return snapshot
+
+
+def _check_losses(losses: Mapping[str, Tensor], iteration: int) -> None:
+    for name, loss in losses.items():
+        if not bool(loss.isfinite()):
+            raise DivergedError(name, iteration)

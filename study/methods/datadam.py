@@ -1,0 +1,170 @@
+"""DataDAM: make synthetic images draw the attention of random networks to where real ones draw it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from study.core.records import Progress
+from study.core.seeding import Generators
+from study.data.augment import augment, draw
+from study.methods.attention import (
+    AttentionFeatures,
+    AttentionLayers,
+    attention_layer_names,
+    normalised_weights,
+)
+from study.methods.base import MethodConfig, Task, register
+from study.methods.features import RandomFeatures
+from study.methods.inner_training import InnerTraining
+from study.methods.losses import attention_matching_loss, distribution_matching_loss
+from study.methods.matching import ClassBatches, SyntheticImages
+from study.models.pool import ModelConfig
+
+__all__ = ["DataDAM", "DataDAMConfig"]
+
+
+class DataDAMConfig(MethodConfig):
+    """Settings of DataDAM; the paper's values are the defaults."""
+
+    num_iterations: int = Field(8_000, ge=0)
+    """Updates of the synthetic images."""
+    image_lr: float = Field(1.0, gt=0)
+    """Learning rate of the pixels; 10 is published above 50 images a class. Only its product with
+    ``loss_scale`` counts."""
+    momentum: float = Field(0.5, ge=0, lt=1)
+    """Of the pixels' SGD."""
+    batch_real: int = Field(64, ge=1)
+    """Real images a class in each iteration; a smaller class gives all it has."""
+    attention_power: float = Field(4.0, ge=1)
+    """Exponent of the activations in the attention maps; the released code uses 1."""
+    attention_layers: AttentionLayers = "all-but-last"
+    """Layers whose maps are matched; the paper leaves the last one to the embedding."""
+    layer_weights: dict[str, float] = Field(default_factory=dict)
+    """Weight of attention layer ``1``, ``2``, ...; those not named weigh 1. Only their ratios count: they are
+    divided by their mean, since their common scale is ``loss_scale``."""
+    output_weight: float = Field(0.01, ge=0)
+    """Weight (lambda) of the distance between mean embeddings; 0.02 is published for large images."""
+    loss_scale: float = Field(1.0, gt=0)
+    """Factor on the whole loss; the released code uses 100. The gradient of attention maps is tiny, so at 1
+    the images hardly move: see ``synthetic/relative_change``."""
+    iterations_per_network: int = Field(1, ge=1)
+    """T: how often a drawn network is used before the next is drawn."""
+    image_steps: int = Field(1, ge=1)
+    """zeta_S: updates of the images each time a network is used."""
+    model_steps: int = Field(0, ge=0)
+    """zeta_theta: updates of the network on a detached copy of the images between two of its uses."""
+    model_lr: float = Field(0.01, gt=0)
+    """eta_theta: learning rate of these updates."""
+    batch_synthetic: int = Field(256, ge=1)
+    """Images of one of these updates."""
+
+    @field_validator("layer_weights")
+    @classmethod
+    def _no_negative_weight(cls, weights: dict[str, float]) -> dict[str, float]:
+        for name, weight in weights.items():
+            if weight < 0:
+                raise ValueError(f"layer {name} weighs {weight:g}; weights must be at least 0")
+        return weights
+
+
+@register
+class DataDAM:
+    """Dataset distillation with attention matching.
+
+    Each iteration compares class means of two things between real and synthetic images under the same
+    augmentation: unit-length spatial attention maps of the hidden layers, and the final embedding. By
+    default the network is random and new in every iteration; with ``iterations_per_network`` and
+    ``model_steps`` it is also trained on the synthetic images in between, as a course prescribes it.
+
+    Source: Sajedi et al. 2023, "DataDAM: Efficient Dataset Distillation with Attention Matching".
+    """
+
+    name: ClassVar[str] = "datadam"
+    Config: ClassVar[type[MethodConfig]] = DataDAMConfig
+
+    def __init__(self, config: DataDAMConfig) -> None:
+        self.config = config
+
+    def layer_weights(self, model: ModelConfig, image_shape: tuple[int, int, int]) -> dict[str, float]:
+        """The weight of every attention layer as it enters the loss, with mean 1.
+
+        Raises:
+            ConfigError: the network has no attention layer, or a weight belongs to none.
+        """
+        names = attention_layer_names(self.config.attention_layers, model, image_shape)
+        return normalised_weights(self.config.layer_weights, names)
+
+    def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
+        """Yield the starting point, then one progress an iteration.
+
+        Losses: ``match/loss``, and unscaled and unweighted its two parts ``match/attention`` and
+        ``match/output``.
+        """
+        config, weights = self.config, self.layer_weights(task.model, task.train.image_shape)
+        synthetic = SyntheticImages(
+            task, config.init, generators["init"], lr=config.image_lr, momentum=config.momentum
+        )
+        yield synthetic.progress(0)
+        networks = _Networks(self.config, task, synthetic)
+        networks.features.compile_for(
+            config.num_iterations, len(networks.real.labels), len(synthetic.labels)
+        )
+        for iteration in range(1, config.num_iterations + 1):
+            networks.advance(iteration - 1, generators)
+            real, made = networks.class_means(generators)
+            attention = attention_matching_loss(real[:-1], made[:-1], tuple(weights.values()))
+            output = distribution_matching_loss(real[-1], made[-1])
+            loss = config.loss_scale * (attention + config.output_weight * output)
+            parts = {"match/loss": loss, "match/attention": attention, "match/output": output}
+            yield synthetic.step(parts, iteration)
+
+
+class _Networks:
+    """The network of each iteration, and the class means it gives."""
+
+    def __init__(self, config: DataDAMConfig, task: Task, synthetic: SyntheticImages) -> None:
+        self.config, self.task, self.synthetic = config, task, synthetic
+        self.real = ClassBatches(task.train, config.batch_real)
+        self.features = RandomFeatures(task, AttentionFeatures(config.attention_power, config.attention_layers))
+        self.training = None
+        if config.model_steps:
+            self.training = InnerTraining(task, config.model_lr, config.batch_synthetic)
+
+    def advance(self, index: int, generators: Generators) -> None:
+        """Draw, train or keep the network before update ``index`` of the images."""
+        config = self.config
+        position = index % (config.iterations_per_network * config.image_steps)
+        if self.training is None:
+            if position == 0:
+                self.features.redraw(generators["networks"])
+            return
+        if position == 0:
+            self.training.redraw(generators["networks"])
+        elif position % config.image_steps == 0:
+            self.training.train(
+                self.synthetic.pixels.detach(), self.synthetic.labels, config.model_steps, generators["training"]
+            )
+        else:
+            return
+        self.features.load(self.training.network)
+
+    def class_means(self, generators: Generators) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Class means of real and of synthetic images under one draw of the augmentation a class."""
+        train, real, synthetic = self.task.train, self.real, self.synthetic
+        siamese = draw(
+            self.task.augmentation,
+            train.num_classes,
+            train.image_shape,
+            generators["augmentation"],
+            shared_op=False,
+        )
+        with torch.no_grad():
+            batch = augment(real.draw(generators["batches"]), siamese, real.labels)
+            real_means = self.features.class_means(batch, real.averaging)
+        augmented = augment(synthetic.pixels, siamese, synthetic.labels)
+        return real_means, self.features.class_means(augmented, synthetic.averaging)
