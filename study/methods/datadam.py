@@ -111,9 +111,7 @@ class DataDAM:
         )
         yield synthetic.progress(0)
         networks = _Networks(self.config, task, synthetic)
-        networks.features.compile_for(
-            config.num_iterations, len(networks.real.labels), len(synthetic.labels)
-        )
+        networks.features.compile_for(config.num_iterations, len(networks.real.labels), len(synthetic.labels))
         for iteration in range(1, config.num_iterations + 1):
             networks.advance(iteration - 1, generators)
             real, made = networks.class_means(generators)
@@ -130,7 +128,9 @@ class _Networks:
     def __init__(self, config: DataDAMConfig, task: Task, synthetic: SyntheticImages) -> None:
         self.config, self.task, self.synthetic = config, task, synthetic
         self.real = ClassBatches(task.train, config.batch_real)
-        self.features = RandomFeatures(task, AttentionFeatures(config.attention_power, config.attention_layers))
+        self.features = RandomFeatures(
+            task, AttentionFeatures(config.attention_power, config.attention_layers)
+        )
         self.training = None
         if config.model_steps:
             self.training = InnerTraining(task, config.model_lr, config.batch_synthetic)
@@ -147,7 +147,10 @@ class _Networks:
             self.training.redraw(generators["networks"])
         elif position % config.image_steps == 0:
             self.training.train(
-                self.synthetic.pixels.detach(), self.synthetic.labels, config.model_steps, generators["training"]
+                self.synthetic.pixels.detach(),
+                self.synthetic.labels,
+                config.model_steps,
+                generators["training"],
             )
         else:
             return

@@ -8,7 +8,7 @@ from typing import ClassVar
 from study.core.records import Progress
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig
-from study.methods.base import Task, register
+from study.methods.base import MethodConfig, Task, register
 from study.methods.gradient_matching import GradientMatchingConfig, match_gradients
 from study.methods.initialize import Initialization
 
@@ -34,7 +34,7 @@ class DC:
     """
 
     name: ClassVar[str] = "dc"
-    Config: ClassVar[type[GradientMatchingConfig]] = DCConfig
+    Config: ClassVar[type[MethodConfig]] = DCConfig
 
     def __init__(self, config: GradientMatchingConfig) -> None:
         self.config = config

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from study.core.records import Progress
 from study.core.seeding import Generators
-from study.methods.base import Task, register
+from study.methods.base import MethodConfig, Task, register
 from study.methods.gradient_matching import GradientMatchingConfig, match_gradients
 
 __all__ = ["DSA"]
@@ -26,7 +26,7 @@ class DSA:
     """
 
     name: ClassVar[str] = "dsa"
-    Config: ClassVar[type[GradientMatchingConfig]] = GradientMatchingConfig
+    Config: ClassVar[type[MethodConfig]] = GradientMatchingConfig
 
     def __init__(self, config: GradientMatchingConfig) -> None:
         self.config = config

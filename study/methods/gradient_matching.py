@@ -171,7 +171,7 @@ def synthetic_gradients(
         name: parameter.detach().expand(num_classes, *parameter.shape).requires_grad_()
         for name, parameter in network.named_parameters()
     }
-    logits = network.forward_stacked(copies, images.unflatten(0, (num_classes, -1)))
+    logits = network.forward_stacked(copies, images.view(num_classes, -1, *images.shape[1:]))
     targets = labels.to(images.device).view(num_classes, -1)
     # The sum over classes of each one's mean: a copy's gradient is that of its own class alone.
     loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")

@@ -65,7 +65,7 @@ class InnerTraining:
             generator: of the order and the augmentation.
         """
         labels = labels.to(images.device)
-        named = {name: parameter for name, parameter in self.network.named_parameters()}
+        named = dict(self.network.named_parameters())
         order: tuple[Tensor, ...] = ()
         self._program.train()
         for _ in range(num_steps):
