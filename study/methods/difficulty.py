@@ -88,7 +88,7 @@ def difficulty_scores(task: Task, config: DifficultyConfig, generators: Generato
 
     - ``el2n``: ||softmax(f(x)) - onehot(y)||, not squared, in [0, √2].
     - ``grand``: Euclidean norm of the gradient of the cross-entropy of the one image in *all* parameters,
-      exact, in float32; some four times as slow to score as the others.
+      exact, in float32; scoring an image takes some eight times as long as for the others.
     - ``loss``: cross-entropy, in nats.
     - ``forgetting``: over training as a whole, how often the image was answered rightly when its batch came
       and wrongly the next time; an image that was never right counts ``num_epochs``, more than any other can.
