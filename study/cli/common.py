@@ -30,6 +30,9 @@ Seed = Annotated[int, typer.Option("--seed", help="Root of every random number."
 Recipe = Annotated[
     Path | None, typer.Option("--recipe", help="TOML recipe; default: the one of the method and dataset.")
 ]
+Variant = Annotated[
+    str | None, typer.Option("--variant", help="Named variant of the recipe, such as paper or course.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

@@ -25,6 +25,7 @@ def distill(
     name: Annotated[str | None, typer.Option("--name", help="Name of the run.")] = None,
     overrides: common.Overrides = None,
     recipe: common.Recipe = None,
+    variant: common.Variant = None,
     data_root: common.DataRoot = None,
     resolution: common.Resolution = None,
     device: common.Device = "auto",
@@ -42,7 +43,7 @@ def distill(
 
     config = build_config(
         method=method, dataset=dataset, ipc=ipc, budget=budget, seed=seed, overrides=overrides,
-        space=None, recipe=recipe, resolution=resolution, device=device,
+        space=None, recipe=recipe, variant=variant, resolution=resolution, device=device,
     )  # fmt: skip
     check_output(output)
     options = DistillOptions(stores(tracking_uri, None, data_root), name, output)

@@ -15,7 +15,9 @@ from study.search.spaces import parse_space
 
 __all__ = ["build_config", "check_output", "given", "stores"]
 
-CONFIGURING = ("method", "dataset", "ipc", "budget", "seed", "overrides", "space", "recipe", "resolution")
+CONFIGURING = (
+    "method", "dataset", "ipc", "budget", "variant", "seed", "overrides", "space", "recipe", "resolution",
+)  # fmt: skip
 
 
 def stores(tracking_uri: str | None, storage: str | None, data_root: Path | None) -> StoreOptions:
@@ -33,6 +35,7 @@ def build_config(
     overrides: list[str] | None,
     space: list[str] | None,
     recipe: Path | None,
+    variant: str | None,
     resolution: int | None,
     device: str,
     num_trials: int | None = None,
@@ -50,7 +53,7 @@ def build_config(
     if num_trials is not None:
         tree = merge(tree, {"search": {"num_trials": num_trials}})
     parsed = parse_space(space or [])
-    return configure(Request(method, dataset, ipc, budget, seed, tree, parsed, recipe))
+    return configure(Request(method, dataset, ipc, budget, seed, tree, parsed, recipe, variant))
 
 
 def given(context: typer.Context) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def tune(
     overrides: common.Overrides = None,
     space: Annotated[list[str] | None, typer.Option("--space", metavar="KEY=RANGE", help=SPACE)] = None,
     recipe: common.Recipe = None,
+    variant: common.Variant = None,
     data_root: common.DataRoot = None,
     resolution: common.Resolution = None,
     device: common.Device = "auto",
@@ -63,7 +64,7 @@ def tune(
     if resume is None:
         config = build_config(
             method=method, dataset=dataset, ipc=ipc, budget=budget, seed=seed, overrides=overrides,
-            space=space, recipe=recipe, resolution=resolution, device=device, num_trials=trials,
+            space=space, recipe=recipe, variant=variant, resolution=resolution, device=device, num_trials=trials,
         )  # fmt: skip
     else:
         config = resume_config(resume, where, given(context))

@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field
 
@@ -20,7 +20,16 @@ from study.data.augment import AugmentationConfig
 from study.methods.initialize import Initialization
 from study.models.pool import ModelConfig
 
-__all__ = ["METHODS", "Method", "MethodConfig", "Task", "find_method", "load_methods", "register"]
+__all__ = [
+    "METHODS",
+    "LayerWeighted",
+    "Method",
+    "MethodConfig",
+    "Task",
+    "find_method",
+    "load_methods",
+    "register",
+]
 
 
 class MethodConfig(Frozen):
@@ -72,6 +81,14 @@ class Method(Protocol):
         The first item has iteration 0, holds the starting point and has no losses; a coreset stops
         there. All randomness comes from ``generators``; ``task`` is left unchanged.
         """
+
+
+@runtime_checkable
+class LayerWeighted(Protocol):
+    """A method whose loss weighs the layers of the network, in a setting ``layer_weights`` by layer name."""
+
+    def layer_weights(self, model: ModelConfig, image_shape: tuple[int, int, int]) -> dict[str, float]:
+        """The weight of every layer as it enters the loss, first layer first, with mean 1."""
 
 
 METHODS: dict[str, type[Method]] = {}

@@ -105,7 +105,8 @@ def gradient_distance(
         return torch.stack([(s - r).square().sum() for r, s in zip(real, synthetic, strict=True)]).sum()
     if metric == "cosine":
         return _one_minus_cosine(
-            torch.cat([one.flatten(1) for one in real], 1), torch.cat([one.flatten(1) for one in synthetic], 1)
+            torch.cat([one.flatten(1) for one in real], 1),
+            torch.cat([one.flatten(1) for one in synthetic], 1),
         )
     rows = [(r.flatten(2), s.flatten(2)) for r, s in zip(real, synthetic, strict=True) if r.ndim > 2]
     return torch.stack([_one_minus_cosine(r, s) for r, s in rows]).sum()

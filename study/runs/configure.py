@@ -15,13 +15,16 @@ from study.core.errors import ConfigError, unknown_name
 from study.data.datasets import find_dataset
 from study.data.splits import DataConfig
 from study.evaluation.protocol import EvaluationConfig
-from study.methods.base import MethodConfig, find_method
+from study.methods.base import LayerWeighted, MethodConfig, find_method
 from study.models.pool import MODELS, ModelConfig
-from study.runs.recipes import apply_budget, load_recipe
+from study.runs.recipes import apply_budget, apply_variant, load_recipe
 from study.search.config import SearchConfig
 from study.search.spaces import SPACES, Choice, Parameter, Range, read_space
 
 __all__ = ["Request", "RunConfig", "configure", "restore"]
+
+HEAD = ("method", "dataset", "ipc", "budget", "variant", "seed")
+LAYER_WEIGHTS = "distill.layer_weights.*"
 
 
 class RunConfig(Frozen):
@@ -32,6 +35,8 @@ class RunConfig(Frozen):
     ipc: int = Field(ge=1)
     """Synthetic images per class."""
     budget: str
+    variant: str | None = None
+    """Name of the recipe's variant, for the record; its values stand below."""
     seed: int = Field(0, ge=0)
     """Root of every random number."""
     data: DataConfig
@@ -48,13 +53,14 @@ class RunConfig(Frozen):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what decides the result; how many trials and on which device is left out.
+        """SHA-256 of what decides the result; how many trials, on which device and under which name is left out.
 
         A search may be extended, or finished on another machine, under the same digest.
         """
         plain = self.plain()
         plain["search"].pop("num_trials")
         plain.pop("compute")
+        plain.pop("variant")
         return digest(plain)
 
     def with_params(self, params: Mapping[str, Any]) -> RunConfig:
@@ -82,6 +88,7 @@ class Request:
         overrides: nested values laid over everything else.
         space: parameters added to the method's search space, or None to take one out.
         recipe: a recipe file instead of the shipped one.
+        variant: named variant of the recipe.
     """
 
     method: str
@@ -92,17 +99,21 @@ class Request:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     space: Mapping[str, Parameter | None] = field(default_factory=dict)
     recipe: Path | None = None
+    variant: str | None = None
 
 
 def configure(request: Request) -> RunConfig:
-    """Resolve a request: method defaults, recipe, budget, overrides, in this order.
+    """Resolve a request: method defaults, recipe, variant, budget, overrides, in this order.
+
+    A searched key ``distill.layer_weights.*`` becomes one parameter for each layer of the network.
 
     Raises:
         ConfigError: an unknown name or key (with the nearest match), or a value out of range.
     """
     find_method(request.method)
     find_dataset(request.dataset)
-    values = apply_budget(load_recipe(request.method, request.dataset, request.recipe), request.budget)
+    recipe = load_recipe(request.method, request.dataset, request.recipe)
+    values = apply_budget(apply_variant(recipe, request.variant), request.budget)
     space: dict[str, Any] = {**SPACES.get(request.method, {}), **read_space(values.pop("space", {}))}
     tree = merge(values, request.overrides)
     if "space" in tree:
@@ -111,9 +122,13 @@ def configure(request: Request) -> RunConfig:
         if parameter is None and key not in space:
             raise unknown_name("searched parameter", key, space)
         space[key] = parameter
-    head = {key: getattr(request, key) for key in ("method", "dataset", "ipc", "budget", "seed")}
+    tree = {**tree, **{key: getattr(request, key) for key in HEAD}}
     searched = {key: parameter for key, parameter in space.items() if parameter is not None}
-    config = _assemble({**tree, **head}, searched)
+    if (weight := searched.pop(LAYER_WEIGHTS, None)) is not None:
+        weights = _raw_layer_weights(_assemble(tree, {}))
+        tree = merge(tree, {"distill": {"layer_weights": weights}})
+        searched.update({LAYER_WEIGHTS.replace("*", layer): weight for layer in weights})
+    config = _assemble(tree, searched)
     _check_space(config)
     return config
 
@@ -140,8 +155,23 @@ def _assemble(tree: Mapping[str, Any], space: Mapping[str, Parameter]) -> RunCon
     name = str(getattr(parts["model"], "name", ""))
     if name not in MODELS:
         raise unknown_name("model", name, MODELS)
-    head = {key: tree[key] for key in ("method", "dataset", "ipc", "budget", "seed")}
+    head = {key: tree[key] for key in HEAD if key in tree}
     return build(RunConfig, {**head, **parts, "space": dict(space)})
+
+
+def _raw_layer_weights(config: RunConfig) -> dict[str, float]:
+    """The recipe's weight of every layer; none where a single layer leaves no ratio to search.
+
+    Nor where the network's depth is unknown before the images are: own pictures without a resolution.
+    """
+    method = find_method(config.method)(config.distill)
+    spec = find_dataset(config.dataset)
+    side = config.data.resolution or spec.resolution
+    if side is None or not isinstance(method, LayerWeighted):
+        return {}
+    layers = method.layer_weights(config.model, (spec.channels or 3, side, side))
+    raw: Mapping[str, float] = getattr(config.distill, "layer_weights", {})
+    return {layer: raw.get(layer, 1.0) for layer in layers} if len(layers) > 1 else {}
 
 
 def _table(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -10,12 +10,13 @@ import study
 from study.core.config import merge, read_toml
 from study.core.errors import ConfigError, unknown_name
 
-__all__ = ["BUDGETS", "apply_budget", "list_recipes", "load_recipe", "recipes_folder"]
+__all__ = ["BUDGETS", "apply_budget", "apply_variant", "list_recipes", "load_recipe", "recipes_folder"]
 
 BUDGETS = ("smoke", "quick", "course", "paper")
 """From seconds to days: for tests, for a laptop, the course's values, the published values."""
 
 SECTIONS = ("data", "model", "distill", "evaluation", "search", "compute", "space")
+LAYERS = ("variant", "budget")
 SIZES = ("width", "depth", "resolution", "rungs")
 
 
@@ -52,11 +53,28 @@ def load_recipe(method: str, dataset: str, path: Path | None = None) -> dict[str
         if written != asked:
             raise ConfigError(f"{path.name} is a recipe for {key} {written!r}, not {asked!r}")
     for section in recipe:
-        if section not in (*SECTIONS, "budget"):
-            raise unknown_name(f"section in {path.name}", section, [*SECTIONS, "budget"])
+        if section not in (*SECTIONS, *LAYERS):
+            raise unknown_name(f"section in {path.name}", section, [*SECTIONS, *LAYERS])
+    for variant, changes in recipe.get("variant", {}).items():
+        for section in changes:
+            if section not in SECTIONS:
+                raise unknown_name(f"section in variant.{variant} of {path.name}", section, SECTIONS)
     for budget, changes in recipe.get("budget", {}).items():
         _check_budget(path.name, budget, changes)
     return recipe
+
+
+def apply_variant(recipe: Mapping[str, Any], variant: str | None) -> dict[str, Any]:
+    """Lay a named variant's values over the recipe's; without a name the recipe stays as it is.
+
+    Raises:
+        UnknownNameError: the recipe has no variant of that name.
+    """
+    variants = recipe.get("variant", {})
+    if variant is not None and variant not in variants:
+        raise unknown_name("variant", variant, variants)
+    plain = {section: table for section, table in recipe.items() if section != "variant"}
+    return plain if variant is None else merge(plain, variants[variant])
 
 
 def apply_budget(recipe: Mapping[str, Any], budget: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from study.core.records import Progress, Score, SyntheticSet
 from study.methods.base import find_method
 from study.runs.configure import RunConfig
 from study.runs.events import Listener
-from study.runs.pictures import log_final_grid, log_grid
+from study.runs.pictures import log_final_grid, log_grid, log_layer_weights
 from study.runs.workspace import Workspace
 from study.tracking.base import Recorder
 
@@ -69,6 +69,7 @@ def run_trial(
     Raises:
         DivergedError: a loss or an image is not finite; carries the iteration.
     """
+    log_layer_weights(recorder, config, workspace.splits)
     loop = _Loop(workspace, config, recorder, listener, on_rung)
     method = find_method(config.method)(config.distill)
     generators = workspace.distill_generators()

@@ -16,6 +16,7 @@ from study.runs.events import Listener
 from study.runs.finalists import choose_winner, note_result
 from study.runs.naming import experiment_name, set_name
 from study.runs.outcome import Outcome
+from study.runs.pictures import log_layer_weights
 from study.runs.recording import Stopwatch, describe_run, recorded, run_tags
 from study.runs.register import log_trial_set
 from study.runs.stores import StoreOptions, open_search_storage, open_tracking_meanwhile
@@ -189,6 +190,9 @@ class _TuneRun:
         return result.score.mean
 
     def _finish(self, parent: Recorder, crowned: Crowned) -> Outcome:
+        winning = self.config.with_params(crowned.winner.params)
+        # A store keeps the first value of a parameter, and a resumed search may have another winner.
+        log_layer_weights(parent, winning, self.workspace.splits, as_params=False)
         log_comparison(parent, self.tracker, self.search, crowned, self.workspace, self.watch)
         seconds = time.perf_counter() - self.started
         parent.log_metrics(

@@ -5,20 +5,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "benchmarks" / "dm_iteration.py"
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "experiments" / "benchmarks"
 
 
-def test_both_loops_do_the_same_work_and_the_figures_are_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["dm", "datadam", "dc"])
+def test_both_loops_do_the_same_work_and_the_figures_are_written(name: str, tmp_path: Path) -> None:
     output = tmp_path / "figures.json"
     words = "--dataset random --ipc 2 --batch-real 4 --width 8 --iterations 2 --no-compile --device cpu"
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), *words.split(), "--output", str(output)],
+        [sys.executable, str(BENCHMARKS / f"{name}_iteration.py"), *words.split(), "--output", str(output)],
         capture_output=True,
         text=True,
         timeout=240,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(output.read_text())
     assert set(figures["summary"]) == {"plain", "uncompiled"}
     assert figures["summary"]["uncompiled"]["losses_agree"]
