@@ -20,7 +20,8 @@ from study.core.config import Frozen
 from study.core.errors import ConfigError, ShapeError
 from study.core.seeding import Generators
 from study.methods.base import Task
-from study.methods.difficulty import DifficultyConfig, difficulty_key, difficulty_scores, rank_by_class
+from study.methods.difficulty import DifficultyConfig, difficulty_key, difficulty_scores
+from study.methods.difficulty_ranking import rank_by_class
 from study.methods.expert_config import AllImages, EpochOrder
 
 __all__ = [

@@ -12,7 +12,8 @@ from torch import Tensor
 from study.core.config import build
 from study.core.errors import ConfigError, ShapeError
 from study.core.seeding import Generators
-from study.methods.difficulty import DifficultyConfig, difficulty_key, difficulty_scores, rank_by_class
+from study.methods.difficulty import DifficultyConfig, difficulty_key, difficulty_scores
+from study.methods.difficulty_ranking import rank_by_class
 from study.methods.expert_config import AllImages
 from study.methods.schedule import (
     DifficultySchedule,

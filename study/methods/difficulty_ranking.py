@@ -1,0 +1,85 @@
+"""Training images ranked by difficulty within their class, and the numbers behind pictures of that.
+
+Pure functions of scores, wherever these come from; drawing belongs to others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from study.core.errors import ShapeError
+
+__all__ = ["DifficultyHistogram", "difficulty_histogram", "easiest_and_hardest", "rank_by_class"]
+
+
+@dataclass(frozen=True)
+class DifficultyHistogram:
+    """Scores by class, counted.
+
+    Attributes:
+        edges: [bins + 1] float32, ascending; a bin holds its left edge, the last one both.
+        counts: [classes, bins] int64.
+    """
+
+    edges: Tensor
+    counts: Tensor
+
+
+def rank_by_class(scores: Tensor, labels: Tensor, num_classes: int) -> list[Tensor]:
+    """Positions of each class's images, easiest first; equal scores in the order of the training set.
+
+    Args:
+        scores: [n], small is easy.
+        labels: [n] int64.
+        num_classes: length of the result.
+
+    Returns:
+        For each class, [images of the class] int64 on the CPU.
+
+    Raises:
+        ShapeError: scores and labels differ in length, or a score is not a number.
+    """
+    if scores.shape != labels.shape or scores.ndim != 1:
+        raise ShapeError(
+            f"scores have shape {tuple(scores.shape)}, labels {tuple(labels.shape)}; expected [n] twice"
+        )
+    if bool(scores.isnan().any()):
+        raise ShapeError("a score is not a number, so the images cannot be ranked")
+    order = torch.argsort(scores.cpu(), stable=True)
+    classes = labels.cpu()[order]
+    return [order[classes == label] for label in range(num_classes)]
+
+
+def difficulty_histogram(
+    scores: Tensor, labels: Tensor, num_classes: int, num_bins: int = 20
+) -> DifficultyHistogram:
+    """Count the scores of each class in equal bins between the smallest and the largest of all.
+
+    Args:
+        scores: [n] finite.
+        labels: [n] int64.
+        num_classes: rows of the counts.
+        num_bins: columns of the counts, at least 1.
+    """
+    low, high = float(scores.min()), float(scores.max())
+    edges = torch.linspace(low, high if high > low else low + 1.0, num_bins + 1)
+    # Inner edges alone: nothing lies outside, and the largest score belongs to the last bin.
+    bins = torch.bucketize(scores.cpu(), edges[1:-1], right=True)
+    counts = torch.bincount(labels.cpu() * num_bins + bins, minlength=num_classes * num_bins)
+    return DifficultyHistogram(edges, counts.view(num_classes, num_bins))
+
+
+def easiest_and_hardest(ranking: Sequence[Tensor], num_images: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Positions of the images to show: of each class the easiest, and the hardest with the worst first.
+
+    Args:
+        ranking: as :func:`rank_by_class` gives it.
+        num_images: of each kind a class; a smaller class gives all it has, in both orders.
+    """
+    easiest = [positions[:num_images] for positions in ranking]
+    hardest = [positions.flip(0)[:num_images] for positions in ranking]
+    return easiest, hardest
