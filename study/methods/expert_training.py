@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,6 @@ from study.methods.base import Task
 from study.methods.expert_config import EpochOrder, ExpertConfig
 from study.methods.optimizers import FlatSGD, gsam_direction
 from study.methods.student import mixes_images
-from study.models.flat_params import flatten_parameters, forward_flat
 from study.models.network import Network
 from study.models.pool import build_model
 
@@ -93,7 +92,9 @@ class ExpertRecorder:
                 f"model {task.model.name!r} with norm {task.model.norm!r} has batch norm: experts keep parameters "
                 "only, so its running statistics cannot be replayed; use model.norm = 'instance' or 'none'"
             )
-        self.num_parameters = sum(parameter.numel() for parameter in self._network.parameters())
+        self._parameters = list(self._network.parameters())
+        self._point = _share_memory(self._parameters)
+        self.num_parameters = len(self._point)
         self._chunk_size = self._fitting_chunk()
 
     def record(
@@ -117,7 +118,7 @@ class ExpertRecorder:
         family = Generators(self._generators.child("expert", expert).seed)
         started = time.perf_counter()
         self._network.reset_parameters(family["init"])
-        flat = flatten_parameters(self._network)
+        flat = self._point.clone()
         snapshots = torch.empty(self._config.num_epochs + 1, self.num_parameters)
         # Copied into their own rows: a detached vector would share memory with the weights in training.
         snapshots[0].copy_(flat)
@@ -140,7 +141,7 @@ class ExpertRecorder:
     def seconds_per_epoch(self, num_steps: int = 2) -> float:
         """Estimate the cost of the first epoch from a few timed steps; nothing is kept."""
         family = Generators(0)
-        flat = flatten_parameters(self._network)
+        flat = self._point.clone()
         positions = self._epoch_positions(0, family)
         optimizer = FlatSGD(0.0)
         batches = list(torch.split(positions, self._config.batch_size))[: num_steps + 1]
@@ -199,23 +200,25 @@ class ExpertRecorder:
 
     def _gradient(self, flat: Tensor, pixels: Tensor, labels: Tensor) -> Tensor:
         """Gradient [D] float32 of the batch's mean cross-entropy, summed over chunks that fit the cache."""
+        self._point.copy_(flat)
         total: Tensor | None = None
         chunks = zip(
             torch.split(pixels, self._chunk_size), torch.split(labels, self._chunk_size), strict=True
         )
         with torch.enable_grad():
             for some_pixels, some_labels in chunks:
-                leaf = flat.detach().requires_grad_()
                 with self._compute.autocast():
-                    logits = forward_flat(self._network, leaf, some_pixels)
+                    logits = self._network(some_pixels)
                 loss = functional.cross_entropy(logits.float(), some_labels, reduction="sum") / len(labels)
-                (part,) = torch.autograd.grad(loss, leaf)
+                pieces = torch.autograd.grad(loss, self._parameters)
+                part = torch.cat([piece.reshape(-1) for piece in pieces])
                 total = part if total is None else total.add_(part)
         assert total is not None
         return total
 
     @torch.no_grad()
     def _accuracy(self, flat: Tensor) -> float:
+        self._point.copy_(flat)
         train = self._task.train
         step = math.ceil(len(train) / MAX_SCORED_IMAGES)
         images, labels = train.images[::step], train.labels[::step]
@@ -223,7 +226,7 @@ class ExpertRecorder:
         pairs = zip(torch.split(images, self._chunk_size), torch.split(labels, self._chunk_size), strict=True)
         for some_images, some_labels in pairs:
             with self._compute.autocast():
-                logits = forward_flat(self._network, flat, some_images)
+                logits = self._network(some_images)
             right += int((logits.argmax(dim=1) == some_labels).sum())
         return right / len(labels)
 
@@ -243,3 +246,14 @@ class ExpertRecorder:
         on_cpu = self._compute.device.type == "cpu"
         room = MAX_MAP_BYTES if on_cpu else MAX_MAP_BYTES_OF_ACCELERATOR
         return max(1, min(self._config.batch_size, room // max(1, max(sizes) * self._compute.dtype.itemsize)))
+
+
+@torch.no_grad()
+def _share_memory(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Lay parameters out in one vector [D], in their order; from then on each is a view of its part."""
+    flat = torch.cat([parameter.reshape(-1) for parameter in parameters])
+    start = 0
+    for parameter in parameters:
+        parameter.data = flat[start : start + parameter.numel()].view(parameter.shape)
+        start += parameter.numel()
+    return flat
