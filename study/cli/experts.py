@@ -1,0 +1,229 @@
+"""``study experts``: the cache of expert trajectories that MTT, DATM and PAD match."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from study.cli import common
+from study.cli.common import guarded, out, print_json
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("list")
+@guarded
+def list_(as_json: common.Json = False) -> None:
+    """Show what is cached, last used first, and the disk it takes.
+
+    Example: study experts list
+    """
+    from study.runs.experts import list_experts
+
+    found = list_experts()
+    if as_json:
+        print_json(found)
+    elif not found["entries"]:
+        out().print(
+            f"No experts are cached in {found['folder']} yet; a method that matches trajectories builds its own.",
+            markup=False,
+            soft_wrap=True,
+        )
+    else:
+        _print_entries(found)
+
+
+@app.command()
+@guarded
+def build(
+    method: common.Method = "pad",
+    dataset: common.Dataset = "digits",
+    ipc: common.Ipc = 1,
+    budget: common.Budget = "quick",
+    seed: common.Seed = 0,
+    overrides: common.Overrides = None,
+    recipe: common.Recipe = None,
+    variant: common.Variant = None,
+    data_root: common.DataRoot = None,
+    resolution: common.Resolution = None,
+    device: common.Device = "auto",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained and how long it may take.")
+    ] = False,
+    as_json: common.Json = False,
+) -> None:
+    """Train the experts of a configuration ahead of its search; those in the cache are left as they are.
+
+    Example: study experts build --method pad --dataset digits --ipc 1
+    """
+    from study.cli.requests import build_config
+    from study.core.signals import terminate_like_interrupt
+    from study.runs.experts import build_experts, plan_build
+
+    config = build_config(
+        method=method, dataset=dataset, ipc=ipc, budget=budget, seed=seed, overrides=overrides,
+        space=None, recipe=recipe, variant=variant, resolution=resolution, device=device,
+    )  # fmt: skip
+    if dry_run:
+        planned = plan_build(config, data_root)
+        print_json(planned) if as_json else _print_plan(planned)
+        return
+    with terminate_like_interrupt(), _bar(quiet=as_json) as bar:
+        epochs = bar.add_task("training experts", total=None)
+        try:
+            done = build_experts(
+                config, data_root, lambda done, total: bar.update(epochs, completed=done, total=total)
+            )
+        except KeyboardInterrupt as interrupt:
+            bar.stop()
+            sys.stderr.write("Interrupted; finished experts are kept, and the same command goes on.\n")
+            raise typer.Exit(common.EXIT_INTERRUPTED) from interrupt
+    if as_json:
+        print_json(done)
+        return
+    out().print(
+        f"{done['experts']} experts of {done['epochs']} epochs, {done['built']} of them trained now "
+        f"in {done['seconds']:.1f} s; training accuracy {100 * done['train_accuracy']:.1f} %\n{done['folder']}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+@guarded
+def prune(
+    max_gb: Annotated[
+        float | None,
+        typer.Option("--max-gb", help="Remove, least recently used first, until this fits.", min=0),
+    ] = None,
+    older_than: Annotated[
+        float | None,
+        typer.Option("--older-than", metavar="DAYS", help="Remove what was not used that long.", min=0),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove everything.")] = False,
+    as_json: common.Json = False,
+) -> None:
+    """Make room: by default down to the limit, STUDY_CACHE_GB or 20; experts in use always stay.
+
+    Example: study experts prune --older-than 30
+    """
+    from study.runs.experts import prune_experts
+
+    pruned = prune_experts(max_gb=max_gb, older_than_days=older_than, everything=everything)
+    if as_json:
+        print_json(pruned)
+        return
+    kept = pruned["kept"]
+    in_use = sum(entry["in_use"] for entry in kept["entries"])
+    out().print(
+        f"Removed {_counted(len(pruned['removed']))} ({_size(pruned['bytes'])}); kept "
+        f"{_counted(len(kept['entries']))} ({_size(kept['bytes'])})"
+        + (f", {in_use} of them in use" if in_use else ""),
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _print_entries(found: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table("images", "model", "training", "epochs", "experts", "accuracy", "size", "last used", "key")
+    for column in table.columns[3:7]:
+        column.justify = "right"
+    # A key is to be copied whole.
+    table.columns[7].no_wrap = table.columns[8].no_wrap = True
+    for entry in found["entries"]:
+        accuracy = entry["train_accuracy"]
+        table.add_row(
+            _images(entry),
+            _model(entry["model"] or {}),
+            _training(entry["training"] or {}, entry["precision"]),
+            str(entry["epochs"] or ""),
+            str(entry["experts"]),
+            "" if accuracy is None else f"{100 * accuracy:.1f}",
+            _size(entry["bytes"]),
+            "now" if entry["in_use"] else entry["last_used"][:16].replace("T", " "),
+            entry["key"][:12],
+        )
+    console = out()
+    console.print(table)
+    console.print(
+        f"{_counted(len(found['entries']))}, {_size(found['bytes'])} of {_size(found['limit_bytes'])} "
+        f"(STUDY_CACHE_GB) in {found['folder']}\nAccuracies in percent, on training images; times in UTC.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _print_plan(planned: dict[str, Any]) -> None:
+    words = f"{planned['experts']} experts of {planned['epochs']} epochs, {_size(planned['bytes'])}: "
+    if not planned["to_build"]:
+        words += "all in the cache"
+    else:
+        words += (
+            f"{planned['to_build']} to train, {planned['seconds_per_epoch']:.2f} s an epoch, about "
+            f"{planned['estimated_seconds']:.0f} s on one core"
+        )
+    out().print(words, markup=False, soft_wrap=True)
+
+
+def _images(entry: dict[str, Any]) -> str:
+    if not entry["image_shape"]:
+        return ""
+    return f"{entry['images']:,} x {'x'.join(map(str, entry['image_shape']))}, {entry['classes']} classes"
+
+
+def _model(model: dict[str, Any]) -> str:
+    words = [str(model.get("name", ""))]
+    words += [f"{name} {model[name]}" for name in ("depth", "width") if model.get(name) is not None]
+    return " ".join(words)
+
+
+def _training(training: dict[str, Any], precision: str | None) -> str:
+    if not training:
+        return ""
+    return f"{training['optimizer']} lr {training['lr']:g}, batch {training['batch_size']}, {precision}"
+
+
+def _size(num_bytes: float) -> str:
+    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
+        if num_bytes >= scale:
+            return f"{num_bytes / scale:.1f} {unit}"
+    return f"{num_bytes / 1e3:.0f} kB"
+
+
+def _counted(number: int) -> str:
+    return f"{number} {'entry' if number == 1 else 'entries'}"
+
+
+def _bar(*, quiet: bool) -> Progress:
+    """A bar of epochs on standard error; nothing where that is no terminal."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = common.err()
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TextColumn("epochs"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=quiet or not console.is_terminal,
+        transient=True,
+    )
