@@ -28,8 +28,8 @@ from study.models.pool import build_model
 
 __all__ = ["ExpertDivergedError", "ExpertRecorder", "Trajectory", "expert_compute"]
 
-MAX_MAP_BYTES = 8 << 20
-"""Largest activation of one chunk of a batch on a CPU: the quickest of 16 to 256 images on digits and MNIST."""
+MAX_MAP_BYTES = 4 << 20
+"""Largest activation of one chunk of a batch on a CPU: the quickest of 2 to 16 MB on digits and MNIST."""
 MAX_MAP_BYTES_OF_ACCELERATOR = 1 << 30
 MAX_SCORED_IMAGES = 2048
 """Training images, evenly spaced, on which a finished expert's accuracy is counted."""

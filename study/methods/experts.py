@@ -187,8 +187,8 @@ def obtain_experts(
 ) -> Experts:
     """Experts from the cache; those that are missing are trained first.
 
-    Expert i is the same to the bit whether it is trained alone, among others or by another process: on CPUs
-    each is trained by one thread, and several at a time. Processes that need the same experts at the same
+    On CPUs each expert is trained by one thread, several at a time, and expert i is the same to the bit
+    whether it is trained alone, among others or by another process. Processes that need the same experts at the same
     time share the work. A build that is killed keeps the experts that were finished.
 
     Args:

@@ -16,9 +16,12 @@ from study.methods.expert_store import ExpertStore
 from study.methods.experts import AllImages, ExpertConfig, obtain_experts, plan_experts
 
 TRAINING = {"lr": 0.01, "optimizer": "gsam", "batch_size": 256}
+KEY = {
+    "precision": "bfloat16", "experts": TRAINING, "order": {"order": "all"},
+    "model": {"name": "convnet", "depth": 3, "width": 64},
+}  # fmt: skip
 META = {
-    "image_shape": [1, 28, 28], "num_images": 54000, "class_names": list("0123456789"), "num_epochs": 2,
-    "key": {"precision": "bfloat16", "model": {"name": "convnet", "depth": 3, "width": 64}, "experts": TRAINING, "order": {"order": "all"}},
+    "image_shape": [1, 28, 28], "num_images": 54000, "class_names": list("0123456789"), "num_epochs": 2, "key": KEY,
 }  # fmt: skip
 
 
@@ -102,8 +105,8 @@ def test_list_shows_what_was_trained_and_what_it_takes(fill):
     fill("a" * 32)
     result = invoke("list")
     assert result.exit_code == 0
-    for word in ("54,000 x 1x28x28, 10 classes", "convnet depth 3 width 64", "gsam lr 0.01, batch 256, bfloat16", "95.1",
-                 "13 kB", "aaaaaaaaaaaa", "1 entry", "of 20.0 GB"):  # fmt: skip
+    for word in ("54,000 x 1x28x28, 10 classes", "convnet depth 3 width 64", "gsam lr 0.01, batch 256, bfloat16",
+                 "95.1", "13 kB", "aaaaaaaaaaaa", "1 entry", "of 20.0 GB"):  # fmt: skip
         assert word in result.stdout, word
 
 
