@@ -52,20 +52,20 @@ SPACES: dict[str, dict[str, Parameter]] = {
         "distill.init": Choice(choices=("real", "real+noise", "noise")),
     },
     "datadam": {
-        # The gradient of attention maps is tiny, so steps are large; only the product with loss_scale counts.
-        "distill.image_lr": Range(low=3.0, high=3000.0, log=True),
+        # For a loss_scale of 100, as all recipes but the printed variants have it; only the product counts.
+        "distill.image_lr": Range(low=0.01, high=10.0, log=True),
         "distill.output_weight": Range(low=1e-3, high=1.0, log=True),
         "distill.attention_power": Choice(choices=(1.0, 2.0, 4.0)),
         # One parameter a layer, equal in the middle; their mean is divided out.
         "distill.layer_weights.*": Range(low=0.1, high=10.0, log=True),
     },
     "dc": {
-        "distill.image_lr": Range(low=0.01, high=3.0, log=True),
+        "distill.image_lr": Range(low=0.01, high=1.0, log=True),
         "distill.model_lr": Range(low=1e-3, high=0.1, log=True),
         "distill.init": Choice(choices=("noise", "real")),
     },
     "dsa": {
-        "distill.image_lr": Range(low=0.01, high=3.0, log=True),
+        "distill.image_lr": Range(low=0.01, high=1.0, log=True),
         "distill.model_lr": Range(low=1e-3, high=0.1, log=True),
         "distill.init": Choice(choices=("real", "noise")),
     },

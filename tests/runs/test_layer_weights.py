@@ -22,11 +22,15 @@ def layers_of(*words, **more):
         ("mnist", {}, ["1", "2"]),
         ("mhist", {}, ["1", "2", "3", "4", "5"]),
         ("mhist", {"depth": 7}, list("123456")),
-        ("digits", {"depth": 2}, []),
+        ("digits", {"depth": 3}, ["1", "2", "3"]),
     ],
 )
 def test_every_attention_layer_gets_a_searched_weight(dataset, model, layers):
     assert layers_of(dataset, 1, "smoke", overrides={"model": model}) == layers
+
+
+def test_a_single_layer_leaves_nothing_to_search():
+    assert layers_of("digits", 1, "smoke", variant="paper") == []
 
 
 def test_equal_weights_are_what_the_first_trial_tries():
