@@ -11,11 +11,12 @@ from torch.func import functional_call
 
 from study.core.errors import ConfigError, ShapeError
 from study.data.augment import AugmentationConfig, AugmentationRecord, augment, draw
-from study.models.flat_params import unflatten_parameters
+from study.models.flat_params import num_parameters, unflatten_parameters
 from study.models.network import Network
 
 __all__ = [
     "StudentStep",
+    "check_fit",
     "mixes_images",
     "ordered_steps",
     "plan_steps",
@@ -131,31 +132,30 @@ def mixes_images(network: Network) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
 
 
-def step_loss(network: Network, flat: Tensor, pixels: Tensor, targets: Tensor, batch_size: int) -> Tensor:
-    """Cross-entropy of some images of a batch, as their share of the mean over the whole batch.
+def step_loss(network: Network, flat: Tensor, pixels: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy summed over images; a step divides by the size of its whole batch.
 
     Args:
         network: gives the architecture; neither its parameters nor its buffers are changed.
         flat: [D] parameters.
         pixels: [k, C, H, W], as the student sees them.
         targets: [k, classes] probabilities.
-        batch_size: images of the whole batch, k or more.
 
     Returns:
-        Scalar; shares of all parts of a batch add up to its mean cross-entropy, to rounding.
+        Scalar, in nats.
     """
     values = unflatten_parameters(flat, network)
     # Batch norm would otherwise update its running statistics in place.
     values |= {name: buffer.clone() for name, buffer in network.named_buffers()}
     logits: Tensor = functional_call(network, values, (pixels,))
-    return -(targets * logits.log_softmax(1)).sum() / batch_size
+    return -(targets * logits.log_softmax(1)).sum()
 
 
-def step_gradient(network: Network, flat: Tensor, pixels: Tensor, targets: Tensor, batch_size: int) -> Tensor:
+def step_gradient(network: Network, flat: Tensor, pixels: Tensor, targets: Tensor) -> Tensor:
     """Gradient [D] of :func:`step_loss` in the parameters, without a graph."""
     flat = flat.detach().requires_grad_()
     with torch.enable_grad():
-        loss = step_loss(network, flat, pixels.detach(), targets.detach(), batch_size)
+        loss = step_loss(network, flat, pixels.detach(), targets.detach())
     return torch.autograd.grad(loss, flat)[0]
 
 
@@ -165,7 +165,6 @@ def step_adjoint(
     adjoint: Tensor,
     pixels: Tensor,
     targets: Tensor,
-    batch_size: int,
     *,
     to_targets: bool = True,
     to_parameters: bool = True,
@@ -178,7 +177,6 @@ def step_adjoint(
         adjoint: [D], derivative of the final loss in the parameters after the step.
         pixels: [k, C, H, W].
         targets: [k, classes].
-        batch_size: images of the whole batch.
         to_targets: whether the derivative in the targets is wanted.
         to_parameters: whether the derivative in the parameters, a Hessian-vector product, is wanted.
 
@@ -189,10 +187,46 @@ def step_adjoint(
     pixels = pixels.detach().requires_grad_()
     targets = targets.detach().requires_grad_(to_targets)
     with torch.enable_grad():
-        loss = step_loss(network, flat, pixels, targets, batch_size)
+        loss = step_loss(network, flat, pixels, targets)
         (gradient,) = torch.autograd.grad(loss, flat, create_graph=True)
         product = gradient @ adjoint
     wanted = [pixels, *([targets] if to_targets else []), *([flat] if to_parameters else [])]
     derivatives = list(torch.autograd.grad(product, wanted))
     to_flat = derivatives.pop() if to_parameters else None
     return product.detach(), derivatives[0], derivatives[1] if to_targets else None, to_flat
+
+
+def check_fit(
+    network: Network,
+    images: Tensor,
+    labels: Tensor,
+    step_sizes: Tensor,
+    start: Tensor,
+    num_steps: int,
+) -> None:
+    """Refuse what no student can be trained on.
+
+    Args:
+        network: the student's architecture.
+        images: [n, C, H, W].
+        labels: [n, classes] floating point or [n] int64.
+        step_sizes: scalar or [num_steps].
+        start: [D].
+        num_steps: student steps.
+
+    Raises:
+        ShapeError: one of them does not fit the others.
+    """
+    fits = labels.ndim == (2 if labels.dtype.is_floating_point else 1)
+    if not fits or len(labels) != len(images):
+        raise ShapeError(
+            f"labels {labels.dtype} of shape {tuple(labels.shape)} for {len(images)} images; "
+            "expected [n] int64 or [n, classes] floating point"
+        )
+    if step_sizes.ndim and step_sizes.shape != (num_steps,):
+        raise ShapeError(
+            f"step sizes have shape {tuple(step_sizes.shape)} for {num_steps} steps; expected a scalar or [N]"
+        )
+    expected = num_parameters(network)
+    if start.shape != (expected,):
+        raise ShapeError(f"start has shape {tuple(start.shape)}, the network needs [{expected}]")

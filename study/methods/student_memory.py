@@ -80,7 +80,7 @@ def bytes_of_step(network: Network, image_shape: tuple[int, int, int], num_image
         flat = torch.empty(num_parameters(shapes), dtype=dtype)
         pixels = torch.empty(num_images, *image_shape, dtype=dtype)
         targets = torch.empty(num_images, network.num_classes, dtype=dtype)
-        step_adjoint(shapes, flat, flat, pixels, targets, num_images)
+        step_adjoint(shapes, flat, flat, pixels, targets)
     return live.peak
 
 

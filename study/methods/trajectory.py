@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from study.core.errors import ConfigError, ShapeError
-from study.methods.student import StudentStep, mixes_images, step_adjoint, step_gradient, step_loss
-from study.models.flat_params import num_parameters
+from study.core.errors import ConfigError
+from study.methods.student import StudentStep, check_fit, mixes_images, step_loss
+from study.methods.student_program import StepProgram
 from study.models.network import Network
 
 __all__ = ["Backward", "StudentGradients", "StudentRun", "run_student", "student_gradients"]
@@ -51,7 +51,7 @@ class StudentRun:
     """A finished run: where it ended, and what its backward pass needs.
 
     Attributes:
-        network: the student's architecture; its own parameters play no part.
+        program: how a step is computed; holds the student's architecture.
         images: [n, C, H, W], the synthetic images.
         labels: [n, classes] logits, or [n] int64.
         step_sizes: scalar, shared by all steps, or [N].
@@ -62,7 +62,7 @@ class StudentRun:
         end: [D] parameters after the last step; apply the final loss to it.
     """
 
-    network: Network
+    program: StepProgram
     images: Tensor
     labels: Tensor
     step_sizes: Tensor
@@ -94,40 +94,37 @@ class StudentRun:
 
     def _sweep(self, adjoint: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """From the last step to the first; derivatives in images, target probabilities and step sizes."""
-        images, targets = self.images.detach(), _probabilities(self.network, self.labels.detach())
-        soft = self.labels.ndim == 2
+        images, soft = self.images.detach(), self.labels.ndim == 2
+        targets = _probabilities(self.program.network, self.labels.detach())
         to_images, to_step_sizes = torch.zeros_like(images), torch.zeros_like(self.step_sizes)
         to_targets = torch.zeros_like(targets) if soft else None
-        exact = self.backward == "adjoint"
         for index in range(len(self.steps) - 1, -1, -1):
-            step, size = self.steps[index], _size_of(self.step_sizes.detach(), index)
-            # The derivative in the very first parameters is nobody's.
-            carries_on = exact and index > 0
-            carried = torch.zeros_like(adjoint) if carries_on else None
+            step = self.steps[index]
+            share = _size_of(self.step_sizes.detach(), index) / len(step.indices)
+            # The derivative in the very first parameters is nobody's, but not worth compiling once more.
+            carries_on = self.backward == "adjoint" and (index > 0 or self.program.size is not None)
+            carried: list[Tensor] = []
             for places in step.chunks(self.chunk_size):
                 chosen = step.indices[places].to(images.device, non_blocking=True)
                 leaf = images[chosen].requires_grad_()
                 with torch.enable_grad():
                     pixels = step.augmented(leaf, places)
-                product, to_pixels, to_chosen, to_flat = step_adjoint(
-                    self.network,
+                product, to_pixels, to_chosen, to_flat = self.program.adjoint(
                     self.visited[index],
                     adjoint,
                     pixels,
                     targets[chosen],
-                    len(step.indices),
                     to_targets=soft,
                     to_parameters=carries_on,
                 )
-                (to_leaf,) = torch.autograd.grad(pixels, leaf, to_pixels * -size)
-                to_images.index_add_(0, chosen, to_leaf)
+                (to_leaf,) = torch.autograd.grad(pixels, leaf, to_pixels)
+                to_images.index_add_(0, chosen, to_leaf * -share)
                 if to_targets is not None and to_chosen is not None:
-                    to_targets.index_add_(0, chosen, to_chosen * -size)
-                _size_of(to_step_sizes, index).sub_(product)
-                if carried is not None and to_flat is not None:
-                    carried += to_flat
-            if carried is not None:
-                adjoint = adjoint - size * carried
+                    to_targets.index_add_(0, chosen, to_chosen * -share)
+                _size_of(to_step_sizes, index).sub_(product / len(step.indices))
+                _add(carried, to_flat)
+            for total in carried:
+                adjoint = torch.addcmul(adjoint, total, share, value=-1)
         return to_images, to_targets, to_step_sizes
 
     def _unrolled_gradients(self, loss: Tensor) -> StudentGradients:
@@ -148,6 +145,7 @@ def run_student(
     *,
     backward: Backward = "adjoint",
     chunk_size: int | None = None,
+    program: StepProgram | None = None,
 ) -> StudentRun:
     """Train a student for the given steps of plain SGD: θ ← θ − β · gradient of the mean cross-entropy.
 
@@ -163,6 +161,7 @@ def run_student(
             all steps, the obvious way to the same gradient; ``tesla`` holds the adjoint fixed, which omits
             every step's effect on the later ones and is exact for one step only.
         chunk_size: images worked on at once, to bound memory; results change by rounding alone.
+        program: made of this network, where steps may be compiled; ``unroll`` has no use for it.
 
     Returns:
         The run; apply a loss to its ``end`` and hand that to :meth:`StudentRun.gradients`.
@@ -175,23 +174,25 @@ def run_student(
         (DD), here with labels, step sizes and chunks.
     """
     steps = tuple(steps)
-    _check(network, images, labels, step_sizes, start, steps)
+    check_fit(network, images, labels, step_sizes, start, len(steps))
     _check_choice(network, backward, chunk_size)
     if backward == "unroll":
         return _unroll(network, images, labels, step_sizes, start, steps)
+    program = program or StepProgram(network)
     images, labels, step_sizes = images.detach(), labels.detach(), step_sizes.detach()
     targets = _probabilities(network, labels)
     flat, visited = start.detach(), []
     for index, step in enumerate(steps):
         visited.append(flat)
-        gradient = torch.zeros_like(flat)
+        gradient: list[Tensor] = []
         for places in step.chunks(chunk_size):
             chosen = step.indices[places].to(images.device, non_blocking=True)
             pixels = step.augmented(images[chosen], places)
-            gradient += step_gradient(network, flat, pixels, targets[chosen], len(step.indices))
-        flat = flat - _size_of(step_sizes, index) * gradient
+            _add(gradient, program.gradient(flat, pixels, targets[chosen]))
+        share = _size_of(step_sizes, index) / len(step.indices)
+        flat = torch.addcmul(flat, gradient[0], share, value=-1)
     end = flat.detach().clone().requires_grad_()
-    return StudentRun(network, images, labels, step_sizes, steps, backward, chunk_size, tuple(visited), end)
+    return StudentRun(program, images, labels, step_sizes, steps, backward, chunk_size, tuple(visited), end)
 
 
 def student_gradients(
@@ -205,6 +206,7 @@ def student_gradients(
     *,
     backward: Backward = "adjoint",
     chunk_size: int | None = None,
+    program: StepProgram | None = None,
 ) -> StudentGradients:
     """Run a student and differentiate a loss of its end: :func:`run_student` and its gradients in one call.
 
@@ -218,9 +220,18 @@ def student_gradients(
         objective: takes the final parameters [D] to a scalar.
         backward: ``adjoint``, ``unroll`` or ``tesla``.
         chunk_size: images worked on at once.
+        program: where steps may be compiled.
     """
     run = run_student(
-        network, images, labels, step_sizes, start, steps, backward=backward, chunk_size=chunk_size
+        network,
+        images,
+        labels,
+        step_sizes,
+        start,
+        steps,
+        backward=backward,
+        chunk_size=chunk_size,
+        program=program,
     )
     with torch.enable_grad():
         loss = objective(run.end)
@@ -244,10 +255,16 @@ def _unroll(
             whole = slice(0, len(step.indices))
             chosen = step.indices.to(images.device, non_blocking=True)
             pixels = step.augmented(images[chosen], whole)
-            loss = step_loss(network, flat, pixels, targets[chosen], len(chosen))
+            loss = step_loss(network, flat, pixels, targets[chosen]) / len(chosen)
             (gradient,) = torch.autograd.grad(loss, flat, create_graph=True)
             flat = flat - _size_of(step_sizes, index) * gradient
-    return StudentRun(network, images, labels, step_sizes, steps, "unroll", None, (), flat)
+    return StudentRun(StepProgram(network), images, labels, step_sizes, steps, "unroll", None, (), flat)
+
+
+def _add(total: list[Tensor], part: Tensor | None) -> None:
+    """Add a chunk's part to a total of none or one tensor, in place."""
+    if part is not None:
+        total[:] = [total[0].add_(part)] if total else [part]
 
 
 def _probabilities(network: Network, labels: Tensor) -> Tensor:
@@ -260,29 +277,6 @@ def _probabilities(network: Network, labels: Tensor) -> Tensor:
 def _size_of(step_sizes: Tensor, index: int) -> Tensor:
     """The step size of one step, a view."""
     return step_sizes if step_sizes.ndim == 0 else step_sizes[index]
-
-
-def _check(
-    network: Network,
-    images: Tensor,
-    labels: Tensor,
-    step_sizes: Tensor,
-    start: Tensor,
-    steps: tuple[StudentStep, ...],
-) -> None:
-    fits = labels.ndim == (2 if labels.dtype.is_floating_point else 1)
-    if not fits or len(labels) != len(images):
-        raise ShapeError(
-            f"labels {labels.dtype} of shape {tuple(labels.shape)} for {len(images)} images; "
-            "expected [n] int64 or [n, classes] floating point"
-        )
-    if step_sizes.ndim and step_sizes.shape != (len(steps),):
-        raise ShapeError(
-            f"step sizes have shape {tuple(step_sizes.shape)} for {len(steps)} steps; expected a scalar or [N]"
-        )
-    expected = num_parameters(network)
-    if start.shape != (expected,):
-        raise ShapeError(f"start has shape {tuple(start.shape)}, the network needs [{expected}]")
 
 
 def _check_choice(network: Network, backward: str, chunk_size: int | None) -> None:

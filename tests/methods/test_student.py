@@ -97,13 +97,13 @@ def test_chunks_show_the_same_pixels_as_the_whole_step(operation: str) -> None:
     assert not torch.equal(step.augmented(images, whole), images)
 
 
-def test_shares_of_a_batch_add_up_to_its_mean_cross_entropy() -> None:
+def test_parts_of_a_batch_add_up_to_its_cross_entropy() -> None:
     network, (images, targets) = build_network(), build_batch()
     flat = flatten_parameters(network)
-    expected = torch.nn.functional.cross_entropy(network(images), targets)
-    shares = [step_loss(network, flat, images[a:b], targets[a:b], 5) for a, b in ((0, 2), (2, 5))]
-    assert torch.allclose(shares[0] + shares[1], expected, rtol=1e-12)
-    gradient = step_gradient(network, flat, images, targets, 5)
+    expected = torch.nn.functional.cross_entropy(network(images), targets, reduction="sum")
+    parts = [step_loss(network, flat, images[a:b], targets[a:b]) for a, b in ((0, 2), (2, 5))]
+    assert torch.allclose(parts[0] + parts[1], expected, rtol=1e-12)
+    gradient = step_gradient(network, flat, images, targets)
     grads = torch.autograd.grad(expected, list(network.parameters()))
     assert torch.allclose(gradient, torch.cat([grad.reshape(-1) for grad in grads]), rtol=1e-10)
 
@@ -114,9 +114,9 @@ def test_the_adjoint_of_a_step_follows_finite_differences() -> None:
     adjoint = torch.randn(flat.shape, dtype=flat.dtype, generator=generator(5))
 
     def product(flat: Tensor, images: Tensor, targets: Tensor) -> float:
-        return float(step_gradient(network, flat, images, targets, 5) @ adjoint)
+        return float(step_gradient(network, flat, images, targets) @ adjoint)
 
-    s, *derivatives = step_adjoint(network, flat, adjoint, images, targets, 5)
+    s, *derivatives = step_adjoint(network, flat, adjoint, images, targets)
     assert float(s) == pytest.approx(product(flat, images, targets), rel=1e-12)
     here = [flat, images, targets]
     for place, derivative in zip((0, 1, 2), (derivatives[2], derivatives[0], derivatives[1]), strict=True):
@@ -133,8 +133,8 @@ def test_the_adjoint_of_a_step_follows_finite_differences() -> None:
 def test_only_what_is_wanted_is_returned() -> None:
     network, (images, targets) = build_network(), build_batch()
     flat = flatten_parameters(network)
-    whole = step_adjoint(network, flat, flat, images, targets, 5)
-    part = step_adjoint(network, flat, flat, images, targets, 5, to_targets=False, to_parameters=False)
+    whole = step_adjoint(network, flat, flat, images, targets)
+    part = step_adjoint(network, flat, flat, images, targets, to_targets=False, to_parameters=False)
     assert part[2] is part[3] is None
     assert torch.equal(part[1], whole[1])
 
@@ -144,6 +144,6 @@ def test_batch_norm_mixes_images_and_keeps_its_statistics() -> None:
     assert mixes_images(network)
     assert not any(mixes_images(build_network(norm)) for norm in ("instance", "group", "layer", "none"))
     before = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    step_gradient(network, flatten_parameters(network), images, targets, 5)
+    step_gradient(network, flatten_parameters(network), images, targets)
     assert before
     assert all(torch.equal(before[name], buffer) for name, buffer in network.named_buffers())

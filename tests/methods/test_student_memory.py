@@ -41,7 +41,7 @@ def test_counting_without_contents_equals_counting_a_real_step() -> None:
         flat = flatten_parameters(network)
         pixels, targets = torch.randn(4, *SHAPE), torch.randn(4, 3).softmax(1)
         before = live.now
-        step_adjoint(network, flat, flat, pixels, targets, 4)
+        step_adjoint(network, flat, flat, pixels, targets)
     counted = bytes_of_step(network, SHAPE, 4)
     assert counted == pytest.approx(live.peak, rel=0.1)
     assert counted > before
