@@ -73,7 +73,7 @@ def plain_iterations(task: Task, config: GradientMatchingConfig, generators: Gen
 def configure(num_iterations: int, batch_real: int) -> GradientMatchingConfig:
     """DSA as published, apart from its learning rate and with a new network for every update."""
     return GradientMatchingConfig(
-        num_iterations=num_iterations, image_lr=IMAGE_LR, batch_real=batch_real, outer_steps=1
+        num_iterations=num_iterations, image_lr=IMAGE_LR, batch_real=batch_real, num_outer_steps=1
     )
 
 

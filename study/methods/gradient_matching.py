@@ -35,7 +35,7 @@ class GradientMatchingConfig(MethodConfig):
     """Settings of gradient matching; the published values are the defaults."""
 
     num_iterations: int = Field(1000, ge=0)
-    """Updates of the synthetic images. Published are 1000 networks, so 1000 times ``outer_steps``."""
+    """Updates of the synthetic images. Published are 1000 networks, so 1000 times ``num_outer_steps``."""
     image_lr: float = Field(0.1, gt=0)
     """Learning rate of the pixels."""
     momentum: float = Field(0.5, ge=0, lt=1)
@@ -44,10 +44,10 @@ class GradientMatchingConfig(MethodConfig):
     """Real images a class in each iteration; a smaller class gives all it has."""
     distance: GradientDistance = "grouped_cosine"
     """Between gradients: the published ``grouped_cosine``, ``cosine`` or ``mse``."""
-    outer_steps: int | None = Field(None, ge=1)
+    num_outer_steps: int | None = Field(None, ge=1)
     """Updates of the images before a new network is drawn; by default published by images per class (1 at
     one, 10 at 10, 50 at 50), and interpolated between."""
-    inner_epochs: int | None = Field(None, ge=0)
+    num_inner_epochs: int | None = Field(None, ge=0)
     """Passes of network training over the synthetic images between two updates; by default published (50 at
     10 images per class, 10 at 50)."""
     model_lr: float = Field(0.01, gt=0)
@@ -58,7 +58,7 @@ class GradientMatchingConfig(MethodConfig):
     def loops(self, ipc: int) -> tuple[int, int]:
         """Outer steps and inner epochs at that many images per class."""
         outer, inner = published_loops(ipc)
-        return self.outer_steps or outer, inner if self.inner_epochs is None else self.inner_epochs
+        return self.num_outer_steps or outer, inner if self.num_inner_epochs is None else self.num_inner_epochs
 
 
 def published_loops(ipc: int) -> tuple[int, int]:
@@ -84,7 +84,7 @@ def match_gradients(
 ) -> Iterator[Progress]:
     """Yield the starting point, then one progress an update with its ``match/loss``.
 
-    A network is drawn, and for ``outer_steps`` updates compared on both kinds of images and trained on the
+    A network is drawn, and for ``num_outer_steps`` updates compared on both kinds of images and trained on the
     synthetic ones in between; at one outer step it is never trained.
 
     Memory: the second-order graph of some classes' synthetic images (16 images on a CPU), one float32
@@ -95,13 +95,13 @@ def match_gradients(
         task, config.init, generators["init"], lr=config.image_lr, momentum=config.momentum
     )
     yield synthetic.progress(0)
-    outer_steps, inner_epochs = config.loops(task.ipc)
+    num_outer_steps, num_inner_epochs = config.loops(task.ipc)
     training = InnerTraining(task, config.model_lr, config.batch_synthetic, augmentation)
     real = ClassBatches(task.train, config.batch_real)
     statistics = ClassBatches(task.train, STATISTICS_PER_CLASS)
-    num_steps = inner_epochs * math.ceil(len(synthetic.labels) / config.batch_synthetic)
+    num_steps = num_inner_epochs * math.ceil(len(synthetic.labels) / config.batch_synthetic)
     for iteration in range(1, config.num_iterations + 1):
-        if (iteration - 1) % outer_steps == 0:
+        if (iteration - 1) % num_outer_steps == 0:
             training.redraw(generators["networks"])
         else:
             training.train(synthetic.pixels.detach(), synthetic.labels, num_steps, generators["training"])

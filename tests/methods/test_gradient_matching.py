@@ -51,7 +51,7 @@ def test_loops_between_published_ones_lie_between_them() -> None:
     for ipc in (2, 5, 15, 25, 45):
         low, high = published_loops(ipc // 10 * 10 or 1), published_loops(ipc // 10 * 10 + 10)
         assert min(low[1], high[1]) <= published_loops(ipc)[1] <= max(low[1], high[1])
-    assert GradientMatchingConfig(outer_steps=3, inner_epochs=0).loops(10) == (3, 0)
+    assert GradientMatchingConfig(num_outer_steps=3, num_inner_epochs=0).loops(10) == (3, 0)
 
 
 def plain_distance(network: nn.Module, real: Tensor, made: Tensor, label: int) -> Tensor:
@@ -170,7 +170,7 @@ def test_network_is_trained_between_outer_steps_and_not_after_the_last(
     toy_task: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events = events_of(
-        toy_task(ipc=2), monkeypatch, num_iterations=4, outer_steps=2, inner_epochs=3, batch_synthetic=4
+        toy_task(ipc=2), monkeypatch, num_iterations=4, num_outer_steps=2, num_inner_epochs=3, batch_synthetic=4
     )
     # 6 images in batches of 4 are 2 steps a pass.
     assert events == [
@@ -180,7 +180,7 @@ def test_network_is_trained_between_outer_steps_and_not_after_the_last(
 
 def test_without_augmentation_and_from_one_start_dsa_is_dc(toy_task: Factory) -> None:
     task = toy_task(augmentation=AugmentationConfig())
-    settings = {"num_iterations": 3, "init": "real", "outer_steps": 2, "inner_epochs": 2}
+    settings = {"num_iterations": 3, "init": "real", "num_outer_steps": 2, "num_inner_epochs": 2}
     dc = list(DC(build(DCConfig, settings)).distill(task, Generators(1)))[-1].snapshot()
     dsa = list(DSA(build(GradientMatchingConfig, settings)).distill(task, Generators(1)))[-1].snapshot()
     assert torch.equal(dc.images, dsa.images)
@@ -257,7 +257,7 @@ def test_reduced_precision_changes_the_real_gradients_little(toy_task: Factory) 
 
 
 def test_five_iterations_give_the_recorded_losses(toy_task: Factory) -> None:
-    config = GradientMatchingConfig(num_iterations=5, batch_real=8, outer_steps=2, inner_epochs=2)
+    config = GradientMatchingConfig(num_iterations=5, batch_real=8, num_outer_steps=2, num_inner_epochs=2)
     steps = list(DSA(config).distill(toy_task(), Generators(0)))
     losses = [float(one.losses["match/loss"]) for one in steps[1:]]
     message = (
