@@ -14,7 +14,7 @@ from study.methods.base import Task
 from study.methods.features import averaging_matrix
 from study.methods.initialize import Initialization, initialize
 
-__all__ = ["MAX_PIXEL", "ClassBatches", "SyntheticImages"]
+__all__ = ["MAX_PIXEL", "ClassBatches", "SyntheticImages", "check_losses", "check_pixels"]
 
 MAX_PIXEL = 1e4
 """Normalised pixels lie within ±10; instance norm hides the size of an image, so a runaway learning rate
@@ -91,7 +91,7 @@ class SyntheticImages:
         Raises:
             DivergedError: a loss is not finite, or a pixel has left every sensible range.
         """
-        _check_losses(losses, iteration)
+        check_losses(losses, iteration)
         return self.descend(torch.autograd.grad(losses["match/loss"], self.pixels)[0], losses, iteration)
 
     def descend(self, gradient: Tensor, losses: Mapping[str, Tensor], iteration: int) -> Progress:
@@ -105,13 +105,10 @@ class SyntheticImages:
         Raises:
             DivergedError: a loss is not finite, or a pixel has left every sensible range.
         """
-        _check_losses(losses, iteration)
+        check_losses(losses, iteration)
         self.pixels.grad = gradient
         self._optimizer.step()
-        largest = float(self.pixels.detach().abs().max())
-        if not largest <= MAX_PIXEL:
-            fault = f"is {largest:.3g}, beyond {MAX_PIXEL:g}," if math.isfinite(largest) else "is not finite"
-            raise DivergedError("the largest pixel", iteration, fault)
+        check_pixels(self.pixels, iteration)
         return self.progress(iteration, {name: loss.detach() for name, loss in losses.items()})
 
     def progress(self, iteration: int, losses: Mapping[str, Tensor] | None = None) -> Progress:
@@ -126,7 +123,16 @@ class SyntheticImages:
         return snapshot
 
 
-def _check_losses(losses: Mapping[str, Tensor], iteration: int) -> None:
+def check_pixels(pixels: Tensor, iteration: int) -> None:
+    """Raise DivergedError where a pixel has left every sensible range."""
+    largest = float(pixels.detach().abs().max())
+    if not largest <= MAX_PIXEL:
+        fault = f"is {largest:.3g}, beyond {MAX_PIXEL:g}," if math.isfinite(largest) else "is not finite"
+        raise DivergedError("the largest pixel", iteration, fault)
+
+
+def check_losses(losses: Mapping[str, Tensor], iteration: int) -> None:
+    """Raise DivergedError where a loss is not finite."""
     for name, loss in losses.items():
         if not bool(loss.isfinite()):
             raise DivergedError(name, iteration)

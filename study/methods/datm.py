@@ -1,0 +1,129 @@
+"""DATM: trajectory matching with soft labels, and with a difficulty that suits the size of the set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from study.core.records import Progress
+from study.core.seeding import Generators
+from study.methods.base import MethodConfig, Task, register
+from study.methods.expert_start import start_from_experts
+from study.methods.experts import EpochOrder, ExpertConfig
+from study.methods.learned_set import LearnedSet
+from study.methods.schedule import WholeSet
+from study.methods.trajectory_matching import (
+    ExpertMatching,
+    Matching,
+    TrajectoryConfig,
+    match_trajectories,
+)
+
+__all__ = ["DATM", "DATMConfig", "FlatExpertConfig"]
+
+
+class FlatExpertConfig(ExpertConfig):
+    """Experts as DATM and PAD train them: longer, and towards flat minima."""
+
+    num_epochs: int = Field(100, ge=1)
+    """Epochs each."""
+    optimizer: Literal["sgd", "gsam"] = "gsam"
+    """``gsam`` looks for flat minima at twice the cost; ``sgd`` is MTT's."""
+
+
+class DATMConfig(TrajectoryConfig):
+    """Settings of DATM; the values published for CIFAR-10 at 10 images a class are the defaults."""
+
+    num_iterations: int = Field(10_000, ge=0)
+    """Updates of the synthetic images."""
+    init: Literal["real", "noise", "real+noise", "correct"] = "correct"  # type: ignore[assignment]
+    """``correct`` starts from real images that an expert classifies correctly, as published."""
+    image_lr: float = Field(100.0, gt=0)
+    """Learning rate of the pixels."""
+    num_student_steps: int = Field(80, ge=0)
+    """Updates of the student on synthetic images (N)."""
+    num_expert_epochs: int = Field(2, ge=1)
+    """Epochs of the expert that the student is to catch up with (M)."""
+    min_start_epoch: int = Field(0, ge=0)
+    """First snapshot that may be the start (T-); later ones suit large sets."""
+    first_max_start_epoch: int | None = Field(None, ge=1)
+    """Where the upper end of the range begins (T); by default it is ``max_start_epoch`` all along."""
+    max_start_epoch: int = Field(20, ge=1)
+    """Where the upper end of the range arrives (T+)."""
+    expansion_fraction: float = Field(0.1, gt=0, le=1)
+    """Share of the iterations after which it has arrived; published 0.1 at 10 images a class."""
+    label_lr: float = Field(2.0, ge=0)
+    """Learning rate of the soft labels; 0 keeps them."""
+    label_momentum: float = Field(0.9, ge=0, lt=1)
+    """Of the soft labels' SGD."""
+    soft_labels: bool = True
+    """Learn soft labels, starting from what the experts say; off keeps hard ones."""
+    threshold: float | None = Field(1.0, gt=0)
+    """No update where the loss is above it; 1 is a student that does not move, none updates always."""
+    experts: FlatExpertConfig = Field(default_factory=FlatExpertConfig)
+    """How the experts are trained."""
+
+    @model_validator(mode="after")
+    def _range_is_not_empty(self) -> DATMConfig:
+        first = self.first_max_start_epoch or self.max_start_epoch
+        if not self.min_start_epoch < first <= self.max_start_epoch:
+            raise ValueError(
+                f"start epochs: min_start_epoch = {self.min_start_epoch} must be below first_max_start_epoch = "
+                f"{first}, and that not above max_start_epoch = {self.max_start_epoch}"
+            )
+        return self
+
+    def start_range(self, iteration: int) -> tuple[int, int]:
+        """First start epoch and the one after the last, at an iteration counted from 0."""
+        last = self.max_start_epoch
+        first = self.first_max_start_epoch or last
+        arrival = max(1, round(self.expansion_fraction * self.num_iterations))
+        upper = min(last, first + math.floor((last - first) * iteration / arrival))
+        return self.min_start_epoch, upper
+
+
+@register
+class DATM(ExpertMatching):
+    """Difficulty-aligned trajectory matching.
+
+    MTT with soft labels that start as what the experts say of the first images, a range of start epochs
+    that moves from easy to hard, and no update where a student ends farther away than it began.
+
+    Source: Guo et al. 2024.
+    """
+
+    name: ClassVar[str] = "datm"
+    Config: ClassVar[type[MethodConfig]] = DATMConfig
+
+    def __init__(self, config: DATMConfig) -> None:
+        self.config: DATMConfig = config
+
+    def order(self, task: Task, generators: Generators) -> EpochOrder:
+        """Every epoch sees every image."""
+        return WholeSet(len(task.train))
+
+    def matching(self) -> Matching:
+        """Range and threshold."""
+        return Matching(start_range=self.config.start_range, threshold=self.config.threshold)
+
+    def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
+        """Yield the starting point, then one progress an iteration; experts that are missing are trained first."""
+        config = self.config
+        experts = self.prepare(task, generators)
+        images, labels, logits = start_from_experts(config.init, task, experts, generators["init"])
+        synthetic = LearnedSet(
+            images,
+            labels,
+            task.train.class_names,
+            config.step_size,
+            image_lr=config.image_lr,
+            momentum=config.momentum,
+            step_size_lr=config.step_size_lr,
+            logits=logits if config.soft_labels else None,
+            label_lr=config.label_lr,
+            label_momentum=config.label_momentum,
+        )
+        yield from match_trajectories(config, task, experts, synthetic, self.matching(), generators)

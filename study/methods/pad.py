@@ -1,0 +1,63 @@
+"""PAD: trajectory matching whose experts see images from easy to hard, and whose loss leaves shallow layers out."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from study.core.seeding import Generators
+from study.methods.base import MethodConfig, Task, register
+from study.methods.datm import DATM, DATMConfig
+from study.methods.difficulty import DifficultyConfig
+from study.methods.experts import EpochOrder
+from study.methods.schedule import ScheduleConfig, build_schedule
+from study.methods.trajectory_losses import Drop
+from study.methods.trajectory_matching import Matching
+
+__all__ = ["PAD", "PADConfig"]
+
+
+class PADConfig(DATMConfig):
+    """Settings of PAD; the values published for CIFAR-10 at 10 images a class are the defaults."""
+
+    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
+    """Which images the experts see in which epoch (FIEX)."""
+    difficulty: DifficultyConfig = Field(default_factory=DifficultyConfig)
+    """How hard an image is."""
+    discard_fraction: float = Field(0.25, ge=0, lt=1)
+    """Share of the parameters that the loss leaves out (FIEM); published 0 / 0.25 / 0.25 at 1 / 10 / 50 images."""
+    drop: Drop = "shallow"
+    """``shallow`` leaves out the first ones, as in the paper; ``low_loss`` those that fit best, as in the code."""
+
+
+@register
+class PAD(DATM):
+    """Prioritize alignment in dataset distillation.
+
+    DATM on experts that first see the easiest images of each class, then more, then all, and finally all but
+    the easiest; and with the shallow share of the parameters left out of the loss. With the whole set in every
+    epoch and nothing discarded it is DATM, to the bit.
+
+    Source: Li et al. 2024.
+    """
+
+    name: ClassVar[str] = "pad"
+    Config: ClassVar[type[MethodConfig]] = PADConfig
+
+    def __init__(self, config: PADConfig) -> None:
+        super().__init__(config)
+        self._pad = config
+
+    def order(self, task: Task, generators: Generators) -> EpochOrder:
+        """From easy to hard."""
+        return build_schedule(task, self._pad.schedule, self._pad.difficulty, generators)
+
+    def matching(self) -> Matching:
+        """Range, threshold and discarded parameters."""
+        return Matching(
+            start_range=self._pad.start_range,
+            threshold=self._pad.threshold,
+            discard_fraction=self._pad.discard_fraction,
+            drop=self._pad.drop,
+        )
