@@ -49,6 +49,7 @@ class TerminalListener(Listener):
         self.search: str | None = None
         self._trials: TaskID | None = None
         self._inner: TaskID | None = None
+        self._experts: TaskID | None = None
         self._best: float | None = None
         self._drawn = 0.0
 
@@ -81,6 +82,18 @@ class TerminalListener(Listener):
         total = max(1, num_iterations)
         self._inner = self._bars.add_task(f"trial {slot}", total=total, note="")
         self._started = time.monotonic()
+
+    def on_experts(self, num_epochs: int, total_epochs: int) -> None:
+        """The lower bar counts epochs of experts until they are trained."""
+        if self._inner is None:
+            return
+        if self._experts is None:
+            self._experts = self._bars.add_task("experts", total=total_epochs, note="epochs")
+        self._bars.update(self._experts, completed=num_epochs, total=total_epochs)
+        if num_epochs >= total_epochs:
+            self._bars.remove_task(self._experts)
+            self._experts = None
+            self._started = time.monotonic()
 
     def on_iteration(self, iteration: int, losses: Mapping[str, float]) -> None:
         """Rate and loss, ten times a second at most."""
@@ -115,6 +128,7 @@ class TerminalListener(Listener):
         self._console.print(f"[yellow]Warning:[/yellow] {text}")
 
     def _drop_inner(self) -> None:
-        if self._inner is not None:
-            self._bars.remove_task(self._inner)
-            self._inner = None
+        for task in (self._inner, self._experts):
+            if task is not None:
+                self._bars.remove_task(task)
+        self._inner = self._experts = None

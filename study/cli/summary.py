@@ -109,6 +109,12 @@ def print_plan(plan: Plan, *, as_json: bool) -> None:
         f"{plan.num_trials} trials of {plan.num_iterations} iterations at {1e3 * plan.seconds_per_iteration:.1f} ms, "
         f"{plan.seconds_per_score:.1f} s for each evaluation network"
     )
+    if plan.experts is not None:
+        experts = plan.experts
+        console.print(
+            f"{experts['needed']} experts of {experts['epochs']} epochs, {experts['to_build']} of them to train "
+            f"({_duration(experts['estimated_seconds'])}); the space trains experts in {experts['trainings']} ways"
+        )
     console.print(
         f"about {_duration(plan.estimated_seconds)} if nothing is pruned; "
         f"{plan.peak_memory_bytes / 2**30:.1f} GiB of memory so far"

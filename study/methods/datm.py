@@ -18,6 +18,7 @@ from study.methods.schedule import WholeSet
 from study.methods.trajectory_matching import (
     ExpertMatching,
     Matching,
+    Trajectories,
     TrajectoryConfig,
     match_trajectories,
 )
@@ -109,10 +110,9 @@ class DATM(ExpertMatching):
         """Range and threshold."""
         return Matching(start_range=self.config.start_range, threshold=self.config.threshold)
 
-    def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
-        """Yield the starting point, then one progress an iteration; experts that are missing are trained first."""
+    def match(self, task: Task, experts: Trajectories, generators: Generators) -> Iterator[Progress]:
+        """Distil with these experts."""
         config = self.config
-        experts = self.prepare(task, generators)
         images, labels, logits = start_from_experts(config.init, task, experts, generators["init"])
         synthetic = LearnedSet(
             images,

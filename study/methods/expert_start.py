@@ -9,8 +9,8 @@ from torch import Tensor
 
 from study.core.records import ImageDataset
 from study.methods.base import Task
-from study.methods.experts import Experts
 from study.methods.initialize import initialize, synthetic_labels
+from study.methods.trajectory_matching import Trajectories
 from study.models.flat_params import forward_flat
 from study.models.pool import Network, build_model
 
@@ -23,7 +23,7 @@ BATCH_SIZE = 512
 def start_from_experts(
     init: Literal["real", "noise", "real+noise", "correct"],
     task: Task,
-    experts: Experts,
+    experts: Trajectories,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Images, classes and soft labels to begin with.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from study.core.config import digest
 from study.core.device import Compute
 from study.core.errors import DataError, ShapeError
-from study.core.records import ImageDataset
+from study.core.records import ImageDataset, Progress
 from study.core.seeding import Generators
 from study.methods.base import Task
 from study.methods.difficulty import dataset_digest
@@ -127,6 +127,9 @@ class UsesExperts(Protocol):
 
     def prepare(self, task: Task, generators: Generators, on_epoch: OnEpoch | None = None) -> Experts:
         """Build what :meth:`distill` with the same arguments will look up, and give it."""
+
+    def rehearse(self, task: Task, generators: Generators) -> Iterator[Progress]:
+        """What :meth:`distill` does, with untrained networks for experts: for timing, not for a set."""
 
 
 def experts_key(

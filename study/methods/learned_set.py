@@ -72,9 +72,7 @@ class LearnedSet:
         """What a student is trained on: soft labels where there are, else classes."""
         return self.labels if self.logits is None else self.logits
 
-    def descend(
-        self, gradients: StudentGradients, losses: Mapping[str, Tensor], iteration: int
-    ) -> Progress:
+    def descend(self, gradients: StudentGradients, losses: Mapping[str, Tensor], iteration: int) -> Progress:
         """Move everything that is learned, and report.
 
         Raises:

@@ -15,6 +15,7 @@ from study.methods.schedule import WholeSet
 from study.methods.trajectory_matching import (
     ExpertMatching,
     Matching,
+    Trajectories,
     TrajectoryConfig,
     match_trajectories,
 )
@@ -43,8 +44,8 @@ class MTT(ExpertMatching):
         """Every epoch sees every image."""
         return WholeSet(len(task.train))
 
-    def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
-        """Yield the starting point, then one progress an iteration; experts that are missing are trained first."""
+    def match(self, task: Task, experts: Trajectories, generators: Generators) -> Iterator[Progress]:
+        """Distil with these experts."""
         config = self.config
         images, labels = initialize(config.init, task.train, task.ipc, generators["init"])
         synthetic = LearnedSet(
@@ -56,6 +57,5 @@ class MTT(ExpertMatching):
             momentum=config.momentum,
             step_size_lr=config.step_size_lr,
         )
-        experts = self.prepare(task, generators)
         matching = Matching(start_range=lambda iteration: (0, config.max_start_epoch))
         yield from match_trajectories(config, task, experts, synthetic, matching, generators)

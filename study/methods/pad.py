@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 from pydantic import Field
+from torch import Tensor
 
 from study.core.seeding import Generators
 from study.methods.base import MethodConfig, Task, register
 from study.methods.datm import DATM, DATMConfig
-from study.methods.difficulty import DifficultyConfig
+from study.methods.difficulty import DifficultyConfig, difficulty_scores
 from study.methods.experts import EpochOrder
 from study.methods.schedule import ScheduleConfig, build_schedule
 from study.methods.trajectory_losses import Drop
@@ -52,6 +53,12 @@ class PAD(DATM):
     def order(self, task: Task, generators: Generators) -> EpochOrder:
         """From easy to hard."""
         return build_schedule(task, self._pad.schedule, self._pad.difficulty, generators)
+
+    def ranked_difficulty(self, task: Task, generators: Generators) -> Tensor | None:
+        """Score [n] of every training image; None where the schedule does not ask for any."""
+        if self._pad.schedule.is_whole:
+            return None
+        return difficulty_scores(task, self._pad.difficulty, generators)
 
     def matching(self) -> Matching:
         """Range, threshold and discarded parameters."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-
+from typing import Protocol
 
 import torch
 from pydantic import Field, model_validator
@@ -29,9 +30,10 @@ from study.methods.student_memory import fitting_chunk
 from study.methods.student_program import StepProgram
 from study.methods.trajectory import Backward, student_gradients
 from study.methods.trajectory_losses import Drop, trajectory_matching_loss
+from study.models.flat_params import flatten_parameters
 from study.models.pool import build_model
 
-__all__ = ["ExpertMatching", "Matching", "TrajectoryConfig", "match_trajectories"]
+__all__ = ["ExpertMatching", "Matching", "Trajectories", "TrajectoryConfig", "match_trajectories"]
 
 
 class TrajectoryConfig(MethodConfig):
@@ -90,14 +92,38 @@ class Matching:
     drop: Drop = "shallow"
 
 
-class ExpertMatching:
+class Trajectories(Protocol):
+    """What the loop asks of experts."""
+
+    num_experts: int
+
+    def snapshot(self, expert: int, epoch: int) -> Tensor:
+        """Parameters [D] of an expert after that many epochs."""
+
+    def final(self, expert: int) -> Tensor:
+        """Parameters [D] of an expert after its last epoch."""
+
+
+class ExpertMatching(ABC):
     """Base of methods that match expert trajectories: how they find their experts."""
 
     config: TrajectoryConfig
 
+    @abstractmethod
     def order(self, task: Task, generators: Generators) -> EpochOrder:
         """Which images each epoch of an expert sees."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def match(self, task: Task, experts: Trajectories, generators: Generators) -> Iterator[Progress]:
+        """Distil with these experts."""
+
+    def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
+        """Yield the starting point, then one progress an iteration; experts that are missing are trained first."""
+        yield from self.match(task, self.prepare(task, generators), generators)
+
+    def rehearse(self, task: Task, generators: Generators) -> Iterator[Progress]:
+        """What :meth:`distill` does, with untrained networks for experts: for timing, not for a set."""
+        yield from self.match(task, _UntrainedExperts(task), generators)
 
     def expert_plan(self, task: Task, generators: Generators) -> ExpertPlan:
         """What :meth:`prepare` would build."""
@@ -109,15 +135,13 @@ class ExpertMatching:
         # An expert keeps one thread busy, whatever the student may use.
         on_cpu = task.compute.device.type == "cpu"
         num_workers = len(os.sched_getaffinity(0)) if on_cpu and hasattr(os, "sched_getaffinity") else None
-        return obtain_experts(
-            task, self.config.experts, order, generators, on_epoch, num_workers=num_workers
-        )
+        return obtain_experts(task, self.config.experts, order, generators, on_epoch, num_workers=num_workers)
 
 
 def match_trajectories(
     config: TrajectoryConfig,
     task: Task,
-    experts: Experts,
+    experts: Trajectories,
     synthetic: LearnedSet,
     matching: Matching,
     generators: Generators,
@@ -181,7 +205,7 @@ def match_trajectories(
 
 
 def _segment(
-    config: TrajectoryConfig, experts: Experts, start_range: tuple[int, int], generator: torch.Generator
+    config: TrajectoryConfig, experts: Trajectories, start_range: tuple[int, int], generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Where a random expert stood at a random epoch of the range, and M epochs later."""
 
@@ -192,3 +216,21 @@ def _segment(
     return experts.snapshot(expert, epoch), experts.snapshot(expert, epoch + config.num_expert_epochs)
 
 
+class _UntrainedExperts:
+    """One network for every epoch but for a little noise; costs what trained experts cost."""
+
+    num_experts = 1
+
+    def __init__(self, task: Task) -> None:
+        generator = torch.Generator().manual_seed(0)
+        shape, num_classes = task.train.image_shape, task.train.num_classes
+        network = build_model(task.model, shape, num_classes, generator, task.compute.device)
+        self._flat = flatten_parameters(network)
+        noise = torch.randn(len(self._flat), generator=generator).to(self._flat.device)
+        self._noise = 0.01 * noise
+
+    def snapshot(self, expert: int, epoch: int) -> Tensor:
+        return self._flat + epoch * self._noise
+
+    def final(self, expert: int) -> Tensor:
+        return self.snapshot(expert, 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from study.runs.configure import RunConfig
 from study.runs.crown import crown
+from study.runs.difficulty_pictures import log_difficulty
 from study.runs.events import Listener
 from study.runs.finalists import Candidate
 from study.runs.naming import experiment_name, set_name
@@ -57,6 +58,7 @@ def distill(config: RunConfig, options: DistillOptions, listener: Listener | Non
     name = options.name or set_name(config)
     with recorded(tracker, config, name, kind="distill") as recorder:
         describe_run(recorder, config, workspace)
+        log_difficulty(recorder, config, workspace)
         listener.on_trial_start(0, {}, config.distill.num_iterations)
         result = run_trial(workspace, config, recorder, listener, None)
         listener.on_trial_end(0, "COMPLETE", result.score.mean)

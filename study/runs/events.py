@@ -22,6 +22,9 @@ class Listener:
     def on_trial_start(self, slot: int, params: Mapping[str, Any], num_iterations: int) -> None:
         """A trial begins with these parameters."""
 
+    def on_experts(self, num_epochs: int, total_epochs: int) -> None:
+        """Experts of this trial are being trained: epochs done, and to do, over all of them."""
+
     def on_iteration(self, iteration: int, losses: Mapping[str, float]) -> None:
         """The synthetic images were updated; iteration 0 is the start."""
 

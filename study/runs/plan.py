@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
@@ -10,17 +11,19 @@ from typing import Any
 
 from study.core.records import SyntheticSet
 from study.methods.base import find_method
+from study.methods.experts import UsesExperts
 from study.runs.configure import RunConfig
 from study.runs.naming import experiment_name, set_name
 from study.runs.stores import StoreOptions
 from study.runs.trial import rung_iterations
 from study.runs.workspace import Workspace, open_workspace
-from study.search.spaces import describe
+from study.search.spaces import Choice, describe
 
 __all__ = ["Plan", "plan"]
 
 TIMED_ITERATIONS = 3
 WARM_UP_ITERATIONS = 2
+EXPERT_SETTINGS = ("distill.experts.", "distill.schedule.", "distill.difficulty.")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Plan:
         seconds_per_score: of one evaluation network, measured.
         estimated_seconds: of the whole search if nothing is pruned.
         peak_memory_bytes: of this process so far, data included.
+        experts: what the method's experts cost, for the recipe's own settings, and how many different
+            trainings the space holds; None for other methods.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Plan:
     seconds_per_score: float
     estimated_seconds: float
     peak_memory_bytes: int
+    experts: dict[str, Any] | None = None
 
     def plain(self) -> dict[str, Any]:
         """Nested plain values for ``--json``."""
@@ -65,6 +71,8 @@ def plan(config: RunConfig, stores: StoreOptions) -> Plan:
     per_trial = num_rungs * search.num_rung_seeds + search.num_trial_seeds
     scores = search.num_trials * per_trial + search.num_random_seeds * 2
     scores += search.num_finalist_seeds * (min(search.num_finalists, search.num_trials) + 2)
+    experts = _plan_experts(config, workspace)
+    building = experts["estimated_seconds"] * min(search.num_trials, experts["trainings"]) if experts else 0.0
     counts = workspace.splits.class_counts()
     return Plan(
         name=set_name(config),
@@ -83,8 +91,11 @@ def plan(config: RunConfig, stores: StoreOptions) -> Plan:
         machine=workspace.compute.describe(),
         seconds_per_iteration=seconds_per_iteration,
         seconds_per_score=seconds_per_score,
-        estimated_seconds=search.num_trials * iterations * seconds_per_iteration + scores * seconds_per_score,
+        estimated_seconds=search.num_trials * iterations * seconds_per_iteration
+        + scores * seconds_per_score
+        + building,
         peak_memory_bytes=_peak_memory(),
+        experts=experts,
     )
 
 
@@ -92,7 +103,9 @@ def _time_iterations(config: RunConfig, workspace: Workspace) -> tuple[Synthetic
     method = find_method(config.method)(config.distill)
     last = WARM_UP_ITERATIONS + TIMED_ITERATIONS
     started, synthetic, timed = 0.0, None, 0
-    for progress in method.distill(workspace.task(config), workspace.distill_generators()):
+    # Experts may take hours to train, and cost the same time to match once they are there.
+    iterate = method.rehearse if isinstance(method, UsesExperts) else method.distill
+    for progress in iterate(workspace.task(config), workspace.distill_generators()):
         if progress.iteration == WARM_UP_ITERATIONS:
             started = time.perf_counter()
         timed = max(0, progress.iteration - WARM_UP_ITERATIONS)
@@ -101,6 +114,36 @@ def _time_iterations(config: RunConfig, workspace: Workspace) -> tuple[Synthetic
             break
     assert synthetic is not None
     return synthetic, (time.perf_counter() - started) / timed if timed else 0.0
+
+
+def _plan_experts(config: RunConfig, workspace: Workspace) -> dict[str, Any] | None:
+    method = find_method(config.method)(config.distill)
+    if not isinstance(method, UsesExperts):
+        return None
+    plan = method.expert_plan(workspace.task(config), workspace.distill_generators())
+    return {
+        "needed": plan.num_experts,
+        "to_build": plan.num_to_build,
+        "epochs": plan.num_epochs,
+        "bytes": plan.num_bytes,
+        "estimated_seconds": plan.build_seconds / len(os.sched_getaffinity(0)),
+        "trainings": _num_trainings(config),
+    }
+
+
+def _num_trainings(config: RunConfig) -> int:
+    """In how many ways the space lets experts be trained, each of which needs experts of its own."""
+    number = 1
+    for key, parameter in config.space.items():
+        if not key.startswith(EXPERT_SETTINGS):
+            continue
+        if isinstance(parameter, Choice):
+            number *= len(parameter.choices)
+        elif parameter.step:
+            number *= 1 + int((parameter.high - parameter.low) / parameter.step + 1e-9)
+        else:
+            number *= config.search.num_trials
+    return number
 
 
 def _peak_memory() -> int:

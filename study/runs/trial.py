@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from study.core.errors import DivergedError
 from study.core.records import Progress, Score, SyntheticSet
-from study.methods.base import find_method
+from study.methods.base import Method, find_method
+from study.methods.experts import UsesExperts
 from study.runs.configure import RunConfig
 from study.runs.events import Listener
 from study.runs.pictures import log_final_grid, log_grid, log_layer_weights
@@ -72,13 +73,31 @@ def run_trial(
     log_layer_weights(recorder, config, workspace.splits)
     loop = _Loop(workspace, config, recorder, listener, on_rung)
     method = find_method(config.method)(config.distill)
-    generators = workspace.distill_generators()
+    _prepare_experts(method, loop)
     clock = time.perf_counter()
-    for progress in method.distill(workspace.task(config), generators):
+    for progress in method.distill(workspace.task(config), workspace.distill_generators()):
         loop.distill_seconds += time.perf_counter() - clock
         loop.observe(progress)
         clock = time.perf_counter()
     return loop.finish()
+
+
+def _prepare_experts(method: Method, loop: _Loop) -> None:
+    """Train the experts that the cache lacks, and record what that cost."""
+    if not isinstance(method, UsesExperts):
+        return
+    workspace = loop.workspace
+    experts = method.prepare(
+        workspace.task(loop.config), workspace.distill_generators(), loop.listener.on_experts
+    )
+    loop.recorder.log_metrics(
+        {
+            "cost/experts_built": float(experts.num_built),
+            "cost/experts_seconds": experts.build_seconds,
+            "experts/train_accuracy": sum(experts.train_accuracies) / experts.num_experts,
+        }
+    )
+    loop.recorder.set_tags({"study.experts": experts.key})
 
 
 @dataclass

@@ -12,6 +12,7 @@ from study.core.records import Score
 from study.runs.comparison import log_comparison
 from study.runs.configure import RunConfig
 from study.runs.crown import Crowned, crown
+from study.runs.difficulty_pictures import log_difficulty
 from study.runs.events import Listener
 from study.runs.finalists import choose_winner, note_result
 from study.runs.naming import experiment_name, set_name
@@ -138,6 +139,7 @@ class _TuneRun:
         )
         self.search.note("run_id", parent.run_id)
         describe_run(parent, self.config, self.workspace)
+        log_difficulty(parent, self.config, self.workspace)
         self.search.propose(self.config.defaults_of_space())
         return parent
 
