@@ -19,7 +19,17 @@ from study.data.augment import AugmentationConfig
 from study.methods.base import Method, Task, load_methods
 from study.models.pool import ModelConfig
 
+TINY_EXPERTS: dict[str, Any] = {
+    "num_iterations": 4,
+    "num_student_steps": 3,
+    "num_expert_epochs": 1,
+    "max_start_epoch": 2,
+    "experts": {"num_experts": 2, "num_epochs": 3, "batch_size": 8, "lr": 0.05},
+}
 TINY: dict[str, dict[str, Any]] = {
+    "mtt": TINY_EXPERTS,
+    "datm": TINY_EXPERTS,
+    "pad": {**TINY_EXPERTS, "difficulty": {"num_networks": 2, "num_epochs": 2}},
     "random": {},
     "herding": {"num_epochs": 2, "batch_size": 8},
     "k-center": {"num_epochs": 2, "batch_size": 8},

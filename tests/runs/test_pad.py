@@ -1,0 +1,95 @@
+"""PAD from the plan to the registered set: experts are priced, trained once, counted, and shared by trials."""
+
+import json
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from study.cli.app import app
+from study.runs.configure import Request, configure
+from study.runs.events import Listener
+from study.runs.plan import plan
+from study.runs.stores import StoreOptions, open_tracking
+from study.runs.tune import TuneOptions, tune
+from study.search.spaces import Choice
+
+
+class Watching(Listener):
+    def __init__(self):
+        self.experts = []
+
+    def on_experts(self, num_epochs, total_epochs):
+        self.experts.append((num_epochs, total_epochs))
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pad") / "mlruns"
+    held = {"distill.schedule.initial_fraction": None}
+    config = configure(Request("pad", "digits", 1, "smoke", seed=5, space=held))
+    watching = Watching()
+    planned = plan(config, StoreOptions(root=root))
+    outcome = tune(config, TuneOptions(StoreOptions(root=root)), watching)
+    return root, config, planned, outcome, watching
+
+
+def runs_of(searched, kind):
+    root, _, _, outcome, _ = searched
+    runs = open_tracking(StoreOptions(root=root)).find_runs(tags={"study.search": outcome.search})
+    return sorted((run for run in runs if run.tags["study.kind"] == kind), key=lambda run: run.name)
+
+
+def test_plan_prices_experts_without_training_any(searched):
+    planned = searched[2]
+    assert planned.experts["needed"] == planned.experts["to_build"] == 1
+    assert planned.experts["trainings"] == 1
+    assert planned.experts["estimated_seconds"] > 0
+    assert planned.estimated_seconds > planned.experts["estimated_seconds"]
+
+
+def test_plan_counts_the_ways_of_training_experts():
+    wide = configure(Request("pad", "digits", 1, "smoke"))
+    assert plan(wide, StoreOptions()).experts["trainings"] == 3
+    other = {"distill.experts.lr": Choice(choices=(0.01, 0.02))}
+    wider = configure(Request("pad", "digits", 1, "smoke", space=other))
+    assert plan(wider, StoreOptions()).experts["trainings"] == 6
+
+
+def test_trials_share_experts_and_say_what_they_cost(searched):
+    trials = runs_of(searched, "trial")
+    assert [run.metrics["cost/experts_built"] for run in trials] == [1, 0]
+    assert trials[0].metrics["cost/experts_seconds"] > trials[1].metrics["cost/experts_seconds"]
+    assert trials[0].tags["study.experts"] == trials[1].tags["study.experts"]
+    assert 0 < trials[0].metrics["experts/train_accuracy"] <= 1
+
+
+def test_training_experts_is_told_to_the_listener(searched):
+    watching = searched[4]
+    assert watching.experts[-1][0] == watching.experts[-1][1] > 0
+
+
+def test_difficulty_is_pictured_with_the_search(searched, tmp_path):
+    (parent,) = runs_of(searched, "search")
+    tracker = open_tracking(StoreOptions(root=searched[0]))
+    for name in ("difficulty/histogram.png", "difficulty/easiest_then_hardest.png"):
+        with Image.open(tracker.download(parent.run_id, name, tmp_path)) as picture:
+            assert min(picture.size) > 100
+
+
+def test_registered_set_carries_labels_and_step_size(searched):
+    outcome = searched[3]
+    assert outcome.winner.set == "digits-pad-ipc1/1"
+    (parent,) = runs_of(searched, "search")
+    assert "test/accuracy" in parent.metrics
+
+
+def test_mhist_is_searched_at_a_smaller_resolution(mhist_root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    words = "tune --method pad --dataset mhist --resolution 32 --budget smoke --trials 1 --json".split()
+    result = CliRunner().invoke(app, [*words, "--data-root", str(mhist_root)])
+    assert result.exit_code == 0, result.output
+    outcome = json.loads(result.stdout)
+    assert outcome["winner"]["set"] == "mhist-pad-ipc1-32px/1"
+    assert outcome["winner"]["metric"] == "balanced_accuracy"
