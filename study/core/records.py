@@ -11,7 +11,7 @@ from torch import Tensor
 
 from study.core.errors import ShapeError
 
-__all__ = ["ImageDataset", "Progress", "Score", "SyntheticSet"]
+__all__ = ["ImageDataset", "Progress", "Score", "StepSchedule", "SyntheticSet"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,49 @@ class ImageDataset:
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 
+@dataclass(frozen=True, eq=False)
+class StepSchedule:
+    """How a set was learned to be trained on: plain gradient steps on given images, each of its own size.
+
+    Attributes:
+        order: [N, b] int64, the images of each step, as positions in the set.
+        step_sizes: [N] float32, positive; the learning rate of each step (Greek eta).
+        network_seed: of a CPU generator from which the one network is drawn that the set was learned for;
+            None where it was learned for networks drawn at random.
+    """
+
+    order: Tensor
+    step_sizes: Tensor
+    network_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.order.ndim != 2 or self.order.dtype is not torch.int64 or not self.order.numel():
+            raise ShapeError(
+                f"order of steps is {self.order.dtype} {tuple(self.order.shape)}, expected int64 [N, b]"
+            )
+        if self.step_sizes.dtype is not torch.float32 or self.step_sizes.shape != self.order.shape[:1]:
+            raise ShapeError(
+                f"step sizes are {self.step_sizes.dtype} {tuple(self.step_sizes.shape)}, "
+                f"expected float32 [{len(self.order)}], one a step"
+            )
+        if not bool((self.step_sizes.isfinite() & (self.step_sizes > 0)).all()):
+            raise ShapeError(
+                f"step sizes reach down to {float(self.step_sizes.min())}; expected numbers above 0"
+            )
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @property
+    def batch_size(self) -> int:
+        """Images a step."""
+        return self.order.shape[1]
+
+    def to(self, device: torch.device) -> StepSchedule:
+        """The same schedule on another device."""
+        return replace(self, order=self.order.to(device), step_sizes=self.step_sizes.to(device))
+
+
 @dataclass(frozen=True)
 class SyntheticSet:
     """Images to train on in place of a dataset, grouped by class.
@@ -73,6 +116,7 @@ class SyntheticSet:
         class_names: one name a class, in label order.
         logits: [n, classes] float32 soft labels before softmax, or None where labels are hard.
         step_size: learning rate that was learned with the images (Greek beta), or None.
+        schedule: the steps that were learned with the images and that evaluation replays, or None.
     """
 
     images: Tensor
@@ -80,6 +124,7 @@ class SyntheticSet:
     class_names: tuple[str, ...]
     logits: Tensor | None = None
     step_size: float | None = None
+    schedule: StepSchedule | None = None
 
     def __post_init__(self) -> None:
         _check_images(self.images)
@@ -87,6 +132,8 @@ class SyntheticSet:
         expected = (len(self.labels), len(self.class_names))
         if self.logits is not None and tuple(self.logits.shape) != expected:
             raise ShapeError(f"logits have shape {tuple(self.logits.shape)}, expected {expected}")
+        if self.schedule is not None:
+            _check_positions(self.schedule.order, len(self.labels))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -108,7 +155,9 @@ class SyntheticSet:
     def to(self, device: torch.device) -> SyntheticSet:
         """The same set on another device."""
         logits = None if self.logits is None else self.logits.to(device)
-        return replace(self, images=self.images.to(device), labels=self.labels.to(device), logits=logits)
+        schedule = None if self.schedule is None else self.schedule.to(device)
+        images, labels = self.images.to(device), self.labels.to(device)
+        return replace(self, images=images, labels=labels, logits=logits, schedule=schedule)
 
     def as_dataset(self) -> torch.utils.data.TensorDataset:
         """Pairs (image, target) for a ``DataLoader``; targets as :meth:`targets` gives them."""
@@ -179,6 +228,12 @@ def _check_images(images: Tensor) -> None:
         raise ShapeError(f"images have shape {tuple(images.shape)}, expected [n, channels, height, width]")
     if images.dtype is not torch.float32:
         raise ShapeError(f"images are {images.dtype}, expected torch.float32")
+
+
+def _check_positions(order: Tensor, num_images: int) -> None:
+    low, high = int(order.min()), int(order.max())
+    if low < 0 or high >= num_images:
+        raise ShapeError(f"steps use images {low} to {high}, but there are {num_images} images")
 
 
 def _check_labels(images: Tensor, labels: Tensor, num_classes: int) -> None:

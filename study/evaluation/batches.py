@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from study.core.records import StepSchedule
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig, augment, draw, join
 
-__all__ = ["training_batches"]
+__all__ = ["scheduled_batches", "training_batches"]
 
 MAX_BLOCK_NUMBERS = 2**22
 MAX_BLOCK_STEPS = 64
@@ -70,6 +71,25 @@ def training_batches(
                 some_images.view(*step.shape, *image_shape),
                 some_targets.view(*step.shape, *targets.shape[1:]),
             )
+
+
+def scheduled_batches(
+    images: Tensor, targets: Tensor, schedule: StepSchedule, num_networks: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batch of every step of a schedule, as it is, the same for all networks.
+
+    Args:
+        images: [n, C, H, W] float32.
+        targets: [n] int64 classes, or [n, classes] float32 probabilities.
+        schedule: on the device of the images.
+        num_networks: length of the first axis of the targets.
+
+    Yields:
+        Images [b, C, H, W]; targets [networks, b] or [networks, b, classes].
+    """
+    for chosen in schedule.order:
+        some = targets[chosen]
+        yield images[chosen], some.expand(num_networks, *some.shape)
 
 
 def _positions(num_images: int, batch_size: int, seeds: Sequence[Generators]) -> Iterator[Tensor]:

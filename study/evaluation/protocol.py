@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -41,6 +42,10 @@ def evaluate(
     rounding, where they are stacked differently). A network that diverges in training scores what it
     scores: chance.
 
+    A set that was learned together with its steps is trained on by replaying these, in float32 as they
+    were learned, unless the configuration says otherwise. Where they belong to one network, training has a
+    single outcome, and the score a single value.
+
     Args:
         synthetic: what to train on; never modified. A whole real dataset is one too, see
             :func:`study.evaluation.baselines.whole_set`.
@@ -64,6 +69,8 @@ def evaluate(
     job = build_job(synthetic, model, config.resolve(), augmentation, compute)
     real = real.to(compute.device)
     count = config.num_seeds if num_seeds is None else num_seeds
+    if job.schedule is not None and job.schedule.network_seed is not None:
+        count = min(count, 1)
     seeds = evaluation_seeds(generators, count)
     metric = headline_metric(real)
     rows: list[dict[str, float]] = []
@@ -89,7 +96,7 @@ def build_job(
     augmentation: AugmentationConfig,
     compute: Compute,
 ) -> TrainingJob:
-    """What a recipe makes of a set: targets, learning rate and augmentation chosen.
+    """What a recipe makes of a set: targets, learning rate, augmentation and steps chosen.
 
     Raises:
         ConfigError: the learned step size is to be used, and is not a positive number.
@@ -101,6 +108,10 @@ def build_job(
         raise ConfigError(f"the set's learned step size is {learned}; must be positive to train with")
     if not recipe.augment:
         augmentation = augmentation.model_copy(update={"strategy": "none"})
+    schedule = synthetic.schedule if recipe.use_schedule else None
+    if schedule is not None:
+        # A few large steps forgive no rounding that they were not learned with.
+        compute = replace(compute, dtype=torch.float32)
     return TrainingJob(
         images=synthetic.images.detach(),
         targets=targets.detach(),
@@ -110,6 +121,7 @@ def build_job(
         lr=recipe.lr if learned is None else learned,
         augmentation=augmentation,
         compute=compute,
+        schedule=schedule,
     )
 
 

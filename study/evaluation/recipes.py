@@ -40,6 +40,8 @@ class TrainingRecipe(Frozen):
     """Start from the set's own step size where it has one."""
     use_soft_labels: bool = True
     """Train on the set's soft labels where it has them; off trains on the classes alone."""
+    use_schedule: bool = True
+    """Replay the set's own steps where it has some, in place of everything above but the labels."""
 
     def steps(self, num_images: int) -> int:
         """Updates in all on a set of that size."""
@@ -99,6 +101,8 @@ class EvaluationConfig(Frozen):
     """Whether the set's own step size is the learning rate."""
     use_soft_labels: bool | None = None
     """Whether the set's own soft labels are the targets."""
+    use_schedule: bool | None = None
+    """Whether the set's own steps are replayed."""
 
     @field_validator("preset")
     @classmethod

@@ -13,9 +13,10 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from study.core.device import Compute
+from study.core.records import StepSchedule
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig
-from study.evaluation.batches import training_batches
+from study.evaluation.batches import scheduled_batches, training_batches
 from study.evaluation.recipes import TrainingRecipe, learning_rates
 from study.models.network import Network
 from study.models.pool import ModelConfig, build_model
@@ -45,6 +46,7 @@ class TrainingJob:
         lr: learning rate at the start.
         augmentation: of training batches; strategy ``none`` for none.
         compute: device, precision and compilation.
+        schedule: steps to replay in place of recipe, learning rate and augmentation, or None.
     """
 
     images: Tensor
@@ -55,6 +57,19 @@ class TrainingJob:
     lr: float
     augmentation: AugmentationConfig
     compute: Compute
+    schedule: StepSchedule | None = None
+
+    @property
+    def num_steps(self) -> int:
+        """Updates of each network."""
+        return self.recipe.steps(len(self.images)) if self.schedule is None else len(self.schedule)
+
+    @property
+    def batch_size(self) -> int:
+        """Images of an update."""
+        if self.schedule is not None:
+            return self.schedule.batch_size
+        return min(self.recipe.batch_size, len(self.images))
 
 
 def train_networks(
@@ -77,30 +92,41 @@ def train_networks(
     for start in range(0, len(seeds), stack_size):
         some = seeds[start : start + stack_size]
         stack, loss = _prepared(job, len(some), compiled)
-        stack.reset([seed["init"] for seed in some])
+        stack.reset([_init_generator(job, seed) for seed in some])
         _train(job, stack, loss, some)
         for index in range(len(some)):
             yield stack.member(index)
 
 
 def _train(job: TrainingJob, stack: NetworkStack, loss: LossFunction, seeds: Sequence[Generators]) -> None:
-    recipe, device = job.recipe, job.compute.device
-    rates = learning_rates(recipe, len(job.images), job.lr)
+    recipe, device, schedule = job.recipe, job.compute.device, job.schedule
     optimizer = torch.optim.SGD(
         stack.parameters,
         lr=job.lr,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
+        momentum=recipe.momentum if schedule is None else 0.0,
+        weight_decay=recipe.weight_decay if schedule is None else 0.0,
         fused=device.type in {"cpu", "cuda"},
     )
-    batches = training_batches(
-        job.images, job.targets, len(rates), recipe.batch_size, job.augmentation, seeds
-    )
+    if schedule is None:
+        rates = learning_rates(recipe, len(job.images), job.lr)
+        batches = training_batches(
+            job.images, job.targets, len(rates), recipe.batch_size, job.augmentation, seeds
+        )
+    else:
+        rates = schedule.step_sizes.tolist()
+        batches = scheduled_batches(job.images, job.targets, schedule, len(seeds))
     for rate, (images, targets) in zip(rates, batches, strict=True):
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
         loss(images, targets).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+
+
+def _init_generator(job: TrainingJob, seed: Generators) -> torch.Generator:
+    """What draws a network: the seed's own generator, or that of the one network a schedule belongs to."""
+    if job.schedule is None or job.schedule.network_seed is None:
+        return seed["init"]
+    return torch.Generator().manual_seed(job.schedule.network_seed)
 
 
 def _stack_size(job: TrainingJob, num_seeds: int) -> int:
@@ -109,7 +135,7 @@ def _stack_size(job: TrainingJob, num_seeds: int) -> int:
     limit = MAX_STACKED_FLOPS[job.compute.dtype]
     if job.compute.device.type != "cpu":
         limit *= 10  # more cores than two wait for larger steps; a cautious guess
-    flops *= min(job.recipe.batch_size, len(job.images))
+    flops *= job.batch_size
     return max(1, min(num_seeds, int(limit // flops))) if stackable else 1
 
 
@@ -119,9 +145,9 @@ def _expected_seconds(job: TrainingJob) -> float:
     Eager and compiled networks differ in their last bits. Were a measured time to choose between them,
     the same command could give two results on a busy and on an idle machine.
     """
-    flops = 3 * _cached_probe(job)[1] * min(job.recipe.batch_size, len(job.images))
+    flops = 3 * _cached_probe(job)[1] * job.batch_size
     rate = NOMINAL_CPU_FLOPS if job.compute.device.type == "cpu" else NOMINAL_ACCELERATOR_FLOPS
-    return flops * job.recipe.steps(len(job.images)) / rate
+    return flops * job.num_steps / rate
 
 
 class _Cache(threading.local):

@@ -121,4 +121,8 @@ def _content_digest(synthetic: SyntheticSet) -> str:
     content = hashlib.sha256(synthetic.images.cpu().numpy().tobytes())
     content.update(synthetic.targets().cpu().numpy().tobytes())
     content.update(repr(synthetic.step_size).encode())
+    if (schedule := synthetic.schedule) is not None:
+        for tensor in (schedule.order, schedule.step_sizes):
+            content.update(tensor.cpu().numpy().tobytes())
+        content.update(repr(schedule.network_seed).encode())
     return content.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from study.sets.manifest import Manifest, ScoreRecord
+from study.sets.manifest import Manifest, ScheduleRecord, ScoreRecord
 
 __all__ = ["render_card"]
 
@@ -59,9 +59,23 @@ def _scores(manifest: Manifest) -> str:
         "## Scores\n\n"
         + "\n".join(lines)
         + "\n\nAccuracies in percent: mean and sample deviation (ddof 1) over n "
-        "networks trained from scratch with the recipe below. The set was chosen on validation"
+        "networks trained from scratch with the recipe below. "
+        + _replay_note(manifest)
+        + "The set was chosen on validation"
         + (", and met the test images once, afterwards." if "test" in known else "; test was not opened.")
     )
+
+
+def _replay_note(manifest: Manifest) -> str:
+    """What has to be known about the rows of a set that brings its own steps along."""
+    if manifest.schedule is None or not manifest.evaluation.get("use_schedule", True):
+        return ""
+    note = (
+        "This set and its starting point replay their own steps, random real images follow the rest of it. "
+    )
+    if manifest.schedule.network_seed is not None:
+        note += "The steps belong to one network, which leaves one score and no deviation. "
+    return note
 
 
 def _score_line(key: str, score: ScoreRecord, extra: list[str]) -> str:
@@ -79,11 +93,11 @@ def _score_line(key: str, score: ScoreRecord, extra: list[str]) -> str:
 
 
 def _usage(manifest: Manifest) -> str:
-    target = 'data["logits"].softmax(1)' if manifest.soft_labels else 'data["labels"]'
+    plain, with_study = _training_loops(manifest)
     channels, height, width = manifest.image_shape
     size = f"{channels * height * width}, {len(manifest.class_names)}"
     step = manifest.step_size or manifest.evaluation.get("lr") or 0.01
-    steps = manifest.evaluation.get("num_steps") or 300
+    momentum = ", momentum=0.9" if manifest.schedule is None else ""
     paragraphs = f"""## Use it
 
 Any network will do; a linear one keeps the example short:
@@ -93,7 +107,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear({size}))
-optimizer = torch.optim.SGD(network.parameters(), lr={step:g}, momentum=0.9)
+optimizer = torch.optim.SGD(network.parameters(), lr={step:g}{momentum})
 ```
 
 Load and train with plain torch and safetensors, in this folder:
@@ -102,8 +116,7 @@ Load and train with plain torch and safetensors, in this folder:
 from safetensors.torch import load_file
 
 data = load_file("data.safetensors")
-for _ in range({steps}):
-    optimizer.zero_grad(); cross_entropy(network(data["images"]), {target}).backward(); optimizer.step()
+{plain}
 ```
 
 Or with study, which checks every byte first; a registered name such as `{manifest.name}@best` works as well
@@ -112,15 +125,40 @@ as a folder:
 ```python
 import study
 
-images, targets = study.load(".").as_dataset().tensors
-for _ in range({steps}):
-    optimizer.zero_grad(); cross_entropy(network(images), targets).backward(); optimizer.step()
+{with_study}
 ```
 
 The images are stored **normalised**, as `float32 [n, channels, height, width]`, and not clamped.
 {_space(manifest)}"""
     recipe = _recipe(manifest)
     return f"{paragraphs}\n\n{recipe}" if recipe else paragraphs
+
+
+def _training_loops(manifest: Manifest) -> tuple[str, str]:
+    """The lines that train: from the loaded tensors, and from what study loads."""
+    if manifest.schedule is None:
+        targets = 'data["logits"].softmax(1)' if manifest.soft_labels else 'data["labels"]'
+        head = f"for _ in range({manifest.evaluation.get('num_steps') or 300}):\n"
+        return (
+            head + _update('data["images"]', targets),
+            'images, targets = study.load(".").as_dataset().tensors\n' + head + _update("images", "targets"),
+        )
+    head = 'for chosen, size in zip({}, {}.tolist()):\n    optimizer.param_groups[0]["lr"] = size\n'
+    logits = "logits[chosen].softmax(1)" if manifest.soft_labels else "labels[chosen]"
+    tensor = logits.replace("logits", 'data["logits"]').replace("labels", 'data["labels"]')
+    return (
+        head.format('data["schedule.order"]', 'data["schedule.step_sizes"]')
+        + _update('data["images"][chosen]', tensor),
+        'stored = study.load(".")\n'
+        + head.format("stored.schedule.order", "stored.schedule.step_sizes")
+        + _update("stored.images[chosen]", f"stored.{logits}"),
+    )
+
+
+def _update(images: str, targets: str) -> str:
+    return (
+        f"    optimizer.zero_grad(); cross_entropy(network({images}), {targets}).backward(); optimizer.step()"
+    )
 
 
 def _space(manifest: Manifest) -> str:
@@ -150,9 +188,25 @@ def _recipe(manifest: Manifest) -> str:
     flat = {key: value for key, value in recipe.items() if key not in parts}
     if manifest.step_size is not None:
         flat["learned step size"] = f"{manifest.step_size:g}"
-    lines = [_settings("training", flat)] if flat else []
+    lines = [_replay(manifest.schedule)] if manifest.schedule is not None else []
+    lines += [_settings("training", flat)] if flat else []
     lines += [_settings(name, values) for name, values in parts.items()]
     return "Recipe it is meant for, and was scored with:\n\n" + "\n".join(lines) if lines else ""
+
+
+def _replay(schedule: ScheduleRecord) -> str:
+    """What a set with its own steps asks of whoever trains on it."""
+    networks = (
+        "networks of this architecture, freshly drawn at random"
+        if schedule.network_seed is None
+        else f"one network of this architecture, drawn from a CPU generator with seed {schedule.network_seed}"
+    )
+    return (
+        f"- replay: {schedule.num_steps} plain gradient steps on {schedule.batch_size} images each, in the order of "
+        "`schedule.order` and with the learning rates of `schedule.step_sizes`, without momentum, weight decay "
+        f"or augmentation. They were learned for {networks}; shuffled or longer training on the images gives much "
+        "less. Where `use_schedule` holds, what follows is for sets without such steps"
+    )
 
 
 def _settings(name: str, values: Mapping[str, Any]) -> str:

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from study.core.errors import ConfigError, CorruptSetError, DataError, ShapeError, UnknownSetError
 from study.core.files import replace_folder, sha256_file
-from study.core.records import SyntheticSet
+from study.core.records import StepSchedule, SyntheticSet
 from study.data.preprocess import Preprocessing
 from study.sets.card import render_card
-from study.sets.manifest import FileRecord, Manifest, parse_manifest
+from study.sets.manifest import SCHEMA_VERSION, FileRecord, Manifest, ScheduleRecord, parse_manifest
 from study.sets.preview import class_rows
 
 __all__ = [
@@ -28,6 +28,7 @@ DATA_NAME = "data.safetensors"
 MANIFEST_NAME = "manifest.json"
 PREVIEW_NAME = "preview.png"
 CARD_NAME = "README.md"
+ORDER_NAME, STEP_SIZES_NAME = "schedule.order", "schedule.step_sizes"
 SET_FOLDER = "synthetic_set"
 """Where a run keeps the folder of its set among its artifacts."""
 
@@ -37,7 +38,7 @@ class StoredSet:
     """A verified synthetic set together with everything it knows about itself.
 
     Attributes:
-        synthetic: images, labels, soft labels and learned step size, on the CPU.
+        synthetic: images, labels, soft labels, learned step size and schedule, on the CPU.
         manifest: provenance, scores, recipe.
         preprocessing: from pixels to the space of the images, and back.
         folder: where it was read; may be temporary, nothing is read from it again.
@@ -83,6 +84,11 @@ class StoredSet:
         """Learning rate that was learned with the images, or None."""
         return self.synthetic.step_size
 
+    @property
+    def schedule(self) -> StepSchedule | None:
+        """Steps that were learned with the images, to be replayed in training, or None."""
+        return self.synthetic.schedule
+
     def __len__(self) -> int:
         return len(self.synthetic)
 
@@ -118,7 +124,8 @@ def write_set(
     """
     synthetic = synthetic.to(torch.device("cpu"))
     tensors = _tensors(synthetic, preprocessing)
-    manifest = manifest.model_copy(update=_facts(synthetic, preprocessing))
+    facts = _facts(synthetic, preprocessing)
+    manifest = manifest.model_copy(update={"schema_version": SCHEMA_VERSION, **facts})
     try:
         with replace_folder(folder) as temporary:
             save_file(tensors, temporary / DATA_NAME)
@@ -196,6 +203,7 @@ def read_set(folder: Path) -> StoredSet:
             class_names=manifest.class_names,
             logits=tensors.get("logits"),
             step_size=manifest.step_size,
+            schedule=_schedule(manifest, tensors),
         )
         preprocessing = Preprocessing.from_plain(manifest.preprocessing, tensors)
     except KeyError as error:
@@ -209,10 +217,20 @@ def read_set(folder: Path) -> StoredSet:
     return StoredSet(synthetic, manifest, preprocessing, folder)
 
 
+def _schedule(manifest: Manifest, tensors: dict[str, Tensor]) -> StepSchedule | None:
+    if manifest.schedule is None and ORDER_NAME not in tensors:
+        return None
+    seed = None if manifest.schedule is None else manifest.schedule.network_seed
+    return StepSchedule(tensors[ORDER_NAME], tensors[STEP_SIZES_NAME], seed)
+
+
 def _tensors(synthetic: SyntheticSet, preprocessing: Preprocessing) -> dict[str, Tensor]:
     named = {"images": synthetic.images, "labels": synthetic.labels}
     if synthetic.logits is not None:
         named["logits"] = synthetic.logits.float()
+    if synthetic.schedule is not None:
+        named[ORDER_NAME] = synthetic.schedule.order
+        named[STEP_SIZES_NAME] = synthetic.schedule.step_sizes
     for name, tensor in named.items():
         if not bool(tensor.isfinite().all()):
             raise ShapeError(f"{name} of a synthetic set must be finite, and are not")
@@ -230,6 +248,7 @@ def _facts(synthetic: SyntheticSet, preprocessing: Preprocessing) -> dict[str, o
         "image_shape": (channels, height, width),
         "soft_labels": synthetic.logits is not None,
         "step_size": synthetic.step_size,
+        "schedule": None if synthetic.schedule is None else ScheduleRecord.of(synthetic.schedule),
         "preprocessing": preprocessing.to_plain(),
     }
 

@@ -9,12 +9,15 @@ from pydantic import Field, ValidationError, field_validator
 
 from study.core.config import Frozen
 from study.core.errors import CorruptSetError
-from study.core.records import Score
+from study.core.records import Score, StepSchedule
 
-__all__ = ["SCHEMA_VERSION", "FileRecord", "Manifest", "ScoreRecord", "parse_manifest"]
+__all__ = ["SCHEMA_VERSION", "FileRecord", "Manifest", "ScheduleRecord", "ScoreRecord", "parse_manifest"]
 
-SCHEMA_VERSION = 1
-"""Raised whenever an older reader would misunderstand a newer manifest."""
+SCHEMA_VERSION = 2
+"""Raised whenever an older reader would misunderstand a newer manifest; all versions up to this are read.
+
+Version 2 added ``schedule``.
+"""
 
 
 class FileRecord(Frozen):
@@ -46,11 +49,32 @@ class ScoreRecord(Frozen):
         return cls(metric=score.metric, mean=score.mean, std=score.std, n=score.n, extra=score.extra_means())
 
 
+class ScheduleRecord(Frozen):
+    """The steps a set was learned with; the steps themselves lie beside the images.
+
+    ``schedule.order`` holds the images of each step, ``schedule.step_sizes`` the learning rate of each.
+    """
+
+    num_steps: int = Field(ge=1)
+    """Plain gradient steps, without momentum, weight decay or augmentation (N)."""
+    batch_size: int = Field(ge=1)
+    """Images a step."""
+    network_seed: int | None = Field(None, ge=0)
+    """Of a CPU generator that draws the one network the set was learned for; None for random networks."""
+
+    @classmethod
+    def of(cls, schedule: StepSchedule) -> ScheduleRecord:
+        """The record of a schedule."""
+        return cls(
+            num_steps=len(schedule), batch_size=schedule.batch_size, network_seed=schedule.network_seed
+        )
+
+
 class Manifest(Frozen):
     """Everything a stranger needs in order to use, judge and replay a synthetic set.
 
     ``num_images``, ``image_shape``, ``class_names``, ``ipc``, ``step_size``, ``soft_labels``,
-    ``preprocessing`` and ``files`` are filled in when the set is written; what a caller gives for
+    ``schedule``, ``preprocessing`` and ``files`` are filled in when the set is written; what a caller gives for
     them is replaced.
     """
 
@@ -88,6 +112,8 @@ class Manifest(Frozen):
     """The recipe the set is meant to be trained with."""
     step_size: float | None = None
     """Learning rate that was learned with the images."""
+    schedule: ScheduleRecord | None = None
+    """Steps that were learned with the images; evaluation replays them unless told otherwise."""
     seeds: dict[str, int] = Field(default_factory=dict)
     """Roots of all random numbers, by purpose."""
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from study.core.errors import ShapeError, unknown_name
-from study.core.records import ImageDataset, Score, SyntheticSet
+from study.core.records import ImageDataset, Score, StepSchedule, SyntheticSet
 
 IMAGES = torch.zeros(4, 1, 8, 8)
 LABELS = torch.tensor([0, 0, 1, 1])
@@ -42,6 +42,38 @@ def test_soft_targets_are_probabilities():
     assert target.shape == (2,)
     with pytest.raises(ShapeError, match="logits"):
         SyntheticSet(IMAGES, LABELS, ("a", "b"), logits=torch.zeros(4, 3))
+
+
+ORDER = torch.tensor([[0, 2], [1, 3], [0, 2]])
+SIZES = torch.tensor([0.1, 0.2, 0.3])
+
+
+def test_a_schedule_belongs_to_its_set():
+    schedule = StepSchedule(ORDER, SIZES, network_seed=7)
+    assert (len(schedule), schedule.batch_size) == (3, 2)
+    moved = SyntheticSet(IMAGES, LABELS, ("a", "b"), schedule=schedule).to(torch.device("cpu"))
+    assert torch.equal(moved.schedule.order, ORDER)
+    assert torch.equal(moved.schedule.step_sizes, SIZES)
+    assert moved.schedule.network_seed == 7
+
+
+@pytest.mark.parametrize(
+    ("order", "step_sizes", "message"),
+    [
+        (ORDER.flatten(), SIZES, r"expected int64 \[N, b\]"),
+        (ORDER.int(), SIZES, "int32"),
+        (ORDER[:0], SIZES[:0], r"\(0, 2\)"),
+        (ORDER, SIZES[:2], r"float32 \[3\]"),
+        (ORDER, SIZES.double(), "float64"),
+        (ORDER, SIZES - 0.1, "above 0"),
+        (ORDER, SIZES * torch.nan, "above 0"),
+        (ORDER + 1, SIZES, "images 1 to 4, but there are 4"),
+        (ORDER - 1, SIZES, "images -1 to 2"),
+    ],
+)
+def test_a_schedule_that_cannot_be_replayed_is_refused(order, step_sizes, message):
+    with pytest.raises(ShapeError, match=message):
+        SyntheticSet(IMAGES, LABELS, ("a", "b"), schedule=StepSchedule(order, step_sizes))
 
 
 def test_score_agrees_with_the_statistics_module():

@@ -3,10 +3,13 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
 
+from study.core.records import StepSchedule, SyntheticSet
+from study.data.preprocess import Preprocessing
 from study.sets.card import render_card
-from study.sets.files import read_set
-from study.sets.manifest import ScoreRecord
+from study.sets.files import read_set, write_set
+from study.sets.manifest import Manifest, ScoreRecord
 
 SCORES = {
     "test": ScoreRecord(metric="accuracy", mean=0.8123, std=0.0123, n=5, extra={"auc": 0.91}),
@@ -33,6 +36,58 @@ def test_the_code_on_the_card_runs_where_the_card_lies(tmp_path, monkeypatch, se
         after = list(names["network"].parameters())
         assert any(not bool((old == new).all()) for old, new in zip(before, after, strict=True))
         before = [parameter.detach().clone() for parameter in after]
+
+
+def scheduled_folder(folder, *, seed=None, soft=False, **manifest):
+    """A set of two images and two steps, the second twice as large as the first."""
+    schedule = StepSchedule(torch.tensor([[0, 1], [1, 0]]), torch.tensor([0.25, 0.5]), seed)
+    synthetic = SyntheticSet(
+        torch.arange(32.0).view(2, 1, 4, 4) / 32, torch.tensor([0, 1]), ("no", "yes"),
+        logits=torch.eye(2) if soft else None, schedule=schedule,
+    )  # fmt: skip
+    facts = {"name": "toy", "dataset": "toy", "method": "dd", "scores": {"test": SCORES["test"]}, **manifest}
+    write_set(folder, synthetic, Manifest(**facts), Preprocessing("none", (1, 4, 4)))
+    return folder
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_code_on_the_card_of_a_schedule_replays_it(tmp_path, monkeypatch, soft):
+    monkeypatch.chdir(scheduled_folder(tmp_path / "set", soft=soft))
+    setup, plain, with_study = code_blocks((tmp_path / "set" / "README.md").read_text())
+    found = []
+    for block in (plain, with_study):
+        names: dict = {}
+        exec(setup, names)
+        with torch.no_grad():
+            for parameter in names["network"].parameters():
+                parameter.fill_(0.1)
+        exec(block, names)
+        found.append(torch.cat([parameter.detach().flatten() for parameter in names["network"].parameters()]))
+    stored = read_set(tmp_path / "set")
+    weight, bias = torch.full((2, 16), 0.1), torch.full((2,), 0.1)
+    targets = torch.eye(2).softmax(1) if soft else torch.eye(2)
+    for size in (0.25, 0.5):
+        pixels = stored.images.flatten(1)
+        error = ((pixels @ weight.T + bias).softmax(1) - targets) / 2
+        weight, bias = weight - size * error.T @ pixels, bias - size * error.sum(0)
+    for parameters in found:
+        torch.testing.assert_close(parameters, torch.cat([weight.flatten(), bias]), atol=1e-6, rtol=1e-5)
+
+
+def test_a_replay_and_what_stands_beside_it_are_stated(tmp_path):
+    card = (scheduled_folder(tmp_path / "random") / "README.md").read_text()
+    for fact in (
+        "2 plain gradient steps on 2 images each",
+        "freshly drawn at random",
+        "random real images follow",
+    ):
+        assert fact in card, fact
+    assert "no deviation" not in card
+    fixed = (scheduled_folder(tmp_path / "fixed", seed=7) / "README.md").read_text()
+    assert "CPU generator with seed 7" in fixed
+    assert "no deviation" in fixed
+    aside = scheduled_folder(tmp_path / "aside", evaluation={"use_schedule": False})
+    assert "random real images follow" not in (aside / "README.md").read_text()
 
 
 def test_training_on_the_card_takes_three_lines(tmp_path, set_factory):

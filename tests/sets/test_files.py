@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from study.core.errors import ConfigError, CorruptSetError, ShapeError, UnknownSetError
-from study.core.records import SyntheticSet
+from study.core.records import StepSchedule, SyntheticSet
 from study.data.preprocess import Preprocessing
 from study.sets.files import read_manifest, read_set, stored_files, verify_set, write_set
 from study.sets.manifest import SCHEMA_VERSION, Manifest
@@ -84,10 +84,64 @@ def test_facts_of_the_set_replace_what_the_caller_gave(tmp_path):
     assert read_manifest(tmp_path / "set") == written
 
 
+SCHEDULE = StepSchedule(torch.tensor([[0, 1], [1, 0], [0, 1]]), torch.tensor([0.1, 0.3, 0.2]), 2**63 - 1)
+
+
+@pytest.mark.parametrize("seed", [None, 2**63 - 1])
+def test_a_schedule_comes_back_as_it_was(tmp_path, seed):
+    schedule = StepSchedule(SCHEDULE.order, SCHEDULE.step_sizes, seed)
+    written = write_set(tmp_path / "set", small_set(schedule=schedule), MANIFEST, PLAIN)
+    assert (written.schedule.num_steps, written.schedule.batch_size) == (3, 2)
+    stored = read_set(tmp_path / "set")
+    assert torch.equal(stored.schedule.order, schedule.order)
+    assert torch.equal(stored.schedule.step_sizes, schedule.step_sizes)
+    assert stored.schedule.network_seed == stored.manifest.schedule.network_seed == seed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors: tensors.pop("schedule.order"), r"no tensor 'schedule\.order'"),
+        (lambda tensors: tensors.pop("schedule.step_sizes"), r"no tensor 'schedule\.step_sizes'"),
+        (lambda tensors: tensors.update({"schedule.order": SCHEDULE.order + 1}), "images 1 to 2"),
+        (lambda tensors: tensors.update({"schedule.step_sizes": -SCHEDULE.step_sizes}), "above 0"),
+        (
+            lambda tensors: tensors.update({"schedule.order": SCHEDULE.order[:, :1].contiguous()}),
+            "has schedule",
+        ),
+    ],
+)
+def test_a_schedule_that_contradicts_the_manifest(tmp_path, change, message):
+    write_set(tmp_path / "set", small_set(schedule=SCHEDULE), MANIFEST, PLAIN)
+    rewrite_data(tmp_path / "set", change)
+    with pytest.raises(CorruptSetError, match=message):
+        read_set(tmp_path / "set")
+
+
+def test_a_schedule_that_the_manifest_does_not_know(tmp_path):
+    write_set(tmp_path / "set", small_set(schedule=SCHEDULE), MANIFEST, PLAIN)
+    edit_manifest(tmp_path / "set", lambda values: values.pop("schedule"))
+    with pytest.raises(CorruptSetError, match="has schedule"):
+        read_set(tmp_path / "set")
+
+
+def test_a_set_from_before_schedules_is_read(folder):
+    def age(values):
+        assert values.pop("schedule") is None
+        values["schema_version"] = 1
+
+    edit_manifest(folder, age)
+    stored = read_set(folder)
+    assert stored.schedule is None
+    assert stored.manifest.schema_version == 1
+    write_set(folder.parent / "copy", stored.synthetic, stored.manifest, stored.preprocessing)
+    assert read_manifest(folder.parent / "copy").schema_version == SCHEMA_VERSION
+
+
 WRITE = """
 import sys, torch
 from pathlib import Path
-from study.core.records import SyntheticSet
+from study.core.records import StepSchedule, SyntheticSet
 from study.data.preprocess import Preprocessing
 from study.sets.files import write_set
 from study.sets.manifest import Manifest

@@ -6,7 +6,14 @@ import pytest
 
 from study.core.errors import CorruptSetError
 from study.core.records import Score
-from study.sets.manifest import SCHEMA_VERSION, FileRecord, Manifest, ScoreRecord, parse_manifest
+from study.sets.manifest import (
+    SCHEMA_VERSION,
+    FileRecord,
+    Manifest,
+    ScheduleRecord,
+    ScoreRecord,
+    parse_manifest,
+)
 
 HASH = "0" * 64
 
@@ -23,10 +30,17 @@ def test_round_trip_keeps_every_field():
     manifest = Manifest(
         name="x", dataset="digits", method="dm", class_names=("a", "b"), ipc=2, num_images=4,
         image_shape=(3, 8, 9), config={"distill": {"image_lr": 0.5}}, step_size=0.01, seeds={"root": 3},
+        schedule=ScheduleRecord(num_steps=3, batch_size=10, network_seed=7),
         scores={"test": ScoreRecord(metric="accuracy", mean=0.8, std=0.1, n=5, extra={"auc": 0.9})},
         files={"data.safetensors": FileRecord(sha256=HASH, size=7)},
     )  # fmt: skip
     assert parse_manifest(manifest.dumps(), "manifest.json") == manifest
+
+
+def test_a_manifest_from_before_schedules_is_read():
+    old = plain(schema_version=1)
+    del old["schedule"]
+    assert parse(old).schedule is None
 
 
 def test_equal_manifests_are_the_same_text():
