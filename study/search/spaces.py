@@ -98,6 +98,12 @@ SPACES: dict[str, dict[str, Parameter]] = {
         # A coarse grid: every value needs experts of its own, which other trials can then share.
         "distill.schedule.initial_fraction": Range(low=0.5, high=1.0, step=0.25),
     },
+    "dd": {
+        "distill.step_size": Range(low=1e-3, high=0.1, log=True),
+        "distill.image_lr": Range(low=1e-3, high=0.1, log=True),
+        "distill.step_size_lr": Range(low=1e-3, high=0.1, log=True),
+        "distill.num_distill_epochs": Range(kind="int", low=1, high=5),
+    },
     "random": {},
     "herding": {},
     "k-center": {},

@@ -30,6 +30,14 @@ TINY: dict[str, dict[str, Any]] = {
     "mtt": TINY_EXPERTS,
     "datm": TINY_EXPERTS,
     "pad": {**TINY_EXPERTS, "difficulty": {"num_networks": 2, "num_epochs": 2}},
+    "dd": {
+        "num_iterations": 4,
+        "num_networks": 2,
+        "step_size": 0.1,
+        "image_lr": 0.05,
+        "step_size_lr": 0.05,
+        "lr_decay": 1.0,
+    },
     "random": {},
     "herding": {"num_epochs": 2, "batch_size": 8},
     "k-center": {"num_epochs": 2, "batch_size": 8},
@@ -81,6 +89,8 @@ def distill(
 
 def digest_of(synthetic: SyntheticSet) -> str:
     parts = [synthetic.images, synthetic.labels, synthetic.logits]
+    if synthetic.schedule is not None:
+        parts += [synthetic.schedule.order, synthetic.schedule.step_sizes]
     content = [part.contiguous().numpy().tobytes() for part in parts if part is not None]
     return hashlib.sha256(b"".join([*content, repr(synthetic.step_size).encode()])).hexdigest()
 

@@ -1,0 +1,207 @@
+"""DD: images, and the size of every step on them, learned so that a few steps of a fresh network classify."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from study.core.errors import ConfigError
+from study.core.records import Progress
+from study.core.seeding import Generators, derive_seed
+from study.data.augment import AugmentationConfig
+from study.methods.base import MethodConfig, Task, register
+from study.methods.initialize import Initialization, initialize
+from study.methods.learned_schedule import LearnedSchedule, mini_sets
+from study.methods.student import StudentStep, mixes_images, ordered_steps
+from study.methods.student_memory import fitting_chunk
+from study.methods.student_program import StepProgram
+from study.methods.trajectory import Backward, StudentGradients, student_gradients
+from study.models.flat_params import flatten_parameters, forward_flat
+from study.models.network import Network
+from study.models.pool import build_model
+
+__all__ = ["DD", "DDConfig", "classification_loss"]
+
+
+class DDConfig(MethodConfig):
+    """Settings of DD; the published values are the defaults."""
+
+    num_iterations: int = Field(23_600, ge=0)
+    """Updates of the synthetic images; 400 epochs of MNIST in batches of 1024."""
+    init: Initialization = "noise"
+    """Where the synthetic images start: ``real``, ``noise`` or ``real+noise``."""
+    image_lr: float = Field(0.01, gt=0)
+    """Learning rate of the pixels' Adam."""
+    step_size_lr: float = Field(0.01, ge=0)
+    """Learning rate of the Adam of the numbers whose softplus the step sizes are; 0 keeps the step sizes."""
+    betas: tuple[float, float] = (0.5, 0.999)
+    """Decay rates of Adam's running means, both."""
+    lr_decay: float = Field(0.5, gt=0, le=1)
+    """Factor on both learning rates after every ``lr_decay_fraction``."""
+    lr_decay_fraction: float = Field(0.1, gt=0, le=1)
+    """Share of the iterations between two such drops."""
+    step_size: float = Field(0.02, gt=0)
+    """Learning rate of every student step at the start (Greek eta)."""
+    num_distill_epochs: int = Field(3, ge=1)
+    """Passes of a student over the mini-sets of one image a class; IPC times this is the number of its steps."""
+    batch_real: int = Field(1024, ge=1)
+    """Real images that the trained students classify in each iteration."""
+    network_init: Literal["random", "fixed"] = "random"
+    """``random`` draws fresh networks in every iteration; ``fixed`` learns for one network alone."""
+    num_networks: int = Field(4, ge=1)
+    """Fresh networks whose gradients an iteration averages; ``fixed`` has only one."""
+    backward: Backward = "adjoint"
+    """``adjoint`` is exact in the memory of one step; ``unroll`` and ``tesla`` are for comparison."""
+    memory_gb: float = Field(4.0, gt=0)
+    """What a student step or a real batch may take; above it, it is worked on in chunks, still exactly."""
+
+
+@register
+class DD:
+    """Dataset distillation.
+
+    A network takes N plain gradient steps on mini-sets of one image a class, in fixed order and each with its own
+    learning rate, and then classifies real images. Their cross-entropy is differentiated through all steps in
+    the images and the learning rates. The result is images, order and learning rates together; evaluation
+    replays them.
+
+    Source: Wang et al. 2018, "Dataset Distillation". Networks are drawn as everywhere in this package (uniform
+    in ±1/√fan_in) and not by Xavier's normal rule, so that a student is drawn like any network the set meets
+    later. The paper averages over several networks without a number that we know of; a real batch is drawn
+    without replacement, and anew in every iteration.
+    """
+
+    name: ClassVar[str] = "dd"
+    Config: ClassVar[type[MethodConfig]] = DDConfig
+
+    def __init__(self, config: DDConfig) -> None:
+        self.config = config
+
+    def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
+        """Yield the starting point, then one progress an iteration.
+
+        Losses: ``match/loss``, the cross-entropy of real images; ``match/step_size``, the mean learning rate.
+
+        Memory: one student step, the real batch, and N + 3 parameter vectors. Time an iteration: for each network
+        about 12 forward passes of every image of its steps, and three of the real batch.
+
+        Raises:
+            ConfigError: the network has batch norm, whose running statistics no schedule holds.
+        """
+        config, train = self.config, task.train
+        images, labels = initialize(config.init, train, task.ipc, generators["init"])
+        order = mini_sets(train.num_classes, task.ipc, config.num_distill_epochs)
+        fixed = derive_seed(generators.seed, "network") if config.network_init == "fixed" else None
+        learned = LearnedSchedule(
+            images,
+            labels,
+            train.class_names,
+            order,
+            config.step_size,
+            network_seed=fixed,
+            image_lr=config.image_lr,
+            step_size_lr=config.step_size_lr,
+            betas=config.betas,
+        )
+        yield learned.progress(0)
+        students = _Students(config, task, order, generators)
+        period = max(1, round(config.num_iterations * config.lr_decay_fraction))
+        for iteration in range(1, config.num_iterations + 1):
+            found = students.train(learned, fixed)
+            learned.scale_rates(config.lr_decay ** ((iteration - 1) // period))
+            yield learned.descend(found, iteration)
+
+
+class _Students:
+    """Networks that are trained on the set and classify real images."""
+
+    def __init__(self, config: DDConfig, task: Task, order: Tensor, generators: Generators) -> None:
+        self._config, self._train, self._generators = config, task.train, generators
+        shape = task.train.image_shape
+        self.network = build_model(
+            task.model, shape, task.train.num_classes, torch.Generator(), task.compute.device
+        )
+        if mixes_images(self.network):
+            raise ConfigError(
+                "dd on a network with batch norm: its running statistics are no part of the schedule; "
+                "use norm instance, group, layer or none"
+            )
+        none = AugmentationConfig(strategy="none")
+        self._steps: tuple[StudentStep, ...] = ordered_steps(
+            list(order), 1, none, shape, generators["student"]
+        )
+        self._num_real = min(config.batch_real, len(task.train))
+        max_bytes = int(config.memory_gb * 2**30)
+        self._real_chunk = fitting_chunk(self.network, shape, self._num_real, max_bytes)
+        self._chunk = None
+        if config.backward != "unroll":
+            self._chunk = fitting_chunk(self.network, shape, order.shape[1], max_bytes)
+        self._num_networks = 1 if config.network_init == "fixed" else config.num_networks
+        self._program = StepProgram(self.network)
+        num_steps = config.num_iterations * self._num_networks * len(order)
+        self._program.compile_for(task.compute, num_steps, self._chunk or order.shape[1])
+
+    def train(self, learned: LearnedSchedule, fixed: int | None) -> list[StudentGradients]:
+        """One run a network, with the gradients of its loss on the same real images."""
+        real = self._real_batch()
+        return [self._run(learned, real, fixed) for _ in range(self._num_networks)]
+
+    def _real_batch(self) -> tuple[Tensor, Tensor]:
+        generator = self._generators["batches"]
+        order = torch.randperm(len(self._train), generator=generator, device=generator.device)
+        chosen = order[: self._num_real].to(self._train.images.device)
+        return self._train.images[chosen], self._train.labels[chosen]
+
+    def _run(
+        self, learned: LearnedSchedule, real: tuple[Tensor, Tensor], fixed: int | None
+    ) -> StudentGradients:
+        # The fixed network comes from the CPU, so that its seed means the same on every machine.
+        generator = self._generators["networks"] if fixed is None else torch.Generator().manual_seed(fixed)
+        self.network.reset_parameters(generator)
+        return student_gradients(
+            self.network,
+            learned.pixels,
+            learned.labels,
+            learned.step_sizes(),
+            flatten_parameters(self.network),
+            self._steps,
+            partial(classification_loss, self.network, *real, chunk_size=self._real_chunk),
+            backward=self._config.backward,
+            chunk_size=self._chunk,
+            program=self._program,
+        )
+
+
+def classification_loss(
+    network: Network, images: Tensor, labels: Tensor, flat: Tensor, *, chunk_size: int | None = None
+) -> Tensor:
+    """Mean cross-entropy of real images under given parameters, in the memory of one chunk.
+
+    Args:
+        network: gives the architecture; its own parameters are not read.
+        images: [n, C, H, W].
+        labels: [n] int64.
+        flat: [D] parameters; gradient flows to them, once and not twice.
+        chunk_size: images worked on at once, None for all.
+
+    Returns:
+        Scalar, in nats.
+    """
+    leaf = flat.detach().requires_grad_()
+    loss, gradient = leaf.new_zeros(()), torch.zeros_like(leaf)
+    size = chunk_size or len(images)
+    pieces = zip(torch.split(images, size), torch.split(labels, size), strict=True)
+    for some_images, some_labels in pieces:
+        with torch.enable_grad():
+            logits = forward_flat(network, leaf, some_images)
+            part = functional.cross_entropy(logits, some_labels, reduction="sum") / len(images)
+        gradient += torch.autograd.grad(part, leaf)[0]
+        loss += part.detach()
+    # Worth the loss, with its gradient, but without the graphs of the chunks.
+    return loss + (flat - flat.detach()) @ gradient
