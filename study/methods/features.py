@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from study.core.device import Compute
@@ -28,6 +29,11 @@ CHUNK_BYTES_PER_THREAD = 2 << 20
 """Largest activation of one chunk on a CPU, a thread: it should stay in the cache between convolution and
 pool. 16 MNIST images at width 128 on two threads, measured as the best of 8, 16, 32, 64 and 128."""
 CHUNK_BYTES_OF_ACCELERATOR = 1 << 30
+
+GRAPH_MAPS = 6
+"""What backpropagation keeps of an image, in bytes of its feature maps; measured on ConvNet-7."""
+MAX_GRAPH_BYTES = 2 << 30
+"""Above it each chunk's graph is built again in the backward pass: a third more time, the memory of a chunk."""
 
 NOMINAL_FLOPS_PER_THREAD = {torch.bfloat16: 1.5e11, torch.float32: 7e10}
 NOMINAL_FLOPS_OF_ACCELERATOR = 2e13
@@ -75,7 +81,8 @@ class RandomFeatures:
         self._network = _build_network(task.model, task)
         self._mixes_images = any(isinstance(module, nn.BatchNorm2d) for module in self._network.modules())
         self._class_means: ClassMeans = _class_means_of(self._network, extract)
-        self.chunk_size: int | None = None if self._mixes_images else self._fitting_chunk()
+        largest, self._map_bytes = self._measure_maps()
+        self.chunk_size: int | None = None if self._mixes_images else self._fitting_chunk(largest)
 
     def redraw(self, generator: torch.Generator) -> None:
         """Give the network fresh random parameters."""
@@ -101,8 +108,13 @@ class RandomFeatures:
         sizes = self._split(len(images))
         chunks = zip(torch.split(images, sizes), torch.split(averaging, sizes, dim=1), strict=True)
         totals: tuple[Tensor, ...] | None = None
+        rebuilds = self._rebuilds(images)
         for chunk, weights in chunks:
-            parts = self._class_means(chunk, weights)
+            if rebuilds:
+                found = checkpoint(self._class_means, chunk, weights, use_reentrant=False)
+                parts: tuple[Tensor, ...] = found
+            else:
+                parts = self._class_means(chunk, weights)
             totals = parts if totals is None else tuple(a + b for a, b in zip(totals, parts, strict=True))
         assert totals is not None
         return totals
@@ -165,13 +177,28 @@ class RandomFeatures:
                 if needs_grad:
                     torch.autograd.grad([part.sum() for part in parts], images)
 
+    def _rebuilds(self, images: Tensor) -> bool:
+        """Whether the graph of all chunks together would be too large to keep, and each is built again backwards."""
+        if not (images.requires_grad and torch.is_grad_enabled()) or self.chunk_size is None:
+            return False
+        return len(images) * GRAPH_MAPS * self._map_bytes > MAX_GRAPH_BYTES
+
     def _split(self, num_images: int) -> list[int]:
         return _chunk_sizes(num_images, self.chunk_size or num_images)
 
-    def _fitting_chunk(self) -> int:
+    def _measure_maps(self) -> tuple[int, int]:
+        """Bytes of the largest activation of one image, and of all that are visible from outside."""
+        # Two images, since batch norm cannot take one where a map has shrunk to one pixel.
+        images = torch.cat([self._one_image()] * 2)
         with torch.no_grad():
-            maps = self._network.feature_maps(self._one_image())
-        largest = max(one.numel() * one.element_size() for one in maps)
+            try:
+                maps = self._network.feature_maps(images)
+            except ConfigError:  # no convolutions, so nothing is larger than image and embedding
+                maps = [images, self._network.embed(images)]
+        sizes = [one[0].numel() * one.element_size() for one in maps]
+        return max(sizes), sum(sizes)
+
+    def _fitting_chunk(self, largest: int) -> int:
         on_cpu = self.compute.device.type == "cpu"
         room = CHUNK_BYTES_PER_THREAD * torch.get_num_threads() if on_cpu else CHUNK_BYTES_OF_ACCELERATOR
         return max(1, room // largest)

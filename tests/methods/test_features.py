@@ -206,3 +206,33 @@ class TestCompilation:
         assert torch.equal(first[1], second[1])
         assert torch.equal(first[2], second[2])
         assert first[0]._class_means is second[0]._class_means
+
+
+def test_a_graph_that_is_too_large_is_built_again_to_the_same_bits(
+    toy_task: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = toy_task()
+    pixels = task.train.images[:12].clone().requires_grad_()
+    averaging = torch.eye(3).repeat_interleave(4, 1) / 4
+    results = []
+    for limit in (1 << 40, 0):
+        monkeypatch.setattr("study.methods.features.MAX_GRAPH_BYTES", limit)
+        features = RandomFeatures(task)
+        features.chunk_size = 4
+        features.redraw(torch.Generator().manual_seed(0))
+        (means,) = features.class_means(pixels, averaging)
+        results.append((means.detach(), torch.autograd.grad(means.square().sum(), pixels)[0]))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+
+
+@pytest.mark.parametrize("name", ["mlp", "lenet", "alexnet", "vgg11", "resnet18", "resnet18-ap", "vit"])
+def test_every_network_of_the_pool_gives_features(name: str, toy_task: Factory) -> None:
+    task = toy_task(model=ModelConfig(name=name))
+    features = RandomFeatures(task)
+    features.redraw(torch.Generator().manual_seed(0))
+    pixels = task.train.images[:6].clone().requires_grad_()
+    (means,) = features.class_means(pixels, torch.eye(3).repeat_interleave(2, 1) / 2)
+    (grad,) = torch.autograd.grad(means.square().sum(), pixels)
+    assert means.shape[0] == 3
+    assert (grad.flatten(1).norm(dim=1) > 0).all()
