@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from study.cli import common
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from study.runs.compare_sets import SetComparison
+
+SEEDS = "Train this many networks on each of two sets, from the same seeds, and test the difference."
+
 EPILOG = (
     "Example: study compare --experiment digits-ipc1\n\n"
     "The trials of one search: study compare digits-dm-ipc1-1 --trials\n\n"
+    "Is one set better than another? study compare digits-dm-ipc10/1 digits-random-ipc10/1 --seeds 10\n\n"
     "For a spreadsheet: study compare --csv > runs.csv"
 )
 
@@ -28,13 +36,30 @@ def compare(
     ] = None,
     trials: Annotated[bool, typer.Option("--trials", help="The trials of each search.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated text on standard output.")] = False,
+    seeds: Annotated[int | None, typer.Option("--seeds", help=SEEDS, min=2, show_default=False)] = None,
+    test: Annotated[
+        bool, typer.Option("--test", help="With --seeds: on test images instead of validation; logged.")
+    ] = False,
+    overrides: common.Overrides = None,
+    data_root: common.DataRoot = None,
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,
 ) -> None:
-    """Show runs side by side, best validation score first."""
+    """Show runs side by side, best validation score first; with --seeds, test one set against another."""
     import sys
 
     from study.cli.requests import stores
+    from study.core.errors import ConfigError
+
+    if seeds is not None:
+        comparison = _test(references or [], seeds, test, overrides, data_root, tracking_uri, as_json)
+        if as_json:
+            common.print_json(comparison.plain())
+        else:
+            _print_comparison(comparison)
+        return
+    if test or overrides:
+        raise ConfigError("--test and --set go with --seeds, which trains networks on two sets")
     from study.runs.compare import compare_runs, to_csv
 
     rows = compare_runs(
@@ -66,3 +91,55 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             row["set"],
         )
     common.out().print(table if rows else "No runs yet; start with: study tune --method dm --dataset digits")
+
+
+def _test(
+    references: list[str],
+    seeds: int,
+    test: bool,
+    overrides: list[str] | None,
+    data_root: Path | None,
+    tracking_uri: str | None,
+    as_json: bool,
+) -> SetComparison:
+    from study.cli.progress import TerminalListener
+    from study.cli.requests import stores
+    from study.core.config import parse_overrides
+    from study.core.errors import ConfigError
+    from study.core.signals import terminate_like_interrupt
+    from study.runs.compare_sets import compare_sets
+    from study.runs.evaluate import EvaluateOptions
+
+    if len(references) != 2:
+        raise ConfigError(f"--seeds compares two sets, but {len(references)} are named")
+    options = EvaluateOptions(
+        split="test" if test else "validation",
+        num_seeds=seeds,
+        overrides=parse_overrides(overrides or []),
+        stores=stores(tracking_uri, None, data_root),
+    )
+    with terminate_like_interrupt(), TerminalListener(quiet=as_json) as listener:
+        return compare_sets(references[0], references[1], options, listener)
+
+
+def _print_comparison(comparison: SetComparison) -> None:
+    """Both scores, their difference and what can be said of it."""
+    from rich.table import Table
+
+    from study.cli.summary import percent
+
+    metric = comparison.metric.replace("_", " ")
+    title = f"{metric} on {comparison.split}, {comparison.model}, recipe of the first, ddof 1"
+    table = Table("set", metric, "95 % interval", title=title, title_justify="left")
+    rows = [*zip(comparison.sets, comparison.scores, strict=True), ("difference", comparison.difference)]
+    for name, row in rows:
+        low, high = row["low"], row["high"]
+        bounds = "-" if low is None else f"{100 * low:.1f} to {100 * high:.1f} %"
+        table.add_row(name, percent(row["mean"], row["std"]), bounds)
+    console = common.out()
+    console.print(table)
+    console.print(
+        f"p = {comparison.p_value:.3g} (sign-flip test, {comparison.difference['n']} paired seeds, "
+        f"which reach {comparison.smallest_p_value:.2g} at best)"
+    )
+    console.print(f"run {comparison.run_id}", style="dim")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from study.cli import common
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from study.runs.evaluate import Evaluation
 
 
 class Split(StrEnum):
@@ -17,8 +22,21 @@ class Split(StrEnum):
     test = "test"
 
 
+class Pool(StrEnum):
+    """Architectures beside the one the set was distilled with."""
+
+    none = "none"
+    quick = "quick"
+    full = "full"
+
+
+POOL = "Architectures: the set's own alone, two small ones beside it, or all eight."
+MODELS = "Architectures by name instead, with a width where wanted: convnet,mlp,resnet18:32."
+
+
 EPILOG = (
     "Example: study evaluate digits-dm-ipc1@best --seeds 10\n\n"
+    "Some architectures only: study evaluate digits-dm-ipc1 --models mlp,lenet,resnet18:16\n\n"
     "Opening the test set is logged: study evaluate digits-dm-ipc1@best --split test\n\n"
     "Another recipe: study evaluate digits-dm-ipc1 --set evaluation.preset=dc"
 )
@@ -30,9 +48,15 @@ def evaluate(
         str, typer.Argument(metavar="SET", help="Registered name, run id or folder.", show_default=False)
     ],
     split: Annotated[Split, typer.Option("--split", help="Real images to classify.")] = Split.validation,
-    seeds: Annotated[int, typer.Option("--seeds", help="Networks trained from scratch.", min=1)] = 5,
+    seeds: Annotated[
+        int, typer.Option("--seeds", help="Networks trained from scratch, of each architecture.", min=1)
+    ] = 5,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Root of their seeds; default: the set's own.", min=0)
+    ] = None,
+    pool: Annotated[Pool, typer.Option("--pool", help=POOL)] = Pool.full,
+    models: Annotated[
+        str | None, typer.Option("--models", metavar="NAME[:WIDTH],...", help=MODELS, show_default=False)
     ] = None,
     overrides: common.Overrides = None,
     data_root: common.DataRoot = None,
@@ -40,10 +64,13 @@ def evaluate(
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,
 ) -> None:
-    """Train fresh networks on a synthetic set and score them beside random real images."""
+    """Train fresh networks on a synthetic set and score them beside random real images.
+
+    The mean and the worst architecture leave out the one the set was distilled with. Learning rates of the
+    others are chosen on validation, with random real images.
+    """
     from study.cli.progress import TerminalListener
     from study.cli.requests import stores
-    from study.cli.summary import print_evaluation
     from study.core.config import merge, parse_overrides
     from study.core.signals import terminate_like_interrupt
     from study.runs.evaluate import EvaluateOptions, evaluate_set
@@ -51,7 +78,56 @@ def evaluate(
     tree = parse_overrides(overrides or [])
     if device != "auto":
         tree = merge(tree, {"compute": {"device": device}})
-    options = EvaluateOptions(split.value, seeds, seed, tree, stores(tracking_uri, None, data_root))
+    names = tuple(word.strip() for word in models.split(",")) if models is not None else ()
+    options = EvaluateOptions(
+        split.value, seeds, seed, tree, stores(tracking_uri, None, data_root), pool=pool.value, models=names
+    )
     with terminate_like_interrupt(), TerminalListener(quiet=as_json) as listener:
         evaluation = evaluate_set(reference, options, listener)
-    print_evaluation(evaluation, as_json=as_json)
+    if as_json:
+        common.print_json(evaluation.plain())
+    else:
+        _print(evaluation)
+
+
+def _print(evaluation: Evaluation) -> None:
+    """Architectures down, the set and random real images across."""
+    from rich.table import Table
+
+    from study.cli.summary import percent
+
+    metric = evaluation.metric.replace("_", " ")
+    title = f"{evaluation.set}: {metric} on {evaluation.split}, ddof 1"
+    table = Table("architecture", title=title, title_justify="left")
+    for column in ("distilled", "random real images", "n", "learning rate"):
+        table.add_column(column, justify="right")
+    for row in evaluation.architectures:
+        table.add_row(
+            row.model + (" *" if row.is_own else ""),
+            percent(row.distilled["mean"], row.distilled["std"]),
+            percent(row.random["mean"], row.random["std"]),
+            str(row.distilled["n"]),
+            "learned" if row.lr is None else f"{row.lr:.3g}",
+            style="bold green" if row.is_own else None,
+        )
+    _add_totals(table, evaluation)
+    console = common.out()
+    console.print(table)
+    console.print(
+        f"* distilled with it, so not part of mean and worst; always the largest class: "
+        f"{percent(evaluation.majority_rate)}"
+    )
+    for name, reason in evaluation.left_out.items():
+        console.print(f"{name} left out: {reason}")
+    console.print(f"run {evaluation.run_id}", style="dim")
+
+
+def _add_totals(table: Table, evaluation: Evaluation) -> None:
+    from study.cli.summary import percent
+
+    cross, random = evaluation.cross, evaluation.random_cross
+    if "mean" not in cross:
+        return
+    table.add_section()
+    for name, words in (("mean", "mean of the others"), ("worst", "worst of the others")):
+        table.add_row(words, percent(cross[name]), percent(random[name]), "", "")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from rich.table import Table
 
 from study.cli.common import out, print_json
-from study.runs.evaluate import Evaluation
 from study.runs.outcome import Outcome
 from study.runs.plan import Plan
 
-__all__ = ["percent", "print_evaluation", "print_outcome", "print_plan"]
+__all__ = ["percent", "print_outcome", "print_plan"]
 
 
 def percent(mean: float | None, std: float | None = None) -> str:
@@ -31,6 +30,12 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     console.print(_scores_table(outcome))
     winner = outcome.winner
     console.print(f"registered as [bold]{winner.set}[/bold] ({winner.note})")
+    if "mean" in winner.cross:
+        others = ", ".join(name for name in winner.cross if name not in ("mean", "worst"))
+        console.print(
+            f"on architectures it was not distilled with ({others}), validation: mean "
+            f"{percent(winner.cross['mean'])}, worst {percent(winner.cross['worst'])}"
+        )
     console.print(f"images moved by {100 * winner.relative_change:.0f} % of their start; "
                   f"data.safetensors SHA-256 {winner.sha256[:16]}")  # fmt: skip
     console.print(
@@ -52,6 +57,9 @@ def _trials_table(outcome: Outcome) -> Table:
     table.add_column("trial", justify="right")
     table.add_column("outcome")
     table.add_column("validation", justify="right")
+    crossed = any(trial["cross_mean"] is not None for trial in outcome.trials)
+    if crossed:
+        table.add_column("other architectures", justify="right")
     for key in keys:
         table.add_column(key.removeprefix("distill."), justify="right")
     table.add_column("seconds", justify="right")
@@ -61,6 +69,7 @@ def _trials_table(outcome: Outcome) -> Table:
             str(trial["trial"]) + (" *" if won else ""),
             str(trial["outcome"]).lower(),
             percent(trial["val_accuracy"]),
+            *([percent(trial["cross_mean"])] if crossed else []),
             *(_short(trial["params"].get(key)) for key in keys),
             f"{trial['seconds']:.0f}",
             style="bold green" if won else None,
@@ -129,21 +138,3 @@ def _duration(seconds: float) -> str:
 
 def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def print_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
-    """The set beside random real images and the majority rate."""
-    if as_json:
-        print_json(evaluation.plain())
-        return
-    metric = evaluation.metric.replace("_", " ")
-    title = (
-        f"{evaluation.set}: {metric} on {evaluation.split}, {evaluation.model}, n = {evaluation.n}, ddof 1"
-    )
-    table = Table("trained on", metric, title=title, title_justify="left")
-    distilled, random = evaluation.distilled, evaluation.random
-    table.add_row("distilled", percent(distilled["mean"], distilled["std"]), style="bold green")
-    table.add_row("random real images", percent(random["mean"], random["std"]))
-    table.add_row("always the largest class", percent(evaluation.majority_rate))
-    out().print(table)
-    out().print(f"run {evaluation.run_id}", style="dim")

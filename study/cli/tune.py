@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -15,6 +16,18 @@ RESUME = "Continue the search of this name; no other option is needed."
 SPACE = (
     "Change the search space: distill.image_lr=0.1:10:log, distill.init=real,noise, distill.momentum=fixed."
 )
+OBJECTIVE = (
+    "What to raise, on validation: accuracy of the recipe's network, or its mean on other architectures."
+)
+
+
+class Objective(StrEnum):
+    """What a search raises."""
+
+    accuracy = "accuracy"
+    cross_arch = "cross-arch"
+
+
 EPILOG = (
     "Example: study tune --method dm --dataset digits --ipc 1\n\n"
     "MNIST in ./data, no new trial after ten minutes: study tune -m dm -d mnist --ipc 10 --timeout 600\n\n"
@@ -35,6 +48,9 @@ def tune(
     seed: common.Seed = 0,
     name: Annotated[str | None, typer.Option("--name", help=NAME)] = None,
     resume: Annotated[str | None, typer.Option("--resume", metavar="NAME", help=RESUME)] = None,
+    objective: Annotated[
+        Objective | None, typer.Option("--objective", help=OBJECTIVE, show_default="accuracy")
+    ] = None,
     overrides: common.Overrides = None,
     space: Annotated[list[str] | None, typer.Option("--space", metavar="KEY=RANGE", help=SPACE)] = None,
     recipe: common.Recipe = None,
@@ -61,13 +77,18 @@ def tune(
     from study.runs.tune import tune as run
 
     where = stores(tracking_uri, storage, data_root)
+    if objective is not None:
+        overrides = [*(overrides or []), f"search.objective={objective.value}"]
     if resume is None:
         config = build_config(
             method=method, dataset=dataset, ipc=ipc, budget=budget, seed=seed, overrides=overrides,
             space=space, recipe=recipe, variant=variant, resolution=resolution, device=device, num_trials=trials,
         )  # fmt: skip
     else:
-        config = resume_config(resume, where, given(context))
+        asked = given(context)
+        if objective is not None:
+            asked["overrides"] = overrides
+        config = resume_config(resume, where, asked)
     check_output(output)
     if dry_run:
         print_plan(plan(config, where), as_json=as_json)

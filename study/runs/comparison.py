@@ -63,7 +63,8 @@ def _row(record: TrialRecord, tracker: Tracker, crowned: Crowned) -> CompareRow:
     won = record.slot == crowned.winner.trial
     last_rung = max(record.reported, default=None)
     scores = {
-        "validation": record.value,
+        "validation": record.plain()["val_accuracy"],
+        "other architectures": record.plain()["cross_mean"],
         "at last rung": None if last_rung is None else record.reported[last_rung],
         "test": crowned.winner.test_accuracy if won else None,
     }

@@ -19,10 +19,11 @@ __all__ = ["Crowned", "crown"]
 
 @dataclass(frozen=True)
 class Crowned:
-    """A registered set with all its scores."""
+    """A registered set with all its scores, and the value of the objective it was chosen by."""
 
     winner: Winner
     scores: SetScores
+    objective: float
 
     def metrics(self) -> dict[str, float]:
         """What the run that owns the set records."""
@@ -30,7 +31,7 @@ class Crowned:
         assert scores.test is not None
         assert scores.random_test is not None
         metrics = {
-            "objective": scores.validation.mean,
+            "objective": self.objective,
             "val/accuracy": scores.validation.mean,
             "val/accuracy_std": scores.validation.std,
             "val/gain_over_random": scores.validation.mean - scores.random.mean,
@@ -42,6 +43,7 @@ class Crowned:
             "random/test_accuracy": scores.random_test.mean,
             "random/test_accuracy_std": scores.random_test.std,
         }
+        metrics.update({f"cross/{name}": value for name, value in self.winner.cross.items()})
         metrics.update({f"test/{name}": mean for name, mean in scores.test.extra_means().items()})
         return metrics
 
@@ -108,5 +110,6 @@ def crown(
         sha256=registered.sha256,
         is_best=registered.is_best,
         note=registered.note,
+        cross=dict(candidate.cross),
     )
-    return Crowned(winner, scores)
+    return Crowned(winner, scores, candidate.objective)

@@ -72,6 +72,8 @@ def distill(config: RunConfig, options: DistillOptions, listener: Listener | Non
             score=workspace.score(result.synthetic, "finalist", config.search.num_finalist_seeds),
             start_score=result.start_score,
             relative_change=result.relative_change,
+            objective=result.objective,
+            cross={} if result.cross is None else result.cross.metrics(),
         )
         crowned = crown(tracker, watch, workspace, candidate, listener, origin=name, output=options.output)
         recorder.log_metrics({**crowned.metrics(), "cost/tracking_seconds": watch.seconds},

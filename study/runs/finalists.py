@@ -32,6 +32,9 @@ class Candidate:
         score: on validation, with seeds that it was not selected on.
         start_score: of its starting point on validation, as its trial measured it.
         relative_change: how far the images moved from that start.
+        objective: what it is chosen by: the mean of ``score``, or the mean over other architectures, with
+            fresh seeds likewise.
+        cross: what its trial measured on other architectures, by name, with ``mean`` and ``worst``.
     """
 
     run_id: str
@@ -41,12 +44,16 @@ class Candidate:
     score: Score
     start_score: Score
     relative_change: float
+    objective: float
+    cross: Mapping[str, float]
 
 
 def note_result(handle: TrialHandle, result: TrialResult) -> None:
     """Keep with a trial what its candidacy needs beside the stored set, also for a later process."""
     handle.note("start", {"metric": result.start_score.metric, "values": list(result.start_score.values)})
     handle.note("relative_change", result.relative_change)
+    handle.note("val_accuracy", result.score.mean)
+    handle.note("cross", {} if result.cross is None else result.cross.metrics())
 
 
 def choose_winner(workspace: Workspace, search: Search, tracker: Tracker, listener: Listener) -> Candidate:
@@ -67,7 +74,7 @@ def choose_winner(workspace: Workspace, search: Search, tracker: Tracker, listen
         )
     listener.on_phase(f"scoring {len(best)} finalists with {config.num_finalist_seeds} fresh seeds")
     candidates = [_score(record, workspace, tracker) for record in best]
-    return max(candidates, key=lambda candidate: (candidate.score.mean, -(candidate.trial or 0)))
+    return max(candidates, key=lambda candidate: (candidate.objective, -(candidate.trial or 0)))
 
 
 def _score(record: TrialRecord, workspace: Workspace, tracker: Tracker) -> Candidate:
@@ -75,12 +82,24 @@ def _score(record: TrialRecord, workspace: Workspace, tracker: Tracker) -> Candi
     with tempfile.TemporaryDirectory() as folder:
         synthetic = read_set(tracker.download(run_id, SET_FOLDER, Path(folder))).synthetic
     start = record.attributes["start"]
+    score = workspace.score(synthetic, "finalist", workspace.config.search.num_finalist_seeds)
     return Candidate(
         run_id=run_id,
         trial=record.slot,
         params=record.params,
         synthetic=synthetic,
-        score=workspace.score(synthetic, "finalist", workspace.config.search.num_finalist_seeds),
+        score=score,
         start_score=Score(start["metric"], tuple(start["values"])),
         relative_change=float(record.attributes["relative_change"]),
+        objective=_objective(workspace, synthetic, score),
+        cross=record.attributes.get("cross", {}),
     )
+
+
+def _objective(workspace: Workspace, synthetic: SyntheticSet, score: Score) -> float:
+    if workspace.config.search.objective == "accuracy":
+        return score.mean
+    assert workspace.cross is not None
+    mean = workspace.cross.score(synthetic, "finalist").mean
+    assert mean is not None
+    return mean

@@ -22,6 +22,8 @@ class Winner:
         n: evaluation seeds behind each mean; deviations have ddof 1.
         is_best: whether the alias ``best`` points at it now.
         note: how it compares with the holder of the alias.
+        cross: validation accuracy on architectures it was not distilled with, by name, with ``mean`` and
+            ``worst``, as its trial measured them; empty where left out.
     """
 
     trial: int | None
@@ -39,6 +41,7 @@ class Winner:
     sha256: str
     is_best: bool
     note: str
+    cross: Mapping[str, float]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from study.core.errors import DivergedError
 from study.core.records import Progress, Score, SyntheticSet
+from study.evaluation.architectures import CrossScore
 from study.methods.base import Method, find_method
 from study.methods.experts import UsesExperts
 from study.runs.configure import RunConfig
@@ -24,8 +25,8 @@ MAX_CURVE_POINTS = 200
 
 NEGLIGIBLE_CHANGE = 1e-3
 
-OnRung = Callable[[Score, int], None]
-"""Gets a validation score and the percent of iterations done; raises to stop the trial."""
+OnRung = Callable[[float, int], None]
+"""Gets the value of the objective on validation and the percent of iterations done; raises to stop the trial."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class TrialResult:
         start_score: of ``start`` on validation.
         relative_change: distance from the start over the start's own norm.
         distill_seconds: wall time inside the method.
+        objective: what the search raises: the mean of ``score``, or of ``cross``.
+        cross: scores on architectures the set was not distilled with, on validation; None where left out.
     """
 
     synthetic: SyntheticSet
@@ -47,6 +50,8 @@ class TrialResult:
     start_score: Score
     relative_change: float
     distill_seconds: float
+    objective: float
+    cross: CrossScore | None = None
 
 
 def rung_iterations(num_iterations: int, rungs: tuple[float, ...]) -> dict[int, int]:
@@ -139,12 +144,25 @@ class _Loop:
         score = self.workspace.score(synthetic, "rung", self.config.search.num_rung_seeds)
         self._log_score(score, progress.iteration)
         assert self.on_rung is not None
+        value, _ = self._objective(synthetic, score, "rung")
         try:
-            self.on_rung(score, self.rungs[progress.iteration])
+            self.on_rung(value, self.rungs[progress.iteration])
         except Exception:
             # Whoever compares trials wants to see what a pruned one had made by then.
             log_final_grid(self.recorder, synthetic, self.workspace.splits)
             raise
+
+    def _objective(
+        self, synthetic: SyntheticSet, score: Score, purpose: str
+    ) -> tuple[float, CrossScore | None]:
+        """What the search raises, and the cross-architecture score behind it where there is one."""
+        across = self.config.search.objective == "cross-arch"
+        pool = self.workspace.cross
+        if pool is None or (purpose == "rung" and not across):
+            return score.mean, None
+        cross = pool.score(synthetic, purpose)
+        assert cross.mean is not None
+        return (cross.mean if across else score.mean), cross
 
     def _log_score(self, score: Score, iteration: int) -> None:
         self.listener.on_score(iteration, score)
@@ -163,6 +181,7 @@ class _Loop:
             )
         score = self.workspace.score(synthetic, "trial", seeds)
         self._log_score(score, iteration)
+        objective, cross = self._objective(synthetic, score, "trial")
         result = TrialResult(
             synthetic=synthetic,
             start=self.start,
@@ -170,6 +189,8 @@ class _Loop:
             start_score=self.workspace.score(self.start, "trial", seeds),
             relative_change=change,
             distill_seconds=self.distill_seconds,
+            objective=objective,
+            cross=cross,
         )
         self._log_result(
             result, iteration, self.workspace.random_score("trial", self.config.search.num_random_seeds)
@@ -178,7 +199,7 @@ class _Loop:
 
     def _log_result(self, result: TrialResult, iteration: int, random: Score) -> None:
         metrics = {
-            "objective": result.score.mean,
+            "objective": result.objective,
             "val/gain_over_random": result.score.mean - random.mean,
             "val/gain_over_start": result.score.mean - result.start_score.mean,
             "random/val_accuracy": random.mean,
@@ -189,6 +210,8 @@ class _Loop:
             "cost/evaluation_seconds": result.score.seconds,
         }
         metrics.update({f"val/{name}": mean for name, mean in result.score.extra_means().items()})
+        if result.cross is not None and (pool := self.workspace.cross) is not None:
+            metrics.update(pool.metrics(result.cross))
         if iteration:
             metrics["cost/seconds_per_iteration"] = result.distill_seconds / iteration
         self.recorder.log_metrics(metrics, iteration)

@@ -175,8 +175,8 @@ class _TuneRun:
             self.listener.on_trial_end(handle.slot, outcome, value)
 
     def _distill(self, handle: TrialHandle, parent: Recorder) -> float:
-        def on_rung(score: Score, percent: int) -> None:
-            if handle.report(score.mean, percent):
+        def on_rung(value: float, percent: int) -> None:
+            if handle.report(value, percent):
                 raise Pruned
 
         config = self.config.with_params(handle.params)
@@ -189,7 +189,7 @@ class _TuneRun:
             with self.watch.running():
                 log_trial_set(recorder, result, config, self.workspace, self._random())
             note_result(handle, result)
-        return result.score.mean
+        return result.objective
 
     def _finish(self, parent: Recorder, crowned: Crowned) -> Outcome:
         winning = self.config.with_params(crowned.winner.params)

@@ -10,10 +10,12 @@ from study.core.device import Compute, resolve_compute
 from study.core.records import ImageDataset, Score, SyntheticSet
 from study.core.seeding import Generators
 from study.data.splits import DataSplits, load_splits
+from study.evaluation.architectures import Bench
 from study.evaluation.baselines import random_baseline
 from study.evaluation.protocol import evaluate
 from study.methods.base import Task
 from study.runs.configure import RunConfig
+from study.runs.cross import TrialPool, build_trial_pool, check_cross_models
 
 __all__ = ["Workspace", "open_workspace"]
 
@@ -28,6 +30,7 @@ class Workspace:
     train: ImageDataset
     validation: ImageDataset
     generators: Generators
+    cross: TrialPool | None = None
     _scores: dict[tuple[str, str, int], Score] = field(default_factory=dict, repr=False)
 
     def task(self, config: RunConfig) -> Task:
@@ -103,17 +106,26 @@ def open_workspace(config: RunConfig, data_root: Path | None) -> Workspace:
     """Resolve the machine and load the data.
 
     Raises:
-        StudyError: the device or the data is not there, or a class has fewer images than the IPC.
+        StudyError: the device or the data is not there, a class has fewer images than the IPC, or the
+            architectures to score on cannot be built.
     """
+    check_cross_models(config)
     compute = resolve_compute(config.compute)
     splits = load_splits(config.dataset, config.data, data_root, min_per_class=config.ipc)
+    train, validation = splits.train.to(compute.device), splits.validation.to(compute.device)
+    generators = Generators(config.seed, compute.device)
+    bench = Bench(
+        train, validation, config.evaluation, splits.augmentation, compute,
+        generators.child("score", "cross"), config.search.num_trials + 2,
+    )  # fmt: skip
     return Workspace(
         config=config,
         splits=splits,
         compute=compute,
-        train=splits.train.to(compute.device),
-        validation=splits.validation.to(compute.device),
-        generators=Generators(config.seed, compute.device),
+        train=train,
+        validation=validation,
+        generators=generators,
+        cross=build_trial_pool(config, bench, splits.image_shape, splits.num_classes),
     )
 
 

@@ -28,6 +28,13 @@ class SearchConfig(Frozen):
     """Best trials that are scored again with fresh evaluation seeds."""
     num_finalist_seeds: int = Field(5, ge=1)
     """Fresh evaluation seeds of each finalist, and of the winner on test."""
+    cross_models: tuple[str, ...] = ("mlp", "lenet")
+    """Architectures, as ``name`` or ``name:width``, on which every finished trial is scored beside its own."""
+    num_cross_seeds: int = Field(2, ge=0)
+    """Evaluation seeds of each of them; 0 leaves the score out."""
+    objective: Literal["accuracy", "cross-arch"] = "accuracy"
+    """What the search raises, on validation: the score of the method's own architecture, or the mean over
+    the other ones."""
     sampler: Literal["tpe", "gp", "random"] = "tpe"
     """``tpe`` for any space, ``gp`` for small continuous ones, ``random`` as a control."""
     pruner: Literal["median", "none"] = "median"

@@ -34,7 +34,7 @@ class TrialRecord:
         slot: position in the search, from 0; the number that users see.
         outcome: how it ended; ``INTERRUPTED`` trials are repeated, all others count.
         params: sampled values by dotted key.
-        value: mean validation score; None unless complete.
+        value: of the objective on validation; None unless complete.
         reported: score by percent of iterations done.
         attributes: what the objective noted, such as the run id.
         seconds: wall time so far.
@@ -58,7 +58,9 @@ class TrialRecord:
         return {
             "trial": self.slot,
             "outcome": self.outcome,
-            "val_accuracy": self.value,
+            "val_accuracy": self.attributes.get("val_accuracy", self.value),
+            "objective": self.value,
+            "cross_mean": (self.attributes.get("cross") or {}).get("mean"),
             "params": dict(self.params),
             "seconds": self.seconds,
             "run_id": self.attributes.get("run_id"),

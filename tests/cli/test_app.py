@@ -134,9 +134,21 @@ def test_json_is_one_object_and_the_set_can_be_used(tmp_path):
     assert len(trials) == 1 + 3
     assert trials[0].startswith("run,")
 
-    shown = json.loads(run("evaluate", "digits-dm-ipc1@best", "--seeds", "2", "--json").stdout)
+    shown = json.loads(
+        run("evaluate", "digits-dm-ipc1@best", "--seeds", "2", "--models", "mlp", "--json").stdout
+    )
     assert shown["n"] == 2
     assert shown["split"] == "validation"
+    assert [row["model"] for row in shown["architectures"]] == ["convnet", "mlp"]
+    table = run("evaluate", "digits-dm-ipc1@best", "--seeds", "2", "--pool", "none")
+    assert "random real images" in table.stdout
+
+    version = "digits-dm-ipc1/1"
+    paired = json.loads(run("compare", version, version, "--seeds", "2", "--json").stdout)
+    assert paired["p_value"] == 1.0
+    assert "paired seeds" in run("compare", version, version, "--seeds", "2").stdout
+    assert "two sets, but 1" in one_line_error("compare", version, "--seeds", "2")
+    assert "go with --seeds" in one_line_error("compare", version, "--test")
 
 
 def test_version():

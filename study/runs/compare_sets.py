@@ -1,0 +1,163 @@
+"""Two sets against each other: the same recipe, the same evaluation seeds, and how sure the difference is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from study.core.errors import ConfigError
+from study.core.records import Score
+from study.evaluation.architectures import Contender
+from study.evaluation.statistics import PairedComparison, compare_scores
+from study.runs.configure import RunConfig
+from study.runs.evaluate import (
+    EvaluateOptions,
+    check_fingerprint,
+    describe_score,
+    open_bench,
+    open_split,
+    stored_config,
+)
+from study.runs.events import Listener
+from study.runs.recording import describe_run, recorded
+from study.runs.sets import load_set
+from study.runs.stores import open_tracking
+from study.runs.workspace import Workspace, open_workspace
+from study.sets.files import StoredSet
+
+__all__ = ["SetComparison", "compare_sets"]
+
+
+@dataclass(frozen=True)
+class SetComparison:
+    """Two sets on the same evaluation seeds; accuracies are fractions, deviations have ddof 1.
+
+    Attributes:
+        sets: the references as asked, first and second.
+        recipe: of the first set; both are trained on by it.
+        scores: mean, deviation, n, values and bootstrap interval of each.
+        difference: first minus second, seed by seed: mean, deviation, n and bootstrap interval.
+        p_value: two-sided, of the sign-flip test over the pairs.
+        smallest_p_value: what so many pairs can reach at best.
+    """
+
+    sets: tuple[str, str]
+    dataset: str
+    ipc: tuple[int, int]
+    split: str
+    model: str
+    recipe: dict[str, Any]
+    metric: str
+    scores: tuple[dict[str, Any], dict[str, Any]]
+    difference: dict[str, Any]
+    p_value: float
+    smallest_p_value: float
+    run_id: str
+
+    def plain(self) -> dict[str, Any]:
+        """Nested plain values for ``--json``."""
+        return asdict(self)
+
+
+def compare_sets(
+    first: str, second: str, options: EvaluateOptions, listener: Listener | None = None
+) -> SetComparison:
+    """Train on two sets with the same networks at the start and the same recipe, and compare seed by seed.
+
+    Recipe, architecture and seeds are those of the first set; of the second only the preprocessing is
+    kept, since its images live in that space.
+
+    Args:
+        first: registered name, run id or folder.
+        second: likewise; of the same real data, at the same resolution and split.
+        options: split, seeds, recipe. The pool is not used.
+        listener: told of the stages.
+
+    Raises:
+        ConfigError: the sets cannot be compared, or there are fewer than two seeds.
+        StudyError: a set is unknown or altered, or the real data is missing.
+    """
+    listener = listener or Listener()
+    if options.num_seeds < 2:
+        raise ConfigError(f"num_seeds = {options.num_seeds}: a paired comparison needs at least 2")
+    uri = options.stores.tracking_uri
+    stored = [load_set(reference, tracking_uri=uri) for reference in (first, second)]
+    config = stored_config(stored[0], options.overrides)
+    other = stored_config(stored[1], {})
+    _check_comparable(first, config, second, other)
+    configs = (config, _beside(config, other))
+    workspaces = [open_workspace(settings, options.stores.data_root) for settings in configs]
+    for reference, one, workspace in zip((first, second), stored, workspaces, strict=True):
+        check_fingerprint(reference, one, workspace)
+    tracker = open_tracking(options.stores)
+    with recorded(tracker, config, f"compare {first} {second}", kind="compare") as recorder:
+        describe_run(recorder, config, workspaces[0])
+        recorder.set_tags({"study.first": first, "study.second": second, "study.split": options.split})
+        scores = []
+        for reference, one, workspace in zip((first, second), stored, workspaces, strict=True):
+            listener.on_phase(f"training {options.num_seeds} networks on {reference}")
+            scores.append(_score(reference, one, workspace, options))
+        statistics = open_bench(workspaces[0], options.seed).generators.child("statistics")
+        comparison = compare_scores(scores[0], scores[1], statistics["difference"])
+        recorder.log_metrics(
+            {"compare/first": scores[0].mean, "compare/second": scores[1].mean, **_metrics(comparison)}
+        )
+        run_id = recorder.run_id
+    return SetComparison(
+        sets=(first, second),
+        dataset=config.dataset,
+        ipc=(config.ipc, other.ipc),
+        split=options.split,
+        model=config.model.name,
+        recipe=config.evaluation.resolve().model_dump(mode="json"),
+        metric=scores[0].metric,
+        scores=(
+            describe_score(scores[0], statistics.child("first")),
+            describe_score(scores[1], statistics.child("second")),
+        ),
+        difference=comparison.difference.plain(),
+        p_value=comparison.p_value,
+        smallest_p_value=comparison.smallest_p_value,
+        run_id=run_id,
+    )
+
+
+def _check_comparable(first: str, config: RunConfig, second: str, other: RunConfig) -> None:
+    for what, one, two in (
+        ("dataset", config.dataset, other.dataset),
+        ("resolution", config.data.resolution, other.data.resolution),
+        ("validation_fraction", config.data.validation_fraction, other.data.validation_fraction),
+        ("split_seed", config.data.split_seed, other.data.split_seed),
+    ):
+        if one != two:
+            raise ConfigError(
+                f"{first} has {what} = {one!r}, {second} has {two!r}: scored on different images, "
+                "they cannot be compared"
+            )
+
+
+def _beside(config: RunConfig, other: RunConfig) -> RunConfig:
+    """The first set's configuration, for images in the second one's normalised space."""
+    data = config.data.model_copy(update={"preprocessing": other.data.preprocessing})
+    return config.model_copy(update={"data": data, "ipc": other.ipc})
+
+
+def _score(reference: str, stored: StoredSet, workspace: Workspace, options: EvaluateOptions) -> Score:
+    config = workspace.config
+    real = open_split(workspace, options.split, f"study compare {reference} --split test")
+    own = Contender(config.model.name, config.model, config.evaluation, is_own=True)
+    return open_bench(workspace, options.seed).score(stored.synthetic, real, own, options.num_seeds)
+
+
+def _metrics(comparison: PairedComparison) -> Mapping[str, float]:
+    difference = comparison.difference
+    metrics = {
+        "compare/difference": difference.mean,
+        "compare/difference_std": difference.std,
+        "compare/num_seeds": float(difference.n),
+        "compare/p_value": comparison.p_value,
+    }
+    if difference.low is not None and difference.high is not None:
+        metrics.update({"compare/difference_low": difference.low, "compare/difference_high": difference.high})
+    return metrics
