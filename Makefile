@@ -17,7 +17,7 @@ $(VENV)/.ready: pyproject.toml
 	touch $@
 
 demo: setup  ## search digits with one synthetic image per class, track it, register the winner
-	$(BIN)/study tune --method dm --dataset digits --ipc 1
+	$(BIN)/study tune --method pad --dataset digits --ipc 1
 
 test: setup  ## the default suite: minutes on two cores
 	$(BIN)/python -m pytest
