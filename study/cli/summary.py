@@ -10,6 +10,10 @@ from study.runs.plan import Plan
 
 __all__ = ["percent", "print_outcome", "print_plan"]
 
+MAX_PARAM_COLUMNS = 4
+"""Searched parameters that stand beside a trial's score; more get a table of their own."""
+NUM_BEST_SHOWN = 3
+
 
 def percent(mean: float | None, std: float | None = None) -> str:
     """A fraction as people read it: ``93.1 ± 0.8 %``."""
@@ -26,7 +30,11 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
         return
     console = out()
     if len(outcome.trials) > 1:
-        console.print(_trials_table(outcome))
+        keys = list(dict.fromkeys(key for trial in outcome.trials for key in trial["params"]))
+        fits = len(keys) <= MAX_PARAM_COLUMNS
+        console.print(_trials_table(outcome, keys if fits else []))
+        if not fits:
+            console.print(_params_table(outcome, keys))
     console.print(_scores_table(outcome))
     winner = outcome.winner
     console.print(f"registered as [bold]{winner.set}[/bold] ({winner.note})")
@@ -51,15 +59,14 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     console.print(f"  study evaluate {winner.set}", style="bold")
 
 
-def _trials_table(outcome: Outcome) -> Table:
-    keys = list(dict.fromkeys(key for trial in outcome.trials for key in trial["params"]))
+def _trials_table(outcome: Outcome, keys: list[str]) -> Table:
     table = Table(title=f"{outcome.search}: {outcome.trials_finished} trials", title_justify="left")
     table.add_column("trial", justify="right")
     table.add_column("outcome")
     table.add_column("validation", justify="right")
     crossed = any(trial["cross_mean"] is not None for trial in outcome.trials)
     if crossed:
-        table.add_column("other architectures", justify="right")
+        table.add_column("others", justify="right")
     for key in keys:
         table.add_column(key.removeprefix("distill."), justify="right")
     table.add_column("seconds", justify="right")
@@ -74,6 +81,21 @@ def _trials_table(outcome: Outcome) -> Table:
             f"{trial['seconds']:.0f}",
             style="bold green" if won else None,
         )
+    return table
+
+
+def _params_table(outcome: Outcome, keys: list[str]) -> Table:
+    """Parameters a row, best trials a column: many parameters do not fit beside each other."""
+    complete = [trial for trial in outcome.trials if trial["val_accuracy"] is not None]
+    # The finalists' fresh seeds may have chosen another one than the best of all trials.
+    best = sorted(complete, key=lambda t: (t["trial"] != outcome.winner.trial, -t["val_accuracy"]))
+    best = best[:NUM_BEST_SHOWN]
+    table = Table("parameter", title="best trials", title_justify="left")
+    for trial in best:
+        won = trial["trial"] == outcome.winner.trial
+        table.add_column(f"trial {trial['trial']}" + (" *" if won else ""), justify="right")
+    for key in keys:
+        table.add_row(key.removeprefix("distill."), *(_short(trial["params"].get(key)) for trial in best))
     return table
 
 
