@@ -66,8 +66,8 @@ def evaluate(
 ) -> None:
     """Train fresh networks on a synthetic set and score them beside random real images.
 
-    The mean and the worst architecture leave out the one the set was distilled with. Learning rates of the
-    others are chosen on validation, with random real images.
+    The mean and the worst architecture leave out the one the set was distilled with. Architectures
+    without a norm get a learning rate chosen on validation, with random real images.
     """
     from study.cli.progress import TerminalListener
     from study.cli.requests import stores

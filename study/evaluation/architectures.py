@@ -23,16 +23,21 @@ POOLS: dict[str, tuple[str, ...]] = {"none": (), "quick": ("mlp", "lenet"), "ful
 
 WIDTHS: dict[str, int] = {
     "convnet": 64,
-    "alexnet": 64,
-    "vgg11": 32,
-    "resnet18": 32,
-    "resnet18-ap": 32,
-    "vit": 64,
+    "alexnet": 32,
+    "vgg11": 16,
+    "resnet18": 16,
+    "resnet18-ap": 16,
+    "vit": 32,
 }
 """Widths at which a pool is affordable on two cores; the other architectures have their published one."""
 
-RATE_FACTORS = (0.25, 1.0, 4.0)
-"""Learning rates that are tried for an architecture, as multiples of the recipe's own."""
+RATED = ("mlp", "lenet", "alexnet", "vit")
+"""Architectures whose learning rate is chosen: those without a norm between convolutions and activations.
+
+The others have one as the recipe's own ConvNet does, and keep the recipe's rate.
+"""
+RATE_FACTORS = (0.5, 1.0, 2.0, 4.0)
+"""Learning rates that are tried, as multiples of the recipe's own."""
 NUM_RATE_DRAWS = 2
 
 
@@ -162,7 +167,7 @@ class Bench:
         return replace(self, generators=self.generators.child(*path))
 
     def contender(self, name: str, model: ModelConfig, own: ModelConfig, ipc: int) -> Contender:
-        """An architecture with its recipe: the set's own for its own network, a chosen rate for others.
+        """An architecture with its recipe: the set's own, with a chosen rate where that does not carry over.
 
         Args:
             name: key of the pool.
@@ -177,6 +182,8 @@ class Bench:
     def _suited(self, model: ModelConfig, ipc: int) -> EvaluationConfig:
         # Learned step sizes, and steps to replay, belong to the network they were learned with.
         config = self.config.model_copy(update={"use_learned_step_size": False, "use_schedule": False})
+        if model.name not in RATED:
+            return config
         rate = choose_learning_rate(self, model, config, ipc)
         return config.model_copy(update={"lr": rate})
 
@@ -206,9 +213,9 @@ def choose_learning_rate(bench: Bench, model: ModelConfig, config: EvaluationCon
     """The rate at which random real images teach an architecture best, on validation.
 
     A rate that suits one architecture may leave another untrained, above all one without a norm; a fixed
-    rate would then measure the rate. The rates tried are the recipe's own, a quarter and four times of
-    it. No synthetic image takes part, so the choice favours random images if anything; it is made on
-    validation even where the scores are of test.
+    rate would then measure the rate. The rates tried are half the recipe's own to four times of it. No
+    synthetic image takes part, so the choice favours random images if anything; it is made on validation
+    even where the scores are of test.
 
     Args:
         bench: images, machine and seeds.

@@ -36,7 +36,7 @@ class TrialPool:
 
     @functools.cached_property
     def contenders(self) -> list[Contender]:
-        """Each architecture with its learning rate, chosen with random real images on validation."""
+        """Each architecture with its learning rate; where one is chosen, with random real images on validation."""
         return [self.bench.contender(name, model, self.own, self.ipc) for name, model in self.pool.items()]
 
     @functools.cached_property

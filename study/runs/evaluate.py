@@ -127,8 +127,8 @@ class Evaluation:
 def evaluate_set(reference: str, options: EvaluateOptions, listener: Listener | None = None) -> Evaluation:
     """Train fresh networks on a stored set and score them beside random real images.
 
-    The architecture the set was distilled with keeps the set's recipe. The others get a learning rate
-    chosen on validation with random real images, and never the set's own step size or steps.
+    The architecture the set was distilled with keeps the set's recipe. The others never use its step
+    size or steps, and those without a norm get a learning rate chosen on validation with random real images.
 
     Args:
         reference: registered name, run id or folder.

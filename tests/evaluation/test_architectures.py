@@ -17,7 +17,7 @@ from study.evaluation.architectures import (
     choose_learning_rate,
     parse_model,
 )
-from study.evaluation.baselines import random_real_sets
+from study.evaluation.baselines import random_baseline, random_real_sets
 from study.evaluation.protocol import EvaluationConfig, evaluate
 from study.models.pool import MODELS, ModelConfig
 
@@ -83,18 +83,26 @@ def test_own_architecture_keeps_the_recipe_and_others_get_a_rate_of_the_grid(ben
     other = bench.contender("mlp", ModelConfig(name="mlp"), OWN, 1)
     assert not other.is_own
     assert other.config.use_learned_step_size is False
+    normed = bench.contender("resnet18", ModelConfig(name="resnet18", width=8), OWN, 1)
+    assert normed.config.resolve().lr == bench.config.resolve().lr
     base = bench.config.resolve().lr
     assert other.config.lr in [base * factor for factor in RATE_FACTORS]
 
 
 def test_rate_is_the_best_of_the_grid_on_validation(bench):
     model = ModelConfig(name="mlp", width=16)
-    # A quarter of this rate trains the network, the rate itself and more blow it up.
-    hot = EvaluationConfig(num_steps=20, lr=4.0)
-    assert choose_learning_rate(bench, model, hot, 1) == pytest.approx(1.0)
-    # Far too small a rate leaves it where it starts, so the largest of the grid is best.
-    cold = EvaluationConfig(num_steps=20, lr=5e-3)
-    assert choose_learning_rate(bench, model, cold, 1) == pytest.approx(2e-2)
+    # Half of this rate trains the network, the rate itself and more blow it up.
+    hot = EvaluationConfig(num_steps=20, lr=1.0)
+    assert choose_learning_rate(bench, model, hot, 1) == pytest.approx(0.5)
+    means = {
+        rate: random_baseline(
+            bench.train, bench.validation, 1, model, EvaluationConfig(num_steps=20, lr=rate),
+            bench.augmentation, bench.compute, Generators(0).child("learning-rate").child("random"), num_draws=2,
+        ).mean
+        for rate in (0.01, 0.02, 0.04, 0.08)
+    }  # fmt: skip
+    mild = EvaluationConfig(num_steps=20, lr=0.02)
+    assert choose_learning_rate(bench, model, mild, 1) == pytest.approx(max(means, key=means.__getitem__))
 
 
 def test_learning_rate_never_looks_at_test(digits, bench):
