@@ -16,12 +16,13 @@ from study.core.records import Score, SyntheticSet
 from study.data.datasets import find_dataset
 from study.runs.configure import RunConfig
 from study.runs.finalists import Candidate
+from study.runs.leakage import leakage_record
 from study.runs.naming import set_name
 from study.runs.pictures import log_final_grid, log_grid
 from study.runs.trial import TrialResult
 from study.runs.workspace import Workspace
 from study.sets.files import DATA_NAME, SET_FOLDER, write_set
-from study.sets.manifest import Manifest, ScoreRecord
+from study.sets.manifest import LeakageRecord, Manifest, ScoreRecord
 from study.tracking.base import Recorder, RegisteredSet, Tracker
 from study.tracking.provenance import provenance
 
@@ -99,7 +100,8 @@ def register(
     name = set_name(workspace.config)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / name
-        manifest = _manifest(config, workspace, scores, candidate.run_id)
+        leakage = leakage_record(workspace, candidate.synthetic)
+        manifest = _manifest(config, workspace, scores, candidate.run_id, leakage)
         written = write_set(folder, _on_cpu(candidate.synthetic), manifest, workspace.splits.preprocessing)
         sha256 = written.files[DATA_NAME].sha256
         holder = _holder(tracker, name)
@@ -107,7 +109,10 @@ def register(
             folder,
             name,
             run_id=candidate.run_id,
-            tags=_tags(workspace, candidate, scores, sha256),
+            tags={
+                **_tags(workspace, candidate, scores, sha256),
+                "near_copies": str(leakage.num_near_copies),
+            },
             card=(folder / "README.md").read_text(encoding="utf-8"),
         )
         if output is not None:
@@ -154,7 +159,13 @@ def _tags(workspace: Workspace, candidate: Candidate, scores: SetScores, sha256:
     }
 
 
-def _manifest(config: RunConfig, workspace: Workspace, scores: SetScores, run_id: str) -> Manifest:
+def _manifest(
+    config: RunConfig,
+    workspace: Workspace,
+    scores: SetScores,
+    run_id: str,
+    leakage: LeakageRecord | None = None,
+) -> Manifest:
     code = provenance()
     recipe = workspace.config.evaluation
     return Manifest(
@@ -173,6 +184,7 @@ def _manifest(config: RunConfig, workspace: Workspace, scores: SetScores, run_id
         },
         seeds={"root": config.seed, "distill": workspace.distill_generators().seed},
         scores=scores.records(),
+        leakage=leakage,
         origin_run_id=run_id,
         versions={"study": __version__, "torch": torch.__version__, "python": platform.python_version()},
         git_commit=code.get("git_commit", ""),

@@ -21,7 +21,14 @@ SCORE_ROWS = {
 
 def render_card(manifest: Manifest) -> str:
     """Markdown for ``README.md`` and for the registry page; depends on the manifest alone."""
-    sections = [_title(manifest), _scores(manifest), _usage(manifest), _origin(manifest), _licence(manifest)]
+    sections = [
+        _title(manifest),
+        _leakage(manifest),
+        _scores(manifest),
+        _usage(manifest),
+        _origin(manifest),
+        _licence(manifest),
+    ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
@@ -44,6 +51,23 @@ def _title(manifest: Manifest) -> str:
 def _class_list(names: tuple[str, ...]) -> str:
     shown = ", ".join(name.replace("|", "/") for name in names[:12])
     return shown if len(names) <= 12 else f"{shown}, and {len(names) - 12} more"
+
+
+def _leakage(manifest: Manifest) -> str:
+    found = manifest.leakage
+    if found is None:
+        return ""
+    rule = (
+        "A near copy lies no farther from a training image, in pixels or in features of a random network, than "
+        f"{found.quantile:.0%} of the training images lie from their own nearest neighbour."
+    )
+    if not found.num_near_copies:
+        return f"## Copies of real images\n\nNone of the {found.num_images} images is a near copy. {rule}"
+    exact = f", {found.num_exact_copies} of them exact" if found.num_exact_copies else ""
+    return (
+        f"## Copies of real images\n\n**Warning: {found.num_near_copies} of {found.num_images} images are near "
+        f"copies of real training images{exact}.** Where those show people or patients, so does this set. {rule}"
+    )
 
 
 def _scores(manifest: Manifest) -> str:

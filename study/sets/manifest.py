@@ -11,7 +11,15 @@ from study.core.config import Frozen
 from study.core.errors import CorruptSetError
 from study.core.records import Score, StepSchedule
 
-__all__ = ["SCHEMA_VERSION", "FileRecord", "Manifest", "ScheduleRecord", "ScoreRecord", "parse_manifest"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "FileRecord",
+    "LeakageRecord",
+    "Manifest",
+    "ScheduleRecord",
+    "ScoreRecord",
+    "parse_manifest",
+]
 
 SCHEMA_VERSION = 2
 """Raised whenever an older reader would misunderstand a newer manifest; all versions up to this are read.
@@ -70,6 +78,35 @@ class ScheduleRecord(Frozen):
         )
 
 
+class LeakageRecord(Frozen):
+    """How near the images come to the real training images they were made from.
+
+    A near copy lies, in normalised pixels or in features of a fixed random network, no farther from a
+    training image than the share ``quantile`` of training images lies from its own nearest neighbour.
+    """
+
+    num_images: int = Field(ge=1)
+    """Synthetic images compared."""
+    num_near_copies: int = Field(ge=0)
+    """Near copies in either space."""
+    num_exact_copies: int = Field(ge=0)
+    """Images that equal a training image in every pixel."""
+    num_near_in_pixels: int = Field(ge=0)
+    """Near copies by pixels."""
+    num_near_in_features: int = Field(ge=0)
+    """Near copies by features."""
+    quantile: float = Field(gt=0, lt=1)
+    """Of the distances between real images; the rule's only setting."""
+    pixel_threshold: float = Field(ge=0)
+    """That quantile in pixels."""
+    feature_threshold: float = Field(ge=0)
+    """That quantile in features."""
+    smallest_pixel_distance: float = Field(ge=0)
+    """Of a synthetic to a real image."""
+    smallest_feature_distance: float = Field(ge=0)
+    """Likewise in features."""
+
+
 class Manifest(Frozen):
     """Everything a stranger needs in order to use, judge and replay a synthetic set.
 
@@ -121,6 +158,9 @@ class Manifest(Frozen):
     """``validation``, ``test`` where it was opened, and the baselines ``random_validation``,
     ``random_test`` (random real images, same IPC and recipe) and ``start_validation`` (before the first
     iteration)."""
+
+    leakage: LeakageRecord | None = None
+    """Copies of real images among the synthetic ones; None where nobody looked, as in sets of trials."""
 
     origin_run_id: str = ""
     """The tracked run it came from."""
