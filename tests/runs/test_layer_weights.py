@@ -71,7 +71,7 @@ def test_a_name_alone_does_not_change_the_digest():
 
 
 def test_an_unknown_variant_lists_the_choices():
-    with pytest.raises(UnknownNameError, match="unknown variant 'papr'. Did you mean 'paper'"):
+    with pytest.raises(UnknownNameError, match=r"unknown variant 'papr'\. Did you mean 'paper'"):
         configure(Request("datadam", "digits", 1, "smoke", variant="papr"))
     with pytest.raises(UnknownNameError, match="unknown variant 'paper'"):
         configure(Request("random", "digits", 1, "smoke", variant="paper"))

@@ -87,8 +87,8 @@ def test_registered_set_carries_labels_and_step_size(searched):
 def test_mhist_is_searched_at_a_smaller_resolution(mhist_root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    words = "tune --method pad --dataset mhist --resolution 32 --budget smoke --trials 1 --json".split()
-    result = CliRunner().invoke(app, [*words, "--data-root", str(mhist_root)])
+    words = ["tune", "--method", "pad", "--dataset", "mhist", "--resolution", "32", "--budget", "smoke"]
+    result = CliRunner().invoke(app, [*words, "--trials", "1", "--json", "--data-root", str(mhist_root)])
     assert result.exit_code == 0, result.output
     outcome = json.loads(result.stdout)
     assert outcome["winner"]["set"] == "mhist-pad-ipc1-32px/1"
