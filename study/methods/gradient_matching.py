@@ -58,7 +58,10 @@ class GradientMatchingConfig(MethodConfig):
     def loops(self, ipc: int) -> tuple[int, int]:
         """Outer steps and inner epochs at that many images per class."""
         outer, inner = published_loops(ipc)
-        return self.num_outer_steps or outer, inner if self.num_inner_epochs is None else self.num_inner_epochs
+        return (
+            self.num_outer_steps or outer,
+            inner if self.num_inner_epochs is None else self.num_inner_epochs,
+        )
 
 
 def published_loops(ipc: int) -> tuple[int, int]:

@@ -170,7 +170,12 @@ def test_network_is_trained_between_outer_steps_and_not_after_the_last(
     toy_task: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events = events_of(
-        toy_task(ipc=2), monkeypatch, num_iterations=4, num_outer_steps=2, num_inner_epochs=3, batch_synthetic=4
+        toy_task(ipc=2),
+        monkeypatch,
+        num_iterations=4,
+        num_outer_steps=2,
+        num_inner_epochs=3,
+        batch_synthetic=4,
     )
     # 6 images in batches of 4 are 2 steps a pass.
     assert events == [
