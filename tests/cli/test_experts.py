@@ -9,6 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from study.cli import common
 from study.cli.app import app
 from study.core.config import Frozen
 from study.methods.base import METHODS, MethodConfig, load_methods
@@ -50,6 +51,9 @@ class Toy:
     def expert_plan(self, task, generators):
         return plan_experts(task, self.config.experts, AllImages(), generators)
 
+    def rehearse(self, task, generators):
+        raise NotImplementedError
+
     def prepare(self, task, generators, on_epoch=None):
         return obtain_experts(task, self.config.experts, AllImages(), generators, on_epoch, num_workers=1)
 
@@ -61,6 +65,14 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("STUDY_CACHE_GB", raising=False)
     return tmp_path / "cache" / "experts"
+
+
+@pytest.fixture(autouse=True)
+def wide_console():
+    """A console that another test made has the width of that time."""
+    common.out.cache_clear()
+    yield
+    common.out.cache_clear()
 
 
 @pytest.fixture
