@@ -20,7 +20,7 @@ demo: setup  ## search digits with one synthetic image per class, track it, regi
 	$(BIN)/study tune --method pad --dataset digits --ipc 1
 
 test: setup  ## the default suite: minutes on two cores
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 test-slow: setup  ## the marked slow tests
 	$(BIN)/python -m pytest -m slow
