@@ -1,0 +1,96 @@
+"""Noise at level 0 changes nothing, much of it leaves chance, and annotators' agreement is told apart."""
+
+import pytest
+import torch
+
+from study.core.errors import ConfigError, ShapeError
+from study.core.seeding import Generators
+from study.evaluation.baselines import random_real_sets
+from study.evaluation.protocol import EvaluationConfig, evaluate
+from study.evaluation.robustness import accuracy_by_agreement, score_on_noisy_real, score_on_noisy_set
+
+CONFIG = EvaluationConfig(num_steps=60)
+
+
+@pytest.fixture(scope="module")
+def sets(digits):
+    return random_real_sets(digits.train, 5, 2, Generators(0))
+
+
+def common(digits, small_model, compute):
+    return (digits.validation, 1.0, small_model, CONFIG, digits.augmentation, compute, Generators(4))
+
+
+@pytest.mark.parametrize("measure", [score_on_noisy_set, score_on_noisy_real])
+def test_no_noise_is_the_plain_score_and_much_noise_is_chance(digits, small_model, compute, sets, measure):
+    clean, noisy = measure(sets[:1], *common(digits, small_model, compute), levels=(0.0, 30.0), num_seeds=2)
+    plain = evaluate(
+        sets[0],
+        digits.validation,
+        small_model,
+        CONFIG,
+        digits.augmentation,
+        compute,
+        Generators(4),
+        num_seeds=2,
+    )
+    assert clean.values == pytest.approx(plain.values)
+    assert clean.mean > 0.7
+    assert noisy.mean < 0.4
+
+
+@pytest.mark.parametrize("measure", [score_on_noisy_set, score_on_noisy_real])
+def test_one_set_a_seed_gives_one_value_each_and_repeats(digits, small_model, compute, sets, measure):
+    first, again = (
+        measure(sets, *common(digits, small_model, compute), levels=(0.2,), num_seeds=2) for _ in range(2)
+    )
+    assert first[0].n == 2
+    assert first[0].values == again[0].values
+
+
+def test_the_set_is_left_as_it_was(digits, small_model, compute, sets):
+    before = sets[0].images.clone()
+    score_on_noisy_set(sets[:1], *common(digits, small_model, compute), levels=(1.0,), num_seeds=1)
+    assert torch.equal(sets[0].images, before)
+
+
+def test_agreement_counts_annotators_of_the_majority_class():
+    labels = torch.tensor([0, 0, 1, 1, 1])
+    votes = torch.tensor([0, 3, 4, 7, 7])
+    right = torch.tensor([True, False, True, True, False])
+    logits = torch.nn.functional.one_hot(torch.where(right, labels, 1 - labels), 2).float()
+    assert accuracy_by_agreement(logits, labels, votes, 7) == {
+        "accuracy_agreement_4": 0.5,
+        "accuracy_agreement_7": pytest.approx(2 / 3),
+    }
+    with pytest.raises(ShapeError, match="up to 7"):
+        accuracy_by_agreement(logits, labels, votes, 5)
+
+
+def test_agreement_stands_beside_the_accuracy(small_model, compute, digits, sets):
+    keep = sets[0].labels < 2
+    pair = type(sets[0])(sets[0].images[keep], sets[0].labels[keep], ("0", "1"))
+    real = digits.validation
+    real = type(real)(real.images[real.labels < 2], real.labels[real.labels < 2], ("0", "1"))
+    votes = torch.where(real.labels == 1, 7, torch.arange(len(real)) % 4)
+    (score,) = score_on_noisy_real(
+        [pair], real, 1.0, small_model, CONFIG, digits.augmentation, compute, Generators(1), levels=(0.0,),
+        num_seeds=1, votes=votes, num_annotators=7,
+    )  # fmt: skip
+    assert {
+        "accuracy_agreement_4",
+        "accuracy_agreement_5",
+        "accuracy_agreement_6",
+        "accuracy_agreement_7",
+    } <= set(score.extra)
+    agreement = torch.maximum(votes, 7 - votes)
+    parts = {int(k): float((agreement == k).float().mean()) for k in agreement.unique()}
+    assert sum(parts[k] * score.extra[f"accuracy_agreement_{k}"][0] for k in parts) == pytest.approx(
+        score.mean
+    )
+
+
+@pytest.mark.parametrize(("levels", "num_seeds"), [((-0.1,), 2), ((float("nan"),), 2), ((), 2), ((0.1,), 3)])
+def test_wrong_settings_are_refused(digits, small_model, compute, sets, levels, num_seeds):
+    with pytest.raises(ConfigError):
+        score_on_noisy_set(sets, *common(digits, small_model, compute), levels=levels, num_seeds=num_seeds)
