@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from study.runs.evaluate import Evaluation
+    from study.runs.protocol_session import ProtocolOptions
 
 
 class Split(StrEnum):
@@ -31,6 +32,7 @@ class Pool(StrEnum):
 
 
 POOL = "Architectures: the set's own alone, two small ones beside it, or all eight."
+PROTOCOL = "Instead of architectures: leakage, noise, cost, ranking or continual."
 MODELS = "Architectures by name instead, with a width where wanted: convnet,mlp,resnet18:32."
 
 
@@ -38,6 +40,7 @@ EPILOG = (
     "Example: study evaluate digits-dm-ipc1@best --seeds 10\n\n"
     "Some architectures only: study evaluate digits-dm-ipc1 --models mlp,lenet,resnet18:16\n\n"
     "Opening the test set is logged: study evaluate digits-dm-ipc1@best --split test\n\n"
+    "Near copies of real images: study evaluate digits-dm-ipc1@best --protocol leakage\n\n"
     "Another recipe: study evaluate digits-dm-ipc1 --set evaluation.preset=dc"
 )
 
@@ -58,6 +61,7 @@ def evaluate(
     models: Annotated[
         str | None, typer.Option("--models", metavar="NAME[:WIDTH],...", help=MODELS, show_default=False)
     ] = None,
+    protocol: Annotated[str | None, typer.Option("--protocol", help=PROTOCOL, show_default=False)] = None,
     overrides: common.Overrides = None,
     data_root: common.DataRoot = None,
     device: common.Device = "auto",
@@ -74,10 +78,16 @@ def evaluate(
     from study.core.config import merge, parse_overrides
     from study.core.signals import terminate_like_interrupt
     from study.runs.evaluate import EvaluateOptions, evaluate_set
+    from study.runs.protocol_session import ProtocolOptions
 
     tree = parse_overrides(overrides or [])
     if device != "auto":
         tree = merge(tree, {"compute": {"device": device}})
+    if protocol is not None:
+        _judge(protocol, reference, models, ProtocolOptions(
+            split.value, seeds, seed, tree, stores(tracking_uri, None, data_root)
+        ), as_json=as_json)  # fmt: skip
+        return
     names = tuple(word.strip() for word in models.split(",")) if models is not None else ()
     options = EvaluateOptions(
         split.value, seeds, seed, tree, stores(tracking_uri, None, data_root), pool=pool.value, models=names
@@ -88,6 +98,23 @@ def evaluate(
         common.print_json(evaluation.plain())
     else:
         _print(evaluation)
+
+
+def _judge(
+    protocol: str, reference: str, models: str | None, options: ProtocolOptions, *, as_json: bool
+) -> None:
+    """Run one protocol and print what it found."""
+    from study.cli.progress import TerminalListener
+    from study.cli.protocols import print_protocol
+    from study.core.errors import ConfigError
+    from study.core.signals import terminate_like_interrupt
+    from study.runs.protocols import run_protocol
+
+    if models is not None:
+        raise ConfigError(f"--models {models}: a protocol trains the set's own architecture; leave one out")
+    with terminate_like_interrupt(), TerminalListener(quiet=as_json) as listener:
+        result = run_protocol(protocol, reference, options, listener)
+    print_protocol(result, as_json=as_json)
 
 
 def _print(evaluation: Evaluation) -> None:

@@ -1,0 +1,184 @@
+"""The protocols that look at copies, noise and memories: what is scored, and the table that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from study.core.records import Score, SyntheticSet
+from study.data.mhist import NUM_ANNOTATORS
+from study.evaluation.continual import class_orders, learn_in_stages
+from study.evaluation.leakage import LeakageReport
+from study.evaluation.robustness import NOISE_LEVELS, score_on_noisy_real, score_on_noisy_set
+from study.methods.base import find_method
+from study.runs.leakage import leakage_report
+from study.runs.protocol_pictures import MAX_PAIRS, draw_curves, draw_pairs
+from study.runs.protocol_session import DISTILLED, RANDOM, Findings, Session
+
+__all__ = ["measure_continual", "measure_leakage", "measure_noise"]
+
+HERDING = "herding"
+MAX_STAGES = 5
+HERDING_IMAGES = 32_000
+"""Images shown in training the network whose features herding uses: 20 passes over digits, 1 over MNIST."""
+
+
+def measure_leakage(session: Session) -> Findings:
+    """Distances to the nearest training images; the closest pairs side by side."""
+    workspace, synthetic = session.workspace, session.synthetic
+    session.listener.on_phase(f"comparing {len(synthetic)} with {len(workspace.train)} real images")
+    report = leakage_report(workspace, synthetic)
+    ratios = torch.minimum(_ratio(report, "pixels"), _ratio(report, "features"))
+    order = torch.argsort(ratios, stable=True)[:MAX_PAIRS].tolist()
+    rows = [_pair(report, synthetic, position) for position in order]
+    plain = report.plain()
+    invert = workspace.splits.preprocessing.invert
+    figure = draw_pairs(
+        invert(synthetic.images[order].cpu()),
+        invert(workspace.train.images[report.pixels.nearest[order]].cpu()),
+        [f"{row['class']}: {row['pixel_distance']:.2f}, {row['feature_distance']:.2f}" for row in rows],
+        [bool(row["near_copy"]) for row in rows],
+        f"{session.stored.manifest.name}: synthetic | nearest real; class: distance in pixels (copy up to "
+        f"{report.pixels.threshold:.2f}), in features (up to {report.features.threshold:.2f})",
+    )
+    verdict = (
+        f"{plain['num_near_copies']} of {plain['num_images']} images are near copies of training images, "
+        f"{plain['num_exact_copies']} of them exact"
+    )
+    rule = (
+        f"near copy: no farther from a training image, in pixels or in features of a random network, than "
+        f"{report.quantile:.0%} of training images lie from their nearest neighbour"
+    )
+    return Findings(
+        metrics={f"leakage/{name}": float(value) for name, value in plain.items()},
+        rows=rows,
+        figures={"leakage_pairs.png": figure},
+        notes=[verdict, rule],
+    )
+
+
+def _ratio(report: LeakageReport, space: str) -> torch.Tensor:
+    found = report.pixels if space == "pixels" else report.features
+    return found.distances / max(found.threshold, 1e-12)
+
+
+def _pair(report: LeakageReport, synthetic: SyntheticSet, position: int) -> dict[str, Any]:
+    return {
+        "image": position,
+        "class": synthetic.class_names[int(synthetic.labels[position])],
+        "near_copy": bool(report.near_copies[position]),
+        "nearest_train": int(report.pixels.nearest[position]),
+        "pixel_distance": float(report.pixels.distances[position]),
+        "feature_distance": float(report.features.distances[position]),
+    }
+
+
+def measure_noise(session: Session) -> Findings:
+    """Curves over noise on the synthetic images and on the real ones, random real images beside."""
+    workspace = session.workspace
+    unit = float(workspace.train.images.std())
+    sets = {DISTILLED: [session.synthetic], RANDOM: session.random_sets()}
+    votes = session.votes()
+    curves: dict[str, dict[str, list[Score]]] = {"on training images": {}, "on real images": {}}
+    for name, some in sets.items():
+        session.listener.on_phase(f"training {session.num_seeds * (len(NOISE_LEVELS) + 1)} networks: {name}")
+        family = session.generators.child("curves", name)
+        common = (some, session.real(), unit, *session.common(), family)
+        curves["on training images"][name] = score_on_noisy_set(*common, num_seeds=session.num_seeds)
+        curves["on real images"][name] = score_on_noisy_real(
+            *common, num_seeds=session.num_seeds, votes=votes, num_annotators=NUM_ANNOTATORS
+        )
+    rows = [
+        {"noise": where, "trained_on": name, "level": level, "accuracy": score.mean, "std": score.std,
+         "n": score.n, **{key: mean for key, mean in score.extra_means().items() if "agreement" in key}}
+        for where, by_name in curves.items()
+        for name, scores in by_name.items()
+        for level, score in zip(NOISE_LEVELS, scores, strict=True)
+    ]  # fmt: skip
+    points = {
+        f"noise/{where.split()[1]}/{_key(name)}": [
+            (round(100 * level), score.mean) for level, score in zip(NOISE_LEVELS, scores, strict=True)
+        ]
+        for where, by_name in curves.items()
+        for name, scores in by_name.items()
+    }
+    metric = curves["on real images"][DISTILLED][0].metric.replace("_", " ")
+    figure = draw_curves(
+        {f"noise {where}": by_name for where, by_name in curves.items()}, NOISE_LEVELS,
+        xlabel="deviation of the noise / deviation of real images", ylabel=metric,
+        title=f"{session.stored.manifest.name} under Gaussian noise",
+    )  # fmt: skip
+    notes = [f"level 1 is the deviation of the real training images, {unit:.3f} in normalised space"]
+    return Findings(_means(curves), _even(rows), points, {"noise.png": figure}, notes)
+
+
+def _means(curves: dict[str, dict[str, list[Score]]]) -> dict[str, float]:
+    """Mean over the levels above 0 of each curve."""
+    return {
+        f"noise/{where.split()[1]}_{_key(name)}_mean": sum(s.mean for s in scores[1:]) / (len(scores) - 1)
+        for where, by_name in curves.items()
+        for name, scores in by_name.items()
+    }
+
+
+def measure_continual(session: Session) -> Findings:
+    """Accuracy after each stage with the set, herded and random real images as memory."""
+    workspace = session.workspace
+    num_classes = session.synthetic.num_classes
+    num_stages = min(MAX_STAGES, num_classes - 1)
+    orders = class_orders(num_classes, num_stages, session.num_seeds, session.generators)
+    session.listener.on_phase("choosing a herding memory")
+    memories: dict[str, Sequence[SyntheticSet]] = {
+        DISTILLED: [session.synthetic], HERDING: [_herded(session)], RANDOM: session.random_sets(),
+    }  # fmt: skip
+    scores = {}
+    for name, some in memories.items():
+        session.listener.on_phase(f"training {len(orders) * num_stages} networks: {name}")
+        scores[name] = learn_in_stages(
+            some, session.real(), orders, *session.common(), session.generators.child("learn")
+        )
+    seen = [len(orders[0].seen(stage)) for stage in range(num_stages)]
+    rows = [
+        {"memory": name, "classes_seen": count, "accuracy": score.mean, "std": score.std, "n": score.n}
+        for name, stages in scores.items()
+        for count, score in zip(seen, stages, strict=True)
+    ]
+    metrics, curves = {}, {}
+    for name, stages in scores.items():
+        metrics[f"continual/{_key(name)}_mean"] = sum(score.mean for score in stages) / num_stages
+        metrics[f"continual/{_key(name)}_final"] = stages[-1].mean
+        curves[f"continual/{_key(name)}"] = [
+            (count, score.mean) for count, score in zip(seen, stages, strict=True)
+        ]
+    figure = draw_curves(
+        {f"memory of {workspace.config.ipc} images a class": scores}, seen, xlabel="classes seen so far",
+        ylabel="accuracy on them", title=f"{session.stored.manifest.name}: class-incremental learning",
+    )  # fmt: skip
+    notes = [
+        "after each stage a fresh network learns from the memory of the classes seen so far alone (GDumb)",
+        "the set was made, and herding's network trained, with all classes at hand",
+    ]
+    return Findings(metrics, rows, curves, {"continual.png": figure}, notes)
+
+
+def _herded(session: Session) -> SyntheticSet:
+    """As many real images a class as the set has, chosen by herding."""
+    workspace = session.workspace
+    method = find_method("herding")
+    num_epochs = max(1, round(HERDING_IMAGES / len(workspace.train)))
+    task = workspace.task(workspace.config)
+    chosen = method(method.Config.model_validate({"num_epochs": num_epochs}))
+    return next(iter(chosen.distill(task, session.generators.child("herding")))).snapshot()
+
+
+def _key(name: str) -> str:
+    """A metric's part for a table's name."""
+    return {DISTILLED: "distilled", RANDOM: "random", HERDING: "herding"}[name]
+
+
+def _even(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with the same keys each; a table of the store needs that."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    return [{key: row.get(key) for key in keys} for row in rows]

@@ -1,0 +1,127 @@
+"""Figures of the protocols: pairs of images, and curves with their deviations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from study.core.records import Score
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["MAX_PAIRS", "draw_bars", "draw_curves", "draw_pairs"]
+
+MAX_PAIRS = 24
+PAIRS_A_ROW = 6
+COLOURS = {
+    "distilled": "#1b7837",
+    "random real images": "#878787",
+    "herding": "#2166ac",
+    "whole data": "#b2182b",
+}
+
+
+def draw_pairs(
+    synthetic: Tensor, real: Tensor, captions: Sequence[str], flagged: Sequence[bool], title: str
+) -> Figure:
+    """Synthetic images, each with its nearest real one to the right; flagged pairs have a red frame.
+
+    Args:
+        synthetic: [n, C, H, W] pixels in [0, 1], at most :data:`MAX_PAIRS`.
+        real: [n, C, H, W], the other half of each pair.
+        captions: one a pair.
+        flagged: one a pair.
+        title: of the picture.
+    """
+    num_rows = -(-len(captions) // PAIRS_A_ROW)
+    figure = _figure(width=1.9 * PAIRS_A_ROW, height=1.25 * num_rows + 0.5)
+    grid = figure.subplots(num_rows, PAIRS_A_ROW, squeeze=False)
+    gap = max(1, synthetic.shape[3] // 8)
+    for position, axes in enumerate(grid.flat):
+        axes.set_axis_off()
+        if position >= len(captions):
+            continue
+        pair = torch.cat([synthetic[position], torch.ones(*synthetic.shape[1:3], gap), real[position]], dim=2)
+        pixels = pair.clamp(0, 1).permute(1, 2, 0)
+        axes.imshow(pixels.squeeze(2).numpy() if pixels.shape[2] == 1 else pixels.numpy(),
+                    cmap="gray", vmin=0, vmax=1, interpolation="nearest")  # fmt: skip
+        colour = "#b2182b" if flagged[position] else "#444444"
+        axes.set_title(captions[position], fontsize=8, color=colour, pad=3)
+        if flagged[position]:
+            height, width = pixels.shape[:2]
+            xs = [-0.5, width - 0.5, width - 0.5, -0.5, -0.5]
+            ys = [-0.5, -0.5, height - 0.5, height - 0.5, -0.5]
+            axes.plot(xs, ys, color=colour, linewidth=2, clip_on=False)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def draw_curves(
+    panels: Mapping[str, Mapping[str, Sequence[Score]]],
+    positions: Sequence[float],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str,
+) -> Figure:
+    """Accuracies in percent over a setting, one panel beside the other, deviations as bars.
+
+    Args:
+        panels: for each panel's title the curves by name, one score a position.
+        positions: values of the setting.
+        xlabel: its name.
+        ylabel: what the scores are.
+        title: of the picture.
+    """
+    figure = _figure(width=4.6 * len(panels) + 0.6, height=3.8)
+    rows = figure.subplots(1, len(panels), squeeze=False, sharey=True)
+    axes: Axes
+    for axes, (heading, curves) in zip(rows.flat, panels.items(), strict=True):
+        for name, scores in curves.items():
+            axes.errorbar(positions, [100 * score.mean for score in scores], [100 * score.std for score in scores],
+                          label=name, color=COLOURS.get(name), marker="o", markersize=4, capsize=3)  # fmt: skip
+        axes.set_xticks(list(positions), [f"{position:g}" for position in positions])
+        axes.set(xlabel=xlabel, title=heading)
+        axes.grid(alpha=0.3)
+    rows[0][0].set_ylabel(f"{ylabel}, % (mean, ddof 1)")
+    rows[0][-1].legend(fontsize=9)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def draw_bars(values: Mapping[str, Mapping[str, float]], *, title: str, scale: str = "linear") -> Figure:
+    """Bars side by side, one panel a quantity.
+
+    Args:
+        values: for each panel's title the bars by name.
+        title: of the picture.
+        scale: of the vertical axes, ``linear`` or ``log``.
+    """
+    figure = _figure(width=2.6 * len(values) + 0.4, height=3.4)
+    panels = figure.subplots(1, len(values), squeeze=False)
+    for axes, (heading, bars) in zip(panels.flat, values.items(), strict=True):
+        drawn = axes.bar(
+            list(bars), list(bars.values()), color=[COLOURS.get(name, "#4878a8") for name in bars]
+        )
+        axes.bar_label(drawn, fmt="{:.3g}", fontsize=8)
+        axes.set_yscale(scale)
+        axes.margins(y=0.2)
+        axes.set_title(heading, fontsize=9)
+        axes.tick_params(axis="x", labelsize=8, rotation=20)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _figure(*, width: float, height: float) -> Figure:
+    # A figure of its own instead of pyplot: runs may be threads, and nothing is to be shown.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

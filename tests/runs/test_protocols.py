@@ -1,0 +1,180 @@
+"""Every protocol on a set of digits, recorded in a store in memory; registration with its leakage check."""
+
+import json
+
+import pytest
+import torch
+
+from study.core.errors import ConfigError, UnknownNameError
+from study.core.records import Score, SyntheticSet
+from study.core.seeding import Generators
+from study.evaluation.baselines import random_real_sets
+from study.evaluation.protocol import EvaluationConfig
+from study.runs.configure import Request, configure
+from study.runs.finalists import Candidate
+from study.runs.protocols import PROTOCOLS, ProtocolOptions, run_protocol
+from study.runs.register import SetScores, register
+from study.runs.stores import StoreOptions
+from study.runs.workspace import open_workspace
+from study.sets.files import read_set, write_set
+from study.sets.manifest import Manifest, parse_manifest
+from study.tracking.open import open_tracker
+
+SMALL = {"model": {"width": 16}, "evaluation": {"num_steps": 30}}
+
+
+@pytest.fixture(scope="module")
+def workspace():
+    return open_workspace(configure(Request("random", "digits", 2, "smoke", overrides=SMALL)), None)
+
+
+def real_set(workspace):
+    return random_real_sets(workspace.train, 2, 1, Generators(5))[0]
+
+
+def noise_set(workspace):
+    real = real_set(workspace)
+    noise = torch.randn(real.images.shape, generator=torch.Generator().manual_seed(1))
+    return SyntheticSet(noise, real.labels, real.class_names)
+
+
+@pytest.fixture(scope="module")
+def folder(workspace, tmp_path_factory):
+    path = tmp_path_factory.mktemp("sets") / "real"
+    manifest = Manifest(
+        name="digits-random-ipc2", dataset="digits", method="random", config=workspace.config.plain(),
+        dataset_fingerprint=workspace.splits.fingerprint,
+    )  # fmt: skip
+    write_set(path, real_set(workspace), manifest, workspace.splits.preprocessing)
+    return str(path)
+
+
+def run(name, folder, uri, **more):
+    options = ProtocolOptions(num_seeds=2, stores=StoreOptions(tracking_uri=uri), **more)
+    result = run_protocol(name, folder, options)
+    assert json.loads(json.dumps(result.plain())) == result.plain()
+    return result, open_tracker(uri).runs[result.run_id]
+
+
+def assert_recorded(result, recorded):
+    assert recorded.status == "FINISHED"
+    assert recorded.tags["study.protocol"] == result.protocol
+    assert result.metrics.items() <= recorded.info().metrics.items()
+    for name in result.artifacts:
+        assert len(recorded.files[name]) > 100
+    assert any(name.endswith(".png") for name in result.artifacts)
+
+
+def test_leakage_shows_the_pairs_of_a_set_of_copies(request, folder):
+    result, recorded = run("leakage", folder, f"memory:{request.node.nodeid}")
+    assert_recorded(result, recorded)
+    assert (result.metrics["leakage/num_near_copies"], result.n, result.split) == (20, 0, "train")
+    assert result.metrics["leakage/num_exact_copies"] == 20
+    assert len(result.rows) == 20
+    assert all(row["near_copy"] and row["pixel_distance"] == 0 for row in result.rows)
+    assert "20 of 20" in result.notes[0]
+
+
+def test_noise_gives_a_curve_of_each_kind(request, folder):
+    result, recorded = run("noise", folder, f"memory:{request.node.nodeid}")
+    assert_recorded(result, recorded)
+    assert len(result.rows) == 2 * 2 * 6
+    for metric in ("noise/training/distilled", "noise/real/random"):
+        assert [step for step, _ in recorded.curves[metric]] == [0, 10, 20, 50, 100, 200]
+    clean = [row["accuracy"] for row in result.rows if row["trained_on"] == "distilled" and row["level"] == 0]
+    assert len(clean) == 2
+    assert clean[0] == pytest.approx(clean[1]), "without noise both curves start from the same networks"
+
+
+def test_cost_weighs_the_set_against_real_data(request, folder, workspace):
+    result, recorded = run("cost", folder, f"memory:{request.node.nodeid}")
+    assert_recorded(result, recorded)
+    own, short, real = result.rows
+    assert own["num_steps"] == 30
+    assert short["num_steps"] <= 45
+    assert real["reached"]
+    assert result.metrics["cost/flops_ratio"] == pytest.approx(real["flops"] / short["flops"])
+    assert result.metrics["cost/images_ratio"] == pytest.approx(len(workspace.train) / 20)
+    assert result.metrics["cost/set_bytes"] == 20 * 64 * 4 + 20 * 8
+
+
+def test_cost_refuses_test_images(request, folder):
+    with pytest.raises(ConfigError, match="split = 'test'"):
+        run("cost", folder, f"memory:{request.node.nodeid}", split="test")
+
+
+def test_ranking_follows_its_own_accuracies_and_keeps_the_whole_data(request, folder, monkeypatch):
+    monkeypatch.setattr(
+        "study.runs.protocol_prices.WHOLE_DATA",
+        EvaluationConfig(num_steps=40, num_seeds=2),
+    )
+    result, recorded = run("ranking", folder, f"memory:{request.node.nodeid}")
+    assert_recorded(result, recorded)
+    found = {(row["trained_on"], row["recipe"]): row["accuracy"] for row in result.rows}
+    metrics = result.metrics
+    assert metrics["ranking/hard_label_recovery"] == pytest.approx(
+        found["whole data", "20 epochs, cosine"] - found["distilled", "hard labels"]
+    )
+    assert metrics["ranking/improvement_plain"] == pytest.approx(
+        found["distilled", "not augmented"] - found["random real images", "not augmented"]
+    )
+    assert 0 < metrics["ranking/lrs"] < 1
+
+    def fail(*_, **__):
+        raise AssertionError("the whole data was trained on again")
+
+    monkeypatch.setattr("study.runs.protocol_prices.whole_set", fail)
+    again, _ = run("ranking", folder, f"memory:{request.node.nodeid}/again")
+    assert again.metrics == metrics
+
+
+def test_continual_compares_memories_stage_by_stage(request, folder):
+    result, recorded = run(
+        "continual", folder, f"memory:{request.node.nodeid}", overrides={"evaluation": {"num_steps": 10}}
+    )
+    assert_recorded(result, recorded)
+    assert {row["memory"] for row in result.rows} == {"distilled", "herding", "random real images"}
+    assert [step for step, _ in recorded.curves["continual/herding"]] == [2, 4, 6, 8, 10]
+    assert result.metrics["continual/distilled_final"] == result.rows[4]["accuracy"]
+
+
+def test_the_test_set_is_opened_once_and_for_a_reason(request, folder, monkeypatch, caplog):
+    with caplog.at_level("INFO", logger="study.data.splits"):
+        result, _ = run(
+            "continual", folder, f"memory:{request.node.nodeid}", split="test",
+            overrides={"evaluation": {"num_steps": 2}},
+        )  # fmt: skip
+    opened = [record.getMessage() for record in caplog.records if "test set opened" in record.getMessage()]
+    assert len(opened) == 1
+    assert "--protocol continual" in opened[0]
+    assert result.split == "test"
+
+
+def test_an_unknown_protocol_is_refused(folder):
+    with pytest.raises(UnknownNameError, match="leakage"):
+        run_protocol("leackage", folder)
+    assert set(PROTOCOLS) == {"leakage", "noise", "cost", "ranking", "continual"}
+
+
+@pytest.mark.parametrize(("make", "copies"), [(real_set, 20), (noise_set, 0)])
+def test_registration_states_copies_in_manifest_card_and_tags(workspace, tmp_path, request, make, copies):
+    score = Score("accuracy", (0.5, 0.6))
+    tracker = open_tracker(f"memory:{request.node.nodeid}")
+    run = tracker.start_run("digits-ipc2", "trial")
+    candidate = Candidate(run.run_id, None, {}, make(workspace), score, score, 0.0, score.mean, {})
+    done = register(
+        tracker, workspace, candidate, SetScores(score, score, score, score, score), tmp_path / "copy"
+    )
+    manifest = read_set(tmp_path / "copy").manifest
+    card = (tmp_path / "copy" / "README.md").read_text()
+    assert manifest.leakage is not None
+    assert (manifest.leakage.num_near_copies, manifest.leakage.num_images) == (copies, 20)
+    assert tracker.resolve_set(f"{done.name}/{done.version}").tags["near_copies"] == str(copies)
+    assert ("**Warning: 20 of 20 images are near copies" in card) == bool(copies)
+    assert ("None of the 20 images is a near copy" in card) == (not copies)
+
+
+def test_a_manifest_without_a_leakage_check_is_still_read():
+    plain = Manifest(name="x", dataset="digits", method="dm").plain()
+    plain.pop("leakage")
+    assert parse_manifest(json.dumps(plain), "manifest.json").leakage is None
