@@ -29,6 +29,7 @@ def run(words):
     return CliRunner().invoke(app, words)
 
 
+@pytest.mark.timeout(900)  # two dozen commands, minutes where other programs are busy
 def test_commands_run_in_the_order_of_the_page(tmp_path, monkeypatch, mnist_root, build_folder):
     monkeypatch.chdir(tmp_path)
     for name in ("MLFLOW_TRACKING_URI", "STUDY_STORAGE", "STUDY_DATA"):
