@@ -26,7 +26,7 @@ def print_protocol(result: ProtocolResult, *, as_json: bool) -> None:
     table = Table(title=f"{result.set}: {result.protocol} {where}", title_justify="left")
     for key, value in result.rows[0].items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        table.add_column(key.replace("_", " "), justify="right" if is_number else "left")
+        table.add_column(key.removeprefix("num_").replace("_", " "), justify="right" if is_number else "left")
     for row in result.rows:
         table.add_row(*(_cell(key, value) for key, value in row.items()))
     console = out()
@@ -48,4 +48,6 @@ def _cell(key: str, value: object) -> str:
     last = key.split("/")[-1]
     if any(word in last for word in PERCENT_KEYS) or key.startswith(("noise/", "continual/")):
         return percent(value)
+    if value >= 1e6:
+        return f"{value:.2e}"
     return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:.3g}"

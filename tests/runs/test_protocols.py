@@ -106,14 +106,14 @@ def test_cost_refuses_test_images(request, folder):
 def test_ranking_follows_its_own_accuracies_and_keeps_the_whole_data(request, folder, monkeypatch):
     monkeypatch.setattr(
         "study.runs.protocol_prices.WHOLE_DATA",
-        EvaluationConfig(num_steps=40, num_seeds=2),
+        EvaluationConfig(preset="course", num_epochs=4, num_seeds=2),
     )
     result, recorded = run("ranking", folder, f"memory:{request.node.nodeid}")
     assert_recorded(result, recorded)
     found = {(row["trained_on"], row["recipe"]): row["accuracy"] for row in result.rows}
     metrics = result.metrics
     assert metrics["ranking/hard_label_recovery"] == pytest.approx(
-        found["whole data", "20 epochs, cosine"] - found["distilled", "hard labels"]
+        found["whole data", "4 epochs"] - found["distilled", "hard labels"]
     )
     assert metrics["ranking/improvement_plain"] == pytest.approx(
         found["distilled", "not augmented"] - found["random real images", "not augmented"]
