@@ -54,8 +54,9 @@ class LeakageReport:
 
     A synthetic image is a near copy if it lies, in pixels or in features, no farther from a training image
     than ``quantile`` of the training images lie from their own nearest neighbour. By that rule about that
-    share of fresh real images would be flagged in each space as well. Copies that were rotated, mirrored or
-    blended are not found.
+    share of fresh real images would be flagged in each space as well. Features see through a change of contrast
+    or brightness, since the network has instance norm; copies that were rotated, mirrored, blended or clipped
+    hard are not found.
 
     Attributes:
         pixels: distances in normalised space.

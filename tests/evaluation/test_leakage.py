@@ -45,6 +45,13 @@ def test_a_little_noise_does_not_hide_a_copy_and_much_of_it_does(digits, real_se
     assert counts[0]["num_exact_copies"] == 0
 
 
+def test_features_see_through_a_change_of_contrast(digits, real_set, compute):
+    stretched = SyntheticSet(1.8 * real_set.images + 0.3, real_set.labels, real_set.class_names)
+    report = check_leakage(stretched, digits.train, compute, Generators(0))
+    assert not report.pixels.near_copies.any()
+    assert report.features.near_copies.all()
+
+
 def test_held_out_real_images_are_flagged_as_rarely_as_the_rule_says(digits, compute):
     held = digits.validation
     report = check_leakage(
