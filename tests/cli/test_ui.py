@@ -47,6 +47,8 @@ def test_ctrl_c_stops_the_server_cleanly(store_root):
     with subprocess.Popen(
         command, cwd=store_root.parent, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # Whoever runs the tests in the background may have had Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         try:
             lines = []
