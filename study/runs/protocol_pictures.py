@@ -80,12 +80,14 @@ def draw_curves(
     """
     figure = _figure(width=4.6 * len(panels) + 0.6, height=3.8)
     rows = figure.subplots(1, len(panels), squeeze=False, sharey=True)
+    # Evenly spaced, whatever the values: levels of noise crowd near 0.
+    places = range(len(positions))
     axes: Axes
     for axes, (heading, curves) in zip(rows.flat, panels.items(), strict=True):
         for name, scores in curves.items():
-            axes.errorbar(positions, [100 * score.mean for score in scores], [100 * score.std for score in scores],
+            axes.errorbar(places, [100 * score.mean for score in scores], [100 * score.std for score in scores],
                           label=name, color=COLOURS.get(name), marker="o", markersize=4, capsize=3)  # fmt: skip
-        axes.set_xticks(list(positions), [f"{position:g}" for position in positions])
+        axes.set_xticks(list(places), [f"{position:g}" for position in positions])
         axes.set(xlabel=xlabel, title=heading)
         axes.grid(alpha=0.3)
     rows[0][0].set_ylabel(f"{ylabel}, % (mean, ddof 1)")
@@ -94,13 +96,12 @@ def draw_curves(
     return figure
 
 
-def draw_bars(values: Mapping[str, Mapping[str, float]], *, title: str, scale: str = "linear") -> Figure:
+def draw_bars(values: Mapping[str, Mapping[str, float]], *, title: str) -> Figure:
     """Bars side by side, one panel a quantity.
 
     Args:
         values: for each panel's title the bars by name.
         title: of the picture.
-        scale: of the vertical axes, ``linear`` or ``log``.
     """
     figure = _figure(width=2.6 * len(values) + 0.4, height=3.4)
     panels = figure.subplots(1, len(values), squeeze=False)
@@ -109,7 +110,6 @@ def draw_bars(values: Mapping[str, Mapping[str, float]], *, title: str, scale: s
             list(bars), list(bars.values()), color=[COLOURS.get(name, "#4878a8") for name in bars]
         )
         axes.bar_label(drawn, fmt="{:.3g}", fontsize=8)
-        axes.set_yscale(scale)
         axes.margins(y=0.2)
         axes.set_title(heading, fontsize=9)
         axes.tick_params(axis="x", labelsize=8, rotation=20)

@@ -60,7 +60,6 @@ def measure_cost(session: Session) -> Findings:
             "updates": dict(zip(names, (float(cost.num_steps) for cost in found.values()), strict=True)),
         },
         title=f"{session.stored.manifest.name}: training to {100 * target:.1f} % on validation",
-        scale="log",
     )
     return Findings(metrics, rows, figures={"cost.png": figure}, notes=notes)
 
