@@ -26,6 +26,8 @@ def run(words):
     if words[0] in {"tune", "distill"} and "--resume" not in words and "--dry-run" not in words:
         # The commands as written, at the size of a test.
         words = [*words, "--budget", "smoke"]
+    if "--protocol" in words:
+        words = [*words, "--seeds", "2", "--set", "evaluation.num_steps=5"]
     return CliRunner().invoke(app, words)
 
 
