@@ -45,6 +45,21 @@ class Choice(Frozen):
 Parameter = Range | Choice
 Space = Mapping[str, Parameter]
 
+_TRAJECTORY_IMAGE_LR = Range(low=1.0, high=1000.0, log=True)
+_STUDENT: dict[str, Parameter] = {
+    "distill.step_size": Range(low=0.005, high=0.1, log=True),
+    "distill.step_size_lr": Range(low=1e-6, high=1e-3, log=True),
+    "distill.num_student_steps": Range(kind="int", low=10, high=40, step=10),
+    "distill.num_expert_epochs": Range(kind="int", low=1, high=3),
+    "distill.max_start_epoch": Range(kind="int", low=2, high=14, step=4),
+}
+# The order of parameters decides which random numbers they get, so it is part of a search's seed.
+_SOFT_TRAJECTORIES: dict[str, Parameter] = {
+    "distill.image_lr": _TRAJECTORY_IMAGE_LR,
+    "distill.label_lr": Range(low=0.1, high=20.0, log=True),
+    **_STUDENT,
+}
+
 SPACES: dict[str, dict[str, Parameter]] = {
     "dm": {
         "distill.image_lr": Range(low=0.1, high=10.0, log=True),
@@ -69,31 +84,10 @@ SPACES: dict[str, dict[str, Parameter]] = {
         "distill.model_lr": Range(low=1e-3, high=0.1, log=True),
         "distill.init": Choice(choices=("real", "noise")),
     },
-    "mtt": {
-        "distill.image_lr": Range(low=1.0, high=1000.0, log=True),
-        "distill.step_size": Range(low=0.005, high=0.1, log=True),
-        "distill.step_size_lr": Range(low=1e-6, high=1e-3, log=True),
-        "distill.num_student_steps": Range(kind="int", low=10, high=40, step=10),
-        "distill.num_expert_epochs": Range(kind="int", low=1, high=3),
-        "distill.max_start_epoch": Range(kind="int", low=2, high=14, step=4),
-    },
-    "datm": {
-        "distill.image_lr": Range(low=1.0, high=1000.0, log=True),
-        "distill.label_lr": Range(low=0.1, high=20.0, log=True),
-        "distill.step_size": Range(low=0.005, high=0.1, log=True),
-        "distill.step_size_lr": Range(low=1e-6, high=1e-3, log=True),
-        "distill.num_student_steps": Range(kind="int", low=10, high=40, step=10),
-        "distill.num_expert_epochs": Range(kind="int", low=1, high=3),
-        "distill.max_start_epoch": Range(kind="int", low=2, high=14, step=4),
-    },
+    "mtt": {"distill.image_lr": _TRAJECTORY_IMAGE_LR, **_STUDENT},
+    "datm": _SOFT_TRAJECTORIES,
     "pad": {
-        "distill.image_lr": Range(low=1.0, high=1000.0, log=True),
-        "distill.label_lr": Range(low=0.1, high=20.0, log=True),
-        "distill.step_size": Range(low=0.005, high=0.1, log=True),
-        "distill.step_size_lr": Range(low=1e-6, high=1e-3, log=True),
-        "distill.num_student_steps": Range(kind="int", low=10, high=40, step=10),
-        "distill.num_expert_epochs": Range(kind="int", low=1, high=3),
-        "distill.max_start_epoch": Range(kind="int", low=2, high=14, step=4),
+        **_SOFT_TRAJECTORIES,
         "distill.discard_fraction": Range(low=0.0, high=0.75, step=0.25),
         # A coarse grid: every value needs experts of its own, which other trials can then share.
         "distill.schedule.initial_fraction": Range(low=0.5, high=1.0, step=0.25),
