@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field, model_validator
 
-from study.core.records import Progress
 from study.core.seeding import Generators
 from study.methods.base import MethodConfig, Task, register
 from study.methods.expert_start import start_from_experts
 from study.methods.experts import EpochOrder, ExpertConfig
-from study.methods.learned_set import LearnedSet
 from study.methods.schedule import WholeSet
 from study.methods.trajectory_matching import (
     ExpertMatching,
     Matching,
+    Start,
     Trajectories,
     TrajectoryConfig,
-    match_trajectories,
 )
 
 __all__ = ["DATM", "DATMConfig", "FlatExpertConfig"]
@@ -110,20 +108,10 @@ class DATM(ExpertMatching):
         """Range and threshold."""
         return Matching(start_range=self.config.start_range, threshold=self.config.threshold)
 
-    def match(self, task: Task, experts: Trajectories, generators: Generators) -> Iterator[Progress]:
-        """Distil with these experts."""
+    def start(self, task: Task, experts: Trajectories, generator: torch.Generator) -> Start:
+        """Images by the configured rule, with what experts say of them as soft labels."""
         config = self.config
-        images, labels, logits = start_from_experts(config.init, task, experts, generators["init"])
-        synthetic = LearnedSet(
-            images,
-            labels,
-            task.train.class_names,
-            config.step_size,
-            image_lr=config.image_lr,
-            momentum=config.momentum,
-            step_size_lr=config.step_size_lr,
-            logits=logits if config.soft_labels else None,
-            label_lr=config.label_lr,
-            label_momentum=config.label_momentum,
+        images, labels, logits = start_from_experts(config.init, task, experts, generator)
+        return Start(
+            images, labels, logits if config.soft_labels else None, config.label_lr, config.label_momentum
         )
-        yield from match_trajectories(config, task, experts, synthetic, self.matching(), generators)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import ClassVar
 
-from study.core.records import Progress
+import torch
+
 from study.core.seeding import Generators
 from study.methods.base import MethodConfig, Task, register
 from study.methods.experts import EpochOrder
 from study.methods.initialize import initialize
-from study.methods.learned_set import LearnedSet
 from study.methods.schedule import WholeSet
 from study.methods.trajectory_matching import (
     ExpertMatching,
     Matching,
+    Start,
     Trajectories,
     TrajectoryConfig,
-    match_trajectories,
 )
 
 __all__ = ["MTT"]
@@ -44,18 +43,12 @@ class MTT(ExpertMatching):
         """Every epoch sees every image."""
         return WholeSet(len(task.train))
 
-    def match(self, task: Task, experts: Trajectories, generators: Generators) -> Iterator[Progress]:
-        """Distil with these experts."""
-        config = self.config
-        images, labels = initialize(config.init, task.train, task.ipc, generators["init"])
-        synthetic = LearnedSet(
-            images,
-            labels,
-            task.train.class_names,
-            config.step_size,
-            image_lr=config.image_lr,
-            momentum=config.momentum,
-            step_size_lr=config.step_size_lr,
-        )
-        matching = Matching(start_range=lambda iteration: (0, config.max_start_epoch))
-        yield from match_trajectories(config, task, experts, synthetic, matching, generators)
+    def start(self, task: Task, experts: Trajectories, generator: torch.Generator) -> Start:
+        """Images by the configured rule; labels stay hard."""
+        images, labels = initialize(self.config.init, task.train, task.ipc, generator)
+        return Start(images, labels)
+
+    def matching(self) -> Matching:
+        """One range of start epochs all along, always updated."""
+        last = self.config.max_start_epoch
+        return Matching(start_range=lambda iteration: (0, last))

@@ -33,7 +33,7 @@ from study.methods.trajectory_losses import Drop, trajectory_matching_loss
 from study.models.flat_params import flatten_parameters
 from study.models.pool import build_model
 
-__all__ = ["ExpertMatching", "Matching", "Trajectories", "TrajectoryConfig", "match_trajectories"]
+__all__ = ["ExpertMatching", "Matching", "Start", "Trajectories", "TrajectoryConfig", "match_trajectories"]
 
 
 class TrajectoryConfig(MethodConfig):
@@ -104,8 +104,27 @@ class Trajectories(Protocol):
         """Parameters [D] of an expert after its last epoch."""
 
 
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What is learned, where it begins, and how fast its labels move.
+
+    Attributes:
+        images: [n, C, H, W], becomes the synthetic images.
+        labels: [n] int64, grouped by class.
+        logits: [n, classes] soft labels, or None for hard ones.
+        label_lr: of the soft labels.
+        label_momentum: of the soft labels.
+    """
+
+    images: Tensor
+    labels: Tensor
+    logits: Tensor | None = None
+    label_lr: float = 0.0
+    label_momentum: float = 0.9
+
+
 class ExpertMatching(ABC):
-    """Base of methods that match expert trajectories: how they find their experts."""
+    """Base of methods that match expert trajectories; they differ in experts, start and matching."""
 
     config: TrajectoryConfig
 
@@ -114,8 +133,29 @@ class ExpertMatching(ABC):
         """Which images each epoch of an expert sees."""
 
     @abstractmethod
+    def start(self, task: Task, experts: Trajectories, generator: torch.Generator) -> Start:
+        """Where the synthetic set begins."""
+
+    @abstractmethod
+    def matching(self) -> Matching:
+        """Start epochs, threshold and discarded parameters."""
+
     def match(self, task: Task, experts: Trajectories, generators: Generators) -> Iterator[Progress]:
         """Distil with these experts."""
+        config, start = self.config, self.start(task, experts, generators["init"])
+        synthetic = LearnedSet(
+            start.images,
+            start.labels,
+            task.train.class_names,
+            config.step_size,
+            image_lr=config.image_lr,
+            momentum=config.momentum,
+            step_size_lr=config.step_size_lr,
+            logits=start.logits,
+            label_lr=start.label_lr,
+            label_momentum=start.label_momentum,
+        )
+        yield from match_trajectories(config, task, experts, synthetic, self.matching(), generators)
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an iteration; experts that are missing are trained first."""
