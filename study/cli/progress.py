@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -51,6 +52,7 @@ class TerminalListener(Listener):
         self._inner: TaskID | None = None
         self._experts: TaskID | None = None
         self._best: float | None = None
+        self._best_name = "best val"
         self._drawn = 0.0
 
     def __enter__(self) -> TerminalListener:
@@ -111,16 +113,17 @@ class TerminalListener(Listener):
         if self._inner is not None:
             self._bars.update(self._inner, completed=iteration, note=f"val {score.mean:.3f} ±{score.std:.3f}")
 
-    def on_trial_end(self, slot: int, outcome: str, value: float | None) -> None:
+    def on_trial_end(self, slot: int, outcome: str, values: Mapping[str, float]) -> None:
         """A line for the finished trial; the best so far beside the upper bar."""
         self._drop_inner()
-        if value is not None and (self._best is None or value > self._best):
-            self._best = value
+        if values:
+            self._best = max(statistics.fmean(values.values()), self._best or 0.0)
+            self._best_name = "best mean" if len(values) > 1 else "best val"
         if self._trials is not None:
-            best = f"best val {self._best:.3f}" if self._best is not None else ""
+            best = f"{self._best_name} {self._best:.3f}" if self._best is not None else ""
             self._bars.update(self._trials, advance=int(outcome != "INTERRUPTED"), note=best)
         if self._live:
-            shown = f"val {value:.4f}" if value is not None else outcome.lower()
+            shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items()) or outcome.lower()
             self._console.print(f"trial {slot:>3}  {shown}", style="dim")
 
     def on_warning(self, text: str) -> None:

@@ -8,7 +8,7 @@ from study.cli.common import out, print_json
 from study.runs.outcome import Outcome
 from study.runs.plan import Plan
 
-__all__ = ["percent", "print_outcome", "print_plan"]
+__all__ = ["duration", "percent", "print_outcome", "print_plan"]
 
 MAX_PARAM_COLUMNS = 4
 """Searched parameters that stand beside a trial's score; more get a table of their own."""
@@ -38,6 +38,9 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     console.print(_scores_table(outcome))
     winner = outcome.winner
     console.print(f"registered as [bold]{winner.set}[/bold] ({winner.note})")
+    if outcome.front:
+        scores = ", ".join(f"{name} {percent(value)}" for name, value in winner.objectives.items())
+        console.print(f"chosen by {outcome.choice}: {scores}")
     if "mean" in winner.cross:
         others = ", ".join(name for name in winner.cross if name not in ("mean", "worst"))
         console.print(
@@ -67,6 +70,11 @@ def _trials_table(outcome: Outcome, keys: list[str]) -> Table:
     crossed = any(trial["cross_mean"] is not None for trial in outcome.trials)
     if crossed:
         table.add_column("others", justify="right")
+    if outcome.front:
+        table.caption = (
+            "front: complete, and no other trial is at least as good in both objectives and better in one"
+        )
+        table.caption_justify = "left"
     for key in keys:
         table.add_column(key.removeprefix("distill."), justify="right")
     table.add_column("seconds", justify="right")
@@ -74,7 +82,7 @@ def _trials_table(outcome: Outcome, keys: list[str]) -> Table:
         won = trial["trial"] == outcome.winner.trial
         table.add_row(
             str(trial["trial"]) + (" *" if won else ""),
-            str(trial["outcome"]).lower(),
+            "front" if trial["on_front"] else str(trial["outcome"]).lower(),
             percent(trial["val_accuracy"]),
             *([percent(trial["cross_mean"])] if crossed else []),
             *(_short(trial["params"].get(key)) for key in keys),
@@ -144,15 +152,16 @@ def print_plan(plan: Plan, *, as_json: bool) -> None:
         experts = plan.experts
         console.print(
             f"{experts['needed']} experts of {experts['epochs']} epochs, {experts['to_build']} of them to train "
-            f"({_duration(experts['estimated_seconds'])}); the space trains experts in {experts['trainings']} ways"
+            f"({duration(experts['estimated_seconds'])}); the space trains experts in {experts['trainings']} ways"
         )
     console.print(
-        f"about {_duration(plan.estimated_seconds)} if nothing is pruned; "
+        f"about {duration(plan.estimated_seconds)} if nothing is pruned; "
         f"{plan.peak_memory_bytes / 2**30:.1f} GiB of memory so far"
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as people read them: ``40 s``, ``7 min``, ``2.5 h``."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -55,7 +55,7 @@ def log_comparison(
             ),
         )
         parent.log_text(page, "compare.html")
-        parent.log_text(search_page(search.optuna_study), "search.html")
+        parent.log_text(search_page(search.optuna_study, config.search.objectives), "search.html")
         parent.log_table([_flat(record) for record in records], TABLE_NAME)
 
 
@@ -69,7 +69,10 @@ def _row(record: TrialRecord, tracker: Tracker, crowned: Crowned) -> CompareRow:
         "test": crowned.winner.test_accuracy if won else None,
     }
     state = "FAIL" if record.outcome == "DIVERGED" else record.outcome
-    return CompareRow(f"trial {record.slot}", state, dict(record.params), scores, _grid(record, tracker))
+    return CompareRow(
+        f"trial {record.slot}", state, dict(record.params), scores, _grid(record, tracker),
+        badge="on the front" if record.on_front else "",
+    )  # fmt: skip
 
 
 def _grid(record: TrialRecord, tracker: Tracker) -> bytes | None:

@@ -78,10 +78,10 @@ def check_cross_models(config: RunConfig) -> None:
     """
     models = [parse_model(words) for words in config.search.cross_models]
     others = {model.name for model in models} - {config.model.name}
-    if config.search.objective == "cross-arch" and not (others and config.search.num_cross_seeds):
+    if "cross-arch" in config.search.objectives and not (others and config.search.num_cross_seeds):
         raise ConfigError(
-            "search.objective = 'cross-arch' needs search.num_cross_seeds >= 1 and an architecture other than "
-            f"{config.model.name!r} in search.cross_models"
+            f"search.objective = {config.search.objective!r} needs search.num_cross_seeds >= 1 and an architecture "
+            f"other than {config.model.name!r} in search.cross_models"
         )
 
 

@@ -19,7 +19,7 @@ __all__ = ["Crowned", "crown"]
 
 @dataclass(frozen=True)
 class Crowned:
-    """A registered set with all its scores, and the value of the objective it was chosen by."""
+    """A registered set with all its scores, and what it was chosen by: the objective, or the mean of both."""
 
     winner: Winner
     scores: SetScores
@@ -43,6 +43,8 @@ class Crowned:
             "random/test_accuracy": scores.random_test.mean,
             "random/test_accuracy_std": scores.random_test.std,
         }
+        if len(self.winner.objectives) > 1:
+            metrics.update({f"finalist/{name}": value for name, value in self.winner.objectives.items()})
         metrics.update({f"cross/{name}": value for name, value in self.winner.cross.items()})
         metrics.update({f"test/{name}": mean for name, mean in scores.test.extra_means().items()})
         return metrics
@@ -110,6 +112,7 @@ def crown(
         sha256=registered.sha256,
         is_best=registered.is_best,
         note=registered.note,
+        objectives=dict(candidate.objectives),
         cross=dict(candidate.cross),
     )
     return Crowned(winner, scores, candidate.objective)

@@ -61,7 +61,7 @@ def distill(config: RunConfig, options: DistillOptions, listener: Listener | Non
         log_difficulty(recorder, config, workspace)
         listener.on_trial_start(0, {}, config.distill.num_iterations)
         result = run_trial(workspace, config, recorder, listener, None)
-        listener.on_trial_end(0, "COMPLETE", result.score.mean)
+        listener.on_trial_end(0, "COMPLETE", {"accuracy": result.score.mean})
         with watch.running():
             log_trial_set(recorder, result, config, workspace, random)
         candidate = Candidate(
@@ -72,7 +72,7 @@ def distill(config: RunConfig, options: DistillOptions, listener: Listener | Non
             score=workspace.score(result.synthetic, "finalist", config.search.num_finalist_seeds),
             start_score=result.start_score,
             relative_change=result.relative_change,
-            objective=result.objective,
+            objectives=result.objectives,
             cross={} if result.cross is None else result.cross.metrics(),
         )
         crowned = crown(tracker, watch, workspace, candidate, listener, origin=name, output=options.output)
@@ -92,4 +92,5 @@ def distill(config: RunConfig, options: DistillOptions, listener: Listener | Non
         random=crowned.random_summary(),
         links=tracker.links(experiment_name(config)),
         tracking_seconds=watch.seconds,
+        objective=config.search.objective,
     )

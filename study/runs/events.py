@@ -31,8 +31,8 @@ class Listener:
     def on_score(self, iteration: int, score: Score) -> None:
         """A set was scored on validation, at a rung or at the end of a trial."""
 
-    def on_trial_end(self, slot: int, outcome: str, value: float | None) -> None:
-        """A trial ended: COMPLETE, PRUNED, DIVERGED or INTERRUPTED."""
+    def on_trial_end(self, slot: int, outcome: str, values: Mapping[str, float]) -> None:
+        """A trial ended: COMPLETE, PRUNED, DIVERGED or INTERRUPTED; values by objective where it is complete."""
 
     def on_warning(self, text: str) -> None:
         """Something the user should know, but that stops nothing."""

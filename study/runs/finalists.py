@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +11,16 @@ from typing import Any
 
 from study.core.errors import SearchError
 from study.core.records import Score, SyntheticSet
+from study.evaluation.architectures import CrossScore
 from study.runs.events import Listener
+from study.runs.objectives import objective_values
 from study.runs.trial import TrialResult
 from study.runs.workspace import Workspace
 from study.search.optimize import Search, TrialHandle, TrialRecord
 from study.sets.files import SET_FOLDER, read_set
 from study.tracking.base import Tracker
 
-__all__ = ["Candidate", "choose_winner", "note_result"]
+__all__ = ["Candidate", "Choice", "choose_winner", "note_result"]
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class Candidate:
         score: on validation, with seeds that it was not selected on.
         start_score: of its starting point on validation, as its trial measured it.
         relative_change: how far the images moved from that start.
-        objective: what it is chosen by: the mean of ``score``, or the mean over other architectures, with
-            fresh seeds likewise.
+        objectives: what it is chosen by, by name: the mean of ``score``, the mean over other architectures,
+            or both, with fresh seeds likewise.
         cross: what its trial measured on other architectures, by name, with ``mean`` and ``worst``.
     """
 
@@ -44,8 +47,28 @@ class Candidate:
     score: Score
     start_score: Score
     relative_change: float
-    objective: float
+    objectives: Mapping[str, float]
     cross: Mapping[str, float]
+
+    @property
+    def objective(self) -> float:
+        """The mean of the objectives; the highest one wins."""
+        return statistics.fmean(self.objectives.values())
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The set to register, and what it was chosen from.
+
+    Attributes:
+        winner: one of the finalists.
+        finalists: every trial that was scored again.
+        rule: how they were found and the winner among them, in words.
+    """
+
+    winner: Candidate
+    finalists: tuple[Candidate, ...]
+    rule: str
 
 
 def note_result(handle: TrialHandle, result: TrialResult) -> None:
@@ -56,8 +79,10 @@ def note_result(handle: TrialHandle, result: TrialResult) -> None:
     handle.note("cross", {} if result.cross is None else result.cross.metrics())
 
 
-def choose_winner(workspace: Workspace, search: Search, tracker: Tracker, listener: Listener) -> Candidate:
+def choose_winner(workspace: Workspace, search: Search, tracker: Tracker, listener: Listener) -> Choice:
     """Score the best trials again with fresh evaluation seeds; ties go to the earlier trial.
+
+    With two objectives they are trials of the front, and the highest mean of both, scored again, wins.
 
     Raises:
         SearchError: no trial was completed.
@@ -73,8 +98,20 @@ def choose_winner(workspace: Workspace, search: Search, tracker: Tracker, listen
             f"--space distill.image_lr=0.01:1:log, or go on with --resume {search.name} --trials MORE"
         )
     listener.on_phase(f"scoring {len(best)} finalists with {config.num_finalist_seeds} fresh seeds")
-    candidates = [_score(record, workspace, tracker) for record in best]
-    return max(candidates, key=lambda candidate: (candidate.objective, -(candidate.trial or 0)))
+    candidates = tuple(_score(record, workspace, tracker) for record in best)
+    winner = max(candidates, key=lambda candidate: (candidate.objective, -(candidate.trial or 0)))
+    return Choice(winner, candidates, _rule(workspace, search, len(candidates)))
+
+
+def _rule(workspace: Workspace, search: Search, num_finalists: int) -> str:
+    config = workspace.config.search
+    among = f"{num_finalists} best trials"
+    highest = f"highest {config.objective}"
+    if len(config.objectives) > 1:
+        num_on_front = sum(bool(record.on_front) for record in search.records())
+        among = f"{num_finalists} of the {num_on_front} trials on the front"
+        highest = f"highest mean of {' and '.join(config.objectives)}"
+    return f"{highest} of {among}, scored again with fresh seeds"
 
 
 def _score(record: TrialRecord, workspace: Workspace, tracker: Tracker) -> Candidate:
@@ -91,15 +128,12 @@ def _score(record: TrialRecord, workspace: Workspace, tracker: Tracker) -> Candi
         score=score,
         start_score=Score(start["metric"], tuple(start["values"])),
         relative_change=float(record.attributes["relative_change"]),
-        objective=_objective(workspace, synthetic, score),
+        objectives=objective_values(workspace.config.search, score, _cross(workspace, synthetic)),
         cross=record.attributes.get("cross", {}),
     )
 
 
-def _objective(workspace: Workspace, synthetic: SyntheticSet, score: Score) -> float:
-    if workspace.config.search.objective == "accuracy":
-        return score.mean
-    assert workspace.cross is not None
-    mean = workspace.cross.score(synthetic, "finalist").mean
-    assert mean is not None
-    return mean
+def _cross(workspace: Workspace, synthetic: SyntheticSet) -> CrossScore | None:
+    if workspace.cross is None or "cross-arch" not in workspace.config.search.objectives:
+        return None
+    return workspace.cross.score(synthetic, "finalist")

@@ -22,6 +22,7 @@ class Winner:
         n: evaluation seeds behind each mean; deviations have ddof 1.
         is_best: whether the alias ``best`` points at it now.
         note: how it compares with the holder of the alias.
+        objectives: what the search raises, by name, with seeds that the set was not selected on.
         cross: validation accuracy on architectures it was not distilled with, by name, with ``mean`` and
             ``worst``, as its trial measured them; empty where left out.
     """
@@ -41,6 +42,7 @@ class Winner:
     sha256: str
     is_best: bool
     note: str
+    objectives: Mapping[str, float]
     cross: Mapping[str, float]
 
 
@@ -56,6 +58,10 @@ class Outcome:
         random: random real images at the same IPC under the same recipe.
         links: addresses in the UI.
         tracking_seconds: wall time spent on tracking, registry and figures.
+        objective: what the search raises, such as ``accuracy`` or ``accuracy,cross-arch``.
+        front: slots of the trials that no other one beats in both objectives; empty where there is one only.
+        finalists: the trials that were scored again: slot, and the new values of the objectives by name.
+        choice: how the winner was chosen from them, in words; empty without a search.
     """
 
     search: str
@@ -70,6 +76,10 @@ class Outcome:
     random: Mapping[str, float]
     links: Mapping[str, str]
     tracking_seconds: float
+    objective: str
+    front: tuple[int, ...] = ()
+    finalists: tuple[Mapping[str, float], ...] = ()
+    choice: str = ""
 
     def plain(self) -> dict[str, Any]:
         """Nested plain values for ``--json``."""

@@ -9,6 +9,7 @@ from study.core.config import flatten, parse_overrides
 from study.core.errors import SearchError
 from study.runs.configure import RunConfig, restore
 from study.runs.stores import StoreOptions, open_search_storage
+from study.search.config import canonical_objective
 from study.search.optimize import find_search
 
 __all__ = ["resume_config"]
@@ -34,6 +35,8 @@ def resume_config(name: str, stores: StoreOptions, asked: Mapping[str, Any]) -> 
     if "resolution" in asked:
         wanted["data.resolution"] = asked["resolution"]
     wanted.update(flatten(parse_overrides(asked.get("overrides") or [])))
+    if "search.objective" in wanted:
+        wanted["search.objective"] = canonical_objective(wanted["search.objective"])
     for key, value in wanted.items():
         if key in {"space", "recipe"}:
             raise SearchError(f"--{key} cannot change search {name!r}; start a new one with another --name")

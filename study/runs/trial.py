@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from study.core.errors import DivergedError
@@ -14,6 +15,7 @@ from study.methods.base import Method, find_method
 from study.methods.experts import UsesExperts
 from study.runs.configure import RunConfig
 from study.runs.events import Listener
+from study.runs.objectives import objective_values
 from study.runs.pictures import log_final_grid, log_grid, log_layer_weights
 from study.runs.workspace import Workspace
 from study.tracking.base import Recorder
@@ -26,7 +28,7 @@ MAX_CURVE_POINTS = 200
 NEGLIGIBLE_CHANGE = 1e-3
 
 OnRung = Callable[[float, int], None]
-"""Gets the value of the objective on validation and the percent of iterations done; raises to stop the trial."""
+"""Gets a score on validation and the percent of iterations done; raises to stop the trial."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class TrialResult:
         start_score: of ``start`` on validation.
         relative_change: distance from the start over the start's own norm.
         distill_seconds: wall time inside the method.
-        objective: what the search raises: the mean of ``score``, or of ``cross``.
+        objectives: what the search raises, by name: the mean of ``score``, that of ``cross``, or both.
         cross: scores on architectures the set was not distilled with, on validation; None where left out.
     """
 
@@ -50,8 +52,13 @@ class TrialResult:
     start_score: Score
     relative_change: float
     distill_seconds: float
-    objective: float
+    objectives: Mapping[str, float]
     cross: CrossScore | None = None
+
+    @property
+    def objective(self) -> float:
+        """The mean of the objectives: one number to list trials by."""
+        return statistics.fmean(self.objectives.values())
 
 
 def rung_iterations(num_iterations: int, rungs: tuple[float, ...]) -> dict[int, int]:
@@ -144,25 +151,21 @@ class _Loop:
         score = self.workspace.score(synthetic, "rung", self.config.search.num_rung_seeds)
         self._log_score(score, progress.iteration)
         assert self.on_rung is not None
-        value, _ = self._objective(synthetic, score, "rung")
         try:
-            self.on_rung(value, self.rungs[progress.iteration])
+            self.on_rung(self._rung_value(synthetic, score), self.rungs[progress.iteration])
         except Exception:
             # Whoever compares trials wants to see what a pruned one had made by then.
             log_final_grid(self.recorder, synthetic, self.workspace.splits)
             raise
 
-    def _objective(
-        self, synthetic: SyntheticSet, score: Score, purpose: str
-    ) -> tuple[float, CrossScore | None]:
-        """What the search raises, and the cross-architecture score behind it where there is one."""
-        across = self.config.search.objective == "cross-arch"
-        pool = self.workspace.cross
-        if pool is None or (purpose == "rung" and not across):
-            return score.mean, None
-        cross = pool.score(synthetic, purpose)
-        assert cross.mean is not None
-        return (cross.mean if across else score.mean), cross
+    def _rung_value(self, synthetic: SyntheticSet, score: Score) -> float:
+        """What weak trials are told by: the objective, or of two the one that costs less to measure."""
+        if self.config.search.objective != "cross-arch":
+            return score.mean
+        assert self.workspace.cross is not None
+        mean = self.workspace.cross.score(synthetic, "rung").mean
+        assert mean is not None
+        return mean
 
     def _log_score(self, score: Score, iteration: int) -> None:
         self.listener.on_score(iteration, score)
@@ -181,7 +184,7 @@ class _Loop:
             )
         score = self.workspace.score(synthetic, "trial", seeds)
         self._log_score(score, iteration)
-        objective, cross = self._objective(synthetic, score, "trial")
+        cross = None if self.workspace.cross is None else self.workspace.cross.score(synthetic, "trial")
         result = TrialResult(
             synthetic=synthetic,
             start=self.start,
@@ -189,7 +192,7 @@ class _Loop:
             start_score=self.workspace.score(self.start, "trial", seeds),
             relative_change=change,
             distill_seconds=self.distill_seconds,
-            objective=objective,
+            objectives=objective_values(self.config.search, score, cross),
             cross=cross,
         )
         self._log_result(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,8 @@ from study.runs.configure import RunConfig
 from study.runs.crown import Crowned, crown
 from study.runs.difficulty_pictures import log_difficulty
 from study.runs.events import Listener
-from study.runs.finalists import choose_winner, note_result
+from study.runs.finalists import Choice, choose_winner, note_result
+from study.runs.front import log_front
 from study.runs.naming import experiment_name, set_name
 from study.runs.outcome import Outcome
 from study.runs.pictures import log_layer_weights
@@ -114,12 +116,12 @@ class _TuneRun:
         parent = self._open_parent()
         try:
             self._run_trials(parent)
-            candidate = choose_winner(self.workspace, self.search, self.tracker, self.listener)
+            choice = choose_winner(self.workspace, self.search, self.tracker, self.listener)
             crowned = crown(
-                self.tracker, self.watch, self.workspace, candidate, self.listener,
+                self.tracker, self.watch, self.workspace, choice.winner, self.listener,
                 origin=self.search.name, output=self.options.output,
             )  # fmt: skip
-            outcome = self._finish(parent, crowned)
+            outcome = self._finish(parent, choice, crowned)
         except BaseException as error:
             with suppress(Exception):
                 parent.set_tags({"study.error": type(error).__name__})
@@ -158,13 +160,13 @@ class _TuneRun:
     def _random(self) -> Score:
         return self.workspace.random_score("trial", self.config.search.num_random_seeds)
 
-    def _trial(self, handle: TrialHandle, parent: Recorder) -> float:
+    def _trial(self, handle: TrialHandle, parent: Recorder) -> tuple[float, ...]:
         self.listener.on_trial_start(handle.slot, handle.params, self.config.distill.num_iterations)
-        outcome, value = "INTERRUPTED", None
+        outcome, values = "INTERRUPTED", {}
         try:
-            value = self._distill(handle, parent)
+            values = dict(self._distill(handle, parent))
             outcome = "COMPLETE"
-            return value
+            return tuple(values.values())
         except Pruned:
             outcome = "PRUNED"
             raise
@@ -172,9 +174,9 @@ class _TuneRun:
             outcome = "DIVERGED"
             raise
         finally:
-            self.listener.on_trial_end(handle.slot, outcome, value)
+            self.listener.on_trial_end(handle.slot, outcome, values)
 
-    def _distill(self, handle: TrialHandle, parent: Recorder) -> float:
+    def _distill(self, handle: TrialHandle, parent: Recorder) -> Mapping[str, float]:
         def on_rung(value: float, percent: int) -> None:
             if handle.report(value, percent):
                 raise Pruned
@@ -189,13 +191,16 @@ class _TuneRun:
             with self.watch.running():
                 log_trial_set(recorder, result, config, self.workspace, self._random())
             note_result(handle, result)
-        return result.objective
+        return result.objectives
 
-    def _finish(self, parent: Recorder, crowned: Crowned) -> Outcome:
+    def _finish(self, parent: Recorder, choice: Choice, crowned: Crowned) -> Outcome:
         winning = self.config.with_params(crowned.winner.params)
         # A store keeps the first value of a parameter, and a resumed search may have another winner.
         log_layer_weights(parent, winning, self.workspace.splits, as_params=False)
         log_comparison(parent, self.tracker, self.search, crowned, self.workspace, self.watch)
+        records = self.search.records()
+        with self.watch.running():
+            log_front(parent, self.tracker, records, crowned.winner.trial, self.workspace)
         seconds = time.perf_counter() - self.started
         parent.log_metrics(
             {
@@ -205,8 +210,14 @@ class _TuneRun:
                 "cost/tracking_fraction": self.watch.seconds / seconds,
             }
         )
-        parent.set_tags({"study.winner": str(crowned.winner.trial), "study.set": crowned.winner.set})
-        records = self.search.records()
+        parent.set_tags(
+            {
+                "study.winner": str(crowned.winner.trial),
+                "study.set": crowned.winner.set,
+                "study.objective": self.config.search.objective,
+                "study.choice": choice.rule,
+            }
+        )
         return Outcome(
             search=self.search.name,
             dataset=self.config.dataset,
@@ -220,4 +231,8 @@ class _TuneRun:
             random=crowned.random_summary(),
             links=self.tracker.links(experiment_name(self.config), parent.run_id),
             tracking_seconds=self.watch.seconds,
+            objective=self.config.search.objective,
+            front=tuple(record.slot for record in records if record.on_front),
+            finalists=tuple({"trial": one.trial or 0, **one.objectives} for one in choice.finalists),
+            choice=choice.rule,
         )

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from study.core.config import Frozen
 
-__all__ = ["SearchConfig"]
+__all__ = ["OBJECTIVES", "SearchConfig", "canonical_objective"]
+
+OBJECTIVES = ("accuracy", "cross-arch")
+"""What a search can raise, in the order in which both are named."""
+
+
+def canonical_objective(asked: Any) -> Any:
+    """Objectives as they are stored: ``cross-arch, accuracy`` is ``accuracy,cross-arch``; nonsense stays as it is."""
+    words = [word.strip() for word in asked.split(",")] if isinstance(asked, str) else asked
+    known = isinstance(words, list | tuple) and all(word in OBJECTIVES for word in words)
+    if not known or len(set(words)) < len(words):
+        return asked
+    return ",".join(name for name in OBJECTIVES if name in words)
 
 
 class SearchConfig(Frozen):
@@ -32,15 +44,26 @@ class SearchConfig(Frozen):
     """Architectures, as ``name`` or ``name:width``, on which every finished trial is scored beside its own."""
     num_cross_seeds: int = Field(2, ge=0)
     """Evaluation seeds of each of them; 0 leaves the score out."""
-    objective: Literal["accuracy", "cross-arch"] = "accuracy"
-    """What the search raises, on validation: the score of the method's own architecture, or the mean over
-    the other ones."""
+    objective: Literal["accuracy", "cross-arch", "accuracy,cross-arch"] = "accuracy"
+    """What the search raises, on validation: the score of the method's own architecture, the mean over
+    the other ones, or both, which gives a front of trials instead of an order."""
     sampler: Literal["tpe", "gp", "random"] = "tpe"
     """``tpe`` for any space, ``gp`` for small continuous ones, ``random`` as a control."""
     pruner: Literal["median", "none"] = "median"
-    """``median`` stops a trial that is below the median of earlier trials at the same rung."""
+    """``median`` stops a trial that is below the median of earlier trials at the same rung; with two
+    objectives, by accuracy."""
     num_startup_trials: int = Field(4, ge=0)
     """Random trials before the sampler models anything; no trial is pruned before as many have finished."""
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The objectives one by one, in the order of a trial's values."""
+        return tuple(self.objective.split(","))
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _any_order(cls, objective: Any) -> Any:
+        return canonical_objective(objective)
 
     @field_validator("rungs")
     @classmethod

@@ -3,87 +3,50 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from study.core.errors import DivergedError, SearchError
 from study.search.config import SearchConfig
+from study.search.front import choose_finalists, front_numbers
+from study.search.pruning import build_pruner, report
+from study.search.records import DIVERGED, TrialRecord, outcome_of, record_of
 from study.search.sampler import INTERRUPTED, SLOT, SlotSampler, slot_of
 from study.search.spaces import Choice, Parameter, Space
 from study.search.storage import owner_is_dead, owner_tag
 
-__all__ = ["Pruned", "Search", "TrialHandle", "TrialRecord", "create_search", "find_search"]
+__all__ = ["Objective", "Pruned", "Search", "TrialHandle", "TrialRecord", "create_search", "find_search"]
 
-TrialOutcome = Literal["COMPLETE", "PRUNED", "DIVERGED", "INTERRUPTED", "RUNNING"]
 Pruned = optuna.TrialPruned
 """Raised by an objective that :meth:`TrialHandle.report` told to stop."""
 
-DIVERGED = "study.diverged"
 OWNER = "study.owner"
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """A trial as the storage knows it.
-
-    Attributes:
-        slot: position in the search, from 0; the number that users see.
-        outcome: how it ended; ``INTERRUPTED`` trials are repeated, all others count.
-        params: sampled values by dotted key.
-        value: of the objective on validation; None unless complete.
-        reported: score by percent of iterations done.
-        attributes: what the objective noted, such as the run id.
-        seconds: wall time so far.
-    """
-
-    slot: int
-    outcome: TrialOutcome
-    params: Mapping[str, Any]
-    value: float | None
-    reported: Mapping[int, float]
-    attributes: Mapping[str, Any]
-    seconds: float
-
-    @property
-    def counts(self) -> bool:
-        """Whether it is one of the trials that were asked for."""
-        return self.outcome in {"COMPLETE", "PRUNED", "DIVERGED"}
-
-    def plain(self) -> dict[str, Any]:
-        """Plain values for tables and ``--json``."""
-        return {
-            "trial": self.slot,
-            "outcome": self.outcome,
-            "val_accuracy": self.attributes.get("val_accuracy", self.value),
-            "objective": self.value,
-            "cross_mean": (self.attributes.get("cross") or {}).get("mean"),
-            "params": dict(self.params),
-            "seconds": self.seconds,
-            "run_id": self.attributes.get("run_id"),
-        }
 
 
 class TrialHandle:
     """What an objective gets: its parameters, and whom to report to."""
 
-    def __init__(self, trial: optuna.Trial, params: Mapping[str, Any]) -> None:
+    def __init__(self, trial: optuna.Trial, params: Mapping[str, Any], config: SearchConfig) -> None:
         self._trial = trial
+        self._config = config
         # Asked of the storage: the trial was read before the sampler gave it its slot.
         self.slot = slot_of(trial.storage.get_trial(trial._trial_id))
         self.params = dict(params)
 
     def report(self, value: float, percent: int) -> bool:
-        """Report a validation score; True means: raise :data:`Pruned`."""
-        self._trial.report(value, percent)
-        return self._trial.should_prune()
+        """Report a validation score at a rung; True means: raise :data:`Pruned`."""
+        return report(self._trial, self._config, value, percent)
 
     def note(self, key: str, value: Any) -> None:
         """Keep a plain value with the trial, for a later process."""
         self._trial.set_user_attr(key, value)
+
+
+Objective = Callable[[TrialHandle], float | Sequence[float]]
+"""Gives the value of the objective, or the values of several in the order of the configuration."""
 
 
 class Search:
@@ -94,7 +57,7 @@ class Search:
         self._config = config
         self._space = space
         self._study.sampler = SlotSampler(config, seed)
-        self._study.pruner = _build_pruner(config)
+        self._study.pruner = build_pruner(config)
 
     @property
     def name(self) -> str:
@@ -117,14 +80,21 @@ class Search:
     def records(self) -> list[TrialRecord]:
         """Every trial that was started, by slot; a repeated trial appears once, as its last attempt."""
         latest: dict[int, TrialRecord] = {}
+        front = front_numbers(self._study)
         for trial in self._study.get_trials(deepcopy=False):
             if trial.state is not TrialState.WAITING:
-                latest[slot_of(trial)] = _record(trial)
+                on_front = None if front is None else trial.number in front
+                latest[slot_of(trial)] = record_of(trial, on_front)
         return [latest[slot] for slot in sorted(latest)]
 
     def best(self, count: int) -> list[TrialRecord]:
-        """The best complete trials, best first; an earlier one wins a tie."""
+        """The best complete trials, best first; an earlier one wins a tie.
+
+        With several objectives those of the front that :func:`study.search.front.choose_finalists` chooses.
+        """
         complete = [record for record in self.records() if record.value is not None]
+        if len(self._config.objectives) > 1:
+            return choose_finalists([record for record in complete if record.on_front], count)
         return sorted(complete, key=lambda record: (-(record.value or 0.0), record.slot))[:count]
 
     def propose(self, params: Mapping[str, Any]) -> None:
@@ -142,16 +112,14 @@ class Search:
                 self._study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
         trials = self._study.get_trials(deepcopy=False)
         settled = {
-            slot_of(t) for t in trials if t.state is TrialState.WAITING or _outcome(t) != "INTERRUPTED"
+            slot_of(t) for t in trials if t.state is TrialState.WAITING or outcome_of(t) != "INTERRUPTED"
         }
         lost = {slot_of(t): t for t in trials if slot_of(t) not in settled}
         for slot, trial in sorted(lost.items()):
             self._study.enqueue_trial(trial.params, user_attrs={SLOT: slot})
         return sorted(lost)
 
-    def optimize(
-        self, objective: Callable[[TrialHandle], float], num_trials: int, timeout_seconds: float | None = None
-    ) -> None:
+    def optimize(self, objective: Objective, num_trials: int, timeout_seconds: float | None = None) -> None:
         """Run trials until that many count, or until the time is up (the running one is finished).
 
         A :class:`DivergedError` ends its trial and the search goes on; any other error, and Ctrl-C, marks
@@ -165,11 +133,11 @@ class Search:
                 lambda trial: self._run(objective, trial), n_trials=1, catch=(DivergedError,)
             )
 
-    def _run(self, objective: Callable[[TrialHandle], float], trial: optuna.Trial) -> float:
+    def _run(self, objective: Objective, trial: optuna.Trial) -> float | Sequence[float]:
         trial.set_user_attr(OWNER, owner_tag())
         try:
             params = {key: _suggest(trial, key, parameter) for key, parameter in self._space.items()}
-            return objective(TrialHandle(trial, params))
+            return objective(TrialHandle(trial, params, self._config))
         except DivergedError as error:
             trial.set_user_attr(DIVERGED, str(error))
             raise
@@ -195,6 +163,7 @@ def create_search(
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     taken = set(optuna.get_all_study_names(storage))
+    directions = [optuna.study.StudyDirection.MAXIMIZE] * len(config.objectives)
     number = 1
     while True:
         candidate = name or f"{prefix}-{number}"
@@ -202,7 +171,7 @@ def create_search(
             if candidate in taken:
                 raise optuna.exceptions.DuplicatedStudyError
             return Search(
-                optuna.create_study(storage=storage, study_name=candidate, direction="maximize"),
+                optuna.create_study(storage=storage, study_name=candidate, directions=directions),
                 config,
                 space,
                 seed,
@@ -231,12 +200,6 @@ def find_search(storage: optuna.storages.BaseStorage, name: str) -> optuna.Study
         ) from error
 
 
-def _build_pruner(config: SearchConfig) -> optuna.pruners.BasePruner:
-    if config.pruner == "none":
-        return optuna.pruners.NopPruner()
-    return optuna.pruners.MedianPruner(n_startup_trials=max(1, config.num_startup_trials), n_warmup_steps=0)
-
-
 def _suggest(trial: optuna.Trial, key: str, parameter: Parameter) -> Any:
     if isinstance(parameter, Choice):
         return trial.suggest_categorical(key, parameter.choices)
@@ -250,26 +213,3 @@ def _allows(parameter: Parameter, value: Any) -> bool:
     if isinstance(parameter, Choice):
         return value in parameter.choices
     return isinstance(value, int | float) and parameter.low <= value <= parameter.high
-
-
-def _outcome(trial: FrozenTrial) -> TrialOutcome:
-    if trial.state is TrialState.COMPLETE:
-        return "COMPLETE"
-    if trial.state is TrialState.PRUNED:
-        return "PRUNED"
-    if trial.state is TrialState.FAIL:
-        # A trial whose process died has no mark at all, and is to be repeated like an interrupted one.
-        return "DIVERGED" if DIVERGED in trial.user_attrs else "INTERRUPTED"
-    return "RUNNING"
-
-
-def _record(trial: FrozenTrial) -> TrialRecord:
-    return TrialRecord(
-        slot=slot_of(trial),
-        outcome=_outcome(trial),
-        params=trial.params,
-        value=trial.value if trial.state is TrialState.COMPLETE else None,
-        reported=trial.intermediate_values,
-        attributes=trial.user_attrs,
-        seconds=trial.duration.total_seconds() if trial.duration else 0.0,
-    )

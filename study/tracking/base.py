@@ -94,6 +94,9 @@ class Tracker(Protocol):
     def resume_run(self, run_id: str) -> Recorder:
         """Open an existing run again and mark it running."""
 
+    def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set or replace tags of a run that may have ended; its status and times stay."""
+
     def find_runs(
         self, experiment: str | None = None, tags: Mapping[str, str] | None = None
     ) -> list[RunInfo]:

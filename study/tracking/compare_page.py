@@ -26,6 +26,7 @@ class CompareRow:
         grid: PNG bytes of its images, or None.
         is_baseline: set apart from the trials, and left out of sorting.
         link: address of its run, or empty.
+        badge: a word or two beside its name, or empty.
     """
 
     name: str
@@ -35,6 +36,7 @@ class CompareRow:
     grid: bytes | None = None
     is_baseline: bool = False
     link: str = ""
+    badge: str = ""
 
 
 def render_compare_page(
@@ -89,6 +91,8 @@ def _split_params(trials: Sequence[CompareRow]) -> tuple[dict[str, object], list
 
 def _row(row: CompareRow, scores: list[str], varied: list[str], pictures: bool, is_best: bool) -> str:
     name = escape(row.name) + (' <span class="badge">best</span>' if is_best else "")
+    if row.badge:
+        name += f' <span class="badge plain">{escape(row.badge)}</span>'
     if row.link:
         name = f'<a href="{escape(row.link, quote=True)}" target="_blank" rel="noopener">{name}</a>'
     cells = [
@@ -162,6 +166,7 @@ td img.large {{ max-height: none; max-width: none; cursor: zoom-out; }}
 tr.best {{ background: var(--best); }}
 .baselines tr {{ background: var(--base); font-style: italic; }}
 .badge {{ background: #2e9e5a; color: #fff; border-radius: 1em; padding: .05em .6em; font-size: .8em; }}
+.badge.plain {{ background: #2166ac; }}
 .state.pruned {{ opacity: .6; }}
 .state.fail {{ color: #c0392b; }}
 </style>

@@ -148,6 +148,10 @@ class MemoryTracker:
         run.status = "RUNNING"
         return MemoryRecorder(run)
 
+    def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set or replace tags of a run that may have ended; its status stays."""
+        MemoryRecorder(self._run(run_id)).set_tags(tags)
+
     def find_runs(
         self, experiment: str | None = None, tags: Mapping[str, str] | None = None
     ) -> list[RunInfo]:

@@ -21,6 +21,9 @@ from study.tracking.stores import StoreLocation, connect, translated
 __all__ = ["MlflowTracker"]
 
 VIEW_METRICS = ("objective", "val/gain_over_random", "val/accuracy_std", "cost/distill_seconds")
+FRONT_METRICS = ("val/accuracy", "cross/mean")
+FRONT_TAG = "study.on_front"
+"""Trials of a search with two objectives have it, and are then shown with both."""
 MAX_VIEW_PARAMS = 8
 _PAGE = 1000
 
@@ -62,6 +65,11 @@ class MlflowTracker:
         with translated(self.location.shown):
             self._client.update_run(run_id, status="RUNNING")
         return MlflowRecorder(self._client, run_id, self.location.shown)
+
+    def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set or replace tags of a run that may have ended; its status and times stay."""
+        self._run(run_id)
+        MlflowRecorder(self._client, run_id, self.location.shown).set_tags(tags)
 
     def find_runs(
         self, experiment: str | None = None, tags: Mapping[str, str] | None = None
@@ -158,7 +166,11 @@ class MlflowTracker:
         trials = self.find_runs(experiment, {"mlflow.parentRunId": parent})
         names = sorted({name for trial in trials for name in trial.params})
         varied = [name for name in names if len({trial.params.get(name) for trial in trials}) > 1]
-        view = runs_view(parent, VIEW_METRICS, varied[:MAX_VIEW_PARAMS], ["optuna.state"])
+        metrics, tags = list(VIEW_METRICS), ["optuna.state"]
+        if any(FRONT_TAG in trial.tags for trial in trials):
+            metrics += FRONT_METRICS
+            tags.append(FRONT_TAG)
+        view = runs_view(parent, metrics, varied[:MAX_VIEW_PARAMS], tags)
         with translated(self.location.shown):
             self._client.set_experiment_tag(
                 experiment_id, f"mlflow.sharedViewState.{parent}", json.dumps(view)

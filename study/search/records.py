@@ -1,0 +1,96 @@
+"""Trials as the storage knows them, whatever their ending and however many objectives they have."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from optuna.trial import FrozenTrial, TrialState
+
+from study.search.pruning import rung_scores
+from study.search.sampler import slot_of
+
+__all__ = ["DIVERGED", "TrialOutcome", "TrialRecord", "outcome_of", "record_of"]
+
+TrialOutcome = Literal["COMPLETE", "PRUNED", "DIVERGED", "INTERRUPTED", "RUNNING"]
+
+DIVERGED = "study.diverged"
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial as the storage knows it.
+
+    Attributes:
+        slot: position in the search, from 0; the number that users see.
+        outcome: how it ended; ``INTERRUPTED`` trials are repeated, all others count.
+        params: sampled values by dotted key.
+        values: of the objectives on validation, in the order of
+            :attr:`study.search.config.SearchConfig.objectives`; None unless complete.
+        reported: score by percent of iterations done.
+        attributes: what the objective noted, such as the run id.
+        seconds: wall time so far.
+        on_front: whether no other trial is at least as good in every objective and better in one; None where
+            there is one objective only.
+    """
+
+    slot: int
+    outcome: TrialOutcome
+    params: Mapping[str, Any]
+    values: tuple[float, ...] | None
+    reported: Mapping[int, float]
+    attributes: Mapping[str, Any]
+    seconds: float
+    on_front: bool | None = None
+
+    @property
+    def value(self) -> float | None:
+        """Value of the objective, or the mean of several; None unless complete."""
+        return None if self.values is None else statistics.fmean(self.values)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the trials that were asked for."""
+        return self.outcome in {"COMPLETE", "PRUNED", "DIVERGED"}
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values for tables and ``--json``."""
+        return {
+            "trial": self.slot,
+            "outcome": self.outcome,
+            "val_accuracy": self.attributes.get("val_accuracy", self.value),
+            "objective": self.value,
+            "cross_mean": (self.attributes.get("cross") or {}).get("mean"),
+            "on_front": self.on_front,
+            "params": dict(self.params),
+            "seconds": self.seconds,
+            "run_id": self.attributes.get("run_id"),
+        }
+
+
+def outcome_of(trial: FrozenTrial) -> TrialOutcome:
+    """How a trial ended; Optuna knows one kind of failure, here there are two."""
+    if trial.state is TrialState.COMPLETE:
+        return "COMPLETE"
+    if trial.state is TrialState.PRUNED:
+        return "PRUNED"
+    if trial.state is TrialState.FAIL:
+        # A trial whose process died has no mark at all, and is to be repeated like an interrupted one.
+        return "DIVERGED" if DIVERGED in trial.user_attrs else "INTERRUPTED"
+    return "RUNNING"
+
+
+def record_of(trial: FrozenTrial, on_front: bool | None) -> TrialRecord:
+    """A stored trial as a record; whether it lies on the front is known to the search alone."""
+    return TrialRecord(
+        slot=slot_of(trial),
+        outcome=outcome_of(trial),
+        params=trial.params,
+        values=tuple(trial.values) if trial.state is TrialState.COMPLETE else None,
+        reported=rung_scores(trial),
+        attributes=trial.user_attrs,
+        seconds=trial.duration.total_seconds() if trial.duration else 0.0,
+        on_front=on_front,
+    )
