@@ -132,29 +132,26 @@ def prune(
 def _print_entries(found: dict[str, Any]) -> None:
     from rich.table import Table
 
-    table = Table("images", "model", "training", "epochs", "experts", "accuracy", "size", "last used", "key")
-    for column in table.columns[3:7]:
-        column.justify = "right"
-    # A key is to be copied whole.
-    table.columns[7].no_wrap = table.columns[8].no_wrap = True
+    # Three lines a row, so that everything is readable at 80 columns; a key is to be copied whole.
+    table = Table(show_lines=True)
+    table.add_column("key, size, last used", no_wrap=True)
+    table.add_column("trained on, network, training")
+    table.add_column("experts", no_wrap=True)
     for entry in found["entries"]:
-        accuracy = entry["train_accuracy"]
-        table.add_row(
+        used = "in use" if entry["in_use"] else entry["last_used"][:16].replace("T", " ")
+        what = (
             _images(entry),
             _model(entry["model"] or {}),
             _training(entry["training"] or {}, entry["precision"]),
-            str(entry["epochs"] or ""),
-            str(entry["experts"]),
-            "" if accuracy is None else f"{100 * accuracy:.1f}",
-            _size(entry["bytes"]),
-            "now" if entry["in_use"] else entry["last_used"][:16].replace("T", " "),
-            entry["key"][:12],
+        )
+        table.add_row(
+            "\n".join((entry["key"][:12], _size(entry["bytes"]), used)), "\n".join(what), _experts(entry)
         )
     console = out()
     console.print(table)
     console.print(
         f"{_counted(len(found['entries']))}, {_size(found['bytes'])} of {_size(found['limit_bytes'])} "
-        f"(STUDY_CACHE_GB) in {found['folder']}\nAccuracies in percent, on training images; times in UTC.",
+        f"(STUDY_CACHE_GB) in {found['folder']}\nAccuracies are of training images; times in UTC.",
         markup=False,
         soft_wrap=True,
     )
@@ -176,6 +173,13 @@ def _images(entry: dict[str, Any]) -> str:
     if not entry["image_shape"]:
         return ""
     return f"{entry['images']:,} x {'x'.join(map(str, entry['image_shape']))}, {entry['classes']} classes"
+
+
+def _experts(entry: dict[str, Any]) -> str:
+    lines = [f"{entry['experts']} x {entry['epochs']} epochs" if entry["epochs"] else str(entry["experts"])]
+    if entry["train_accuracy"] is not None:
+        lines.append(f"accuracy {100 * entry['train_accuracy']:.1f} %")
+    return "\n".join(lines)
 
 
 def _model(model: dict[str, Any]) -> str:
