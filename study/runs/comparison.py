@@ -51,12 +51,18 @@ def log_comparison(
             subtitle=(
                 f"Budget {config.budget}. Validation is the mean of {config.search.num_trial_seeds} networks a "
                 f"trial; test, of {crowned.winner.n} networks, was opened for the winner alone. Random real images: "
-                f"a fresh draw for each of {random.n} networks, same recipe."
+                f"a fresh draw for each of {random.n} networks, same recipe.{_front_words(records)}"
             ),
         )
         parent.log_text(page, "compare.html")
         parent.log_text(search_page(search.optuna_study, config.search.objectives), "search.html")
         parent.log_table([_flat(record) for record in records], TABLE_NAME)
+
+
+def _front_words(records: list[TrialRecord]) -> str:
+    if not any(record.on_front for record in records):
+        return ""
+    return " On the front: no other trial is at least as good in both objectives and better in one."
 
 
 def _row(record: TrialRecord, tracker: Tracker, crowned: Crowned) -> CompareRow:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from study.core.config import flatten, parse_overrides
+from study.core.config import build, flatten, parse_overrides
 from study.core.errors import SearchError
 from study.runs.configure import RunConfig, restore
 from study.runs.stores import StoreOptions, open_search_storage
-from study.search.config import canonical_objective
+from study.search.config import SearchConfig
 from study.search.optimize import find_search
 
 __all__ = ["resume_config"]
@@ -34,9 +34,7 @@ def resume_config(name: str, stores: StoreOptions, asked: Mapping[str, Any]) -> 
     wanted = {key: value for key, value in asked.items() if key not in {"overrides", "resolution"}}
     if "resolution" in asked:
         wanted["data.resolution"] = asked["resolution"]
-    wanted.update(flatten(parse_overrides(asked.get("overrides") or [])))
-    if "search.objective" in wanted:
-        wanted["search.objective"] = canonical_objective(wanted["search.objective"])
+    wanted.update(_as_kept(flatten(parse_overrides(asked.get("overrides") or [])), config.search))
     for key, value in wanted.items():
         if key in {"space", "recipe"}:
             raise SearchError(f"--{key} cannot change search {name!r}; start a new one with another --name")
@@ -46,3 +44,12 @@ def resume_config(name: str, stores: StoreOptions, asked: Mapping[str, Any]) -> 
                 "leave the option out to continue it as it was, or start a new one with another --name"
             )
     return config
+
+
+def _as_kept(overrides: Mapping[str, Any], search: SearchConfig) -> dict[str, Any]:
+    """Settings of the search in the spelling that is stored, such as two objectives in one order."""
+    asked = {
+        key.removeprefix("search."): value for key, value in overrides.items() if key.startswith("search.")
+    }
+    kept = build(SearchConfig, {**search.model_dump(mode="json"), **asked}, "search").model_dump(mode="json")
+    return {**overrides, **{f"search.{key}": kept[key] for key in asked}}

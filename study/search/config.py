@@ -65,6 +65,12 @@ class SearchConfig(Frozen):
     def _any_order(cls, objective: Any) -> Any:
         return canonical_objective(objective)
 
+    @field_validator("pruner", mode="before")
+    @classmethod
+    def _none_is_a_choice(cls, pruner: Any) -> Any:
+        # On the command line the word is read as no value.
+        return "none" if pruner is None else pruner
+
     @field_validator("rungs")
     @classmethod
     def _rungs_ascend(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
