@@ -46,6 +46,14 @@ def test_only_the_best_row_is_highlighted():
     assert 'class="best"' not in render_compare_page("search", TRIALS)
 
 
+def test_a_badge_stands_beside_the_name_and_is_escaped():
+    row = CompareRow("3", "COMPLETE", badge="on the <front>")
+    page = render_compare_page("search", [*TRIALS, row], best="3")
+    (marked,) = [text for text in rows_of(page) if "&lt;front&gt;" in text]
+    assert marked.count('class="badge') == 2
+    assert 'class="best"' in marked
+
+
 def test_the_page_needs_nothing_from_elsewhere():
     reader = Reader(render_compare_page("search", [*TRIALS, RANDOM], best="0"))
     assert reader.addresses

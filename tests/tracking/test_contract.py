@@ -95,11 +95,21 @@ def test_resumed_runs_run_again(tracker, run):
     assert (info.status, info.metrics) == ("FINISHED", {"objective": 0.5})
 
 
+def test_a_finished_run_can_be_tagged_again(tracker, run):
+    run.set_tags({"study.on_front": "true", "other": "1"})
+    run.finish("KILLED")
+    tracker.tag_run(run.run_id, {"study.on_front": "false"})
+    info = tracker.get_run(run.run_id)
+    assert info.status == "KILLED"
+    assert (info.tags["study.on_front"], info.tags["other"]) == ("false", "1")
+
+
 @pytest.mark.parametrize("run_id", ["0" * 32, "not-an-id"])
 def test_unknown_runs(tracker, run_id, tmp_path):
     for call in (
         lambda: tracker.get_run(run_id),
         lambda: tracker.resume_run(run_id),
+        lambda: tracker.tag_run(run_id, {}),
         lambda: tracker.download(run_id, "x", tmp_path),
     ):
         with pytest.raises(UnknownSetError, match=run_id):

@@ -147,6 +147,17 @@ def test_the_linked_table_shows_what_differs_between_trials(tracker, client):
     assert "params.`lr`" in columns
     assert "params.`init`" not in columns
     assert "metrics.`objective`" in columns
+    assert "tags.`study.on_front`" not in columns
+
+
+def test_the_linked_table_of_a_front_shows_both_objectives(tracker, client):
+    parent = tracker.start_run(EXPERIMENT, "search")
+    run = tracker.start_run(EXPERIMENT, "trial-0", parent=parent.run_id, tags={"study.on_front": "true"})
+    run.finish()
+    tracker.links(EXPERIMENT, parent.run_id)
+    tags = client.get_experiment_by_name(EXPERIMENT).tags
+    columns = json.loads(tags[f"mlflow.sharedViewState.{parent.run_id}"])["selectedColumns"]
+    assert {"metrics.`val/accuracy`", "metrics.`cross/mean`", "tags.`study.on_front`"} <= set(columns)
 
 
 def test_many_runs_are_found_over_several_pages(tracker, monkeypatch):
