@@ -34,6 +34,10 @@ class Pool(StrEnum):
 POOL = "Architectures: the set's own alone, two small ones beside it, or all eight."
 PROTOCOL = "Instead of architectures: leakage, noise, cost, ranking or continual."
 MODELS = "Architectures by name instead, with a width where wanted: convnet,mlp,resnet18:32."
+WHOLE_DATA = (
+    "Train on all real training images too, once, and keep the score; by default only where it costs seconds."
+)
+BESIDE = "With --protocol noise: a second set in the same picture, such as one that started from noise."
 
 
 EPILOG = (
@@ -61,7 +65,13 @@ def evaluate(
     models: Annotated[
         str | None, typer.Option("--models", metavar="NAME[:WIDTH],...", help=MODELS, show_default=False)
     ] = None,
+    whole_data: Annotated[
+        bool | None, typer.Option("--whole-data/--no-whole-data", help=WHOLE_DATA, show_default=False)
+    ] = None,
     protocol: Annotated[str | None, typer.Option("--protocol", help=PROTOCOL, show_default=False)] = None,
+    beside: Annotated[
+        str | None, typer.Option("--beside", metavar="SET", help=BESIDE, show_default=False)
+    ] = None,
     overrides: common.Overrides = None,
     data_root: common.DataRoot = None,
     device: common.Device = "auto",
@@ -83,14 +93,15 @@ def evaluate(
     tree = parse_overrides(overrides or [])
     if device != "auto":
         tree = merge(tree, {"compute": {"device": device}})
+    _check_together(protocol, models, whole_data, beside)
     if protocol is not None:
-        _judge(protocol, reference, models, ProtocolOptions(
-            split.value, seeds, seed, tree, stores(tracking_uri, None, data_root)
+        _judge(protocol, reference, ProtocolOptions(
+            split.value, seeds, seed, tree, stores(tracking_uri, None, data_root), beside
         ), as_json=as_json)  # fmt: skip
         return
     names = tuple(word.strip() for word in models.split(",")) if models is not None else ()
     options = EvaluateOptions(
-        split.value, seeds, seed, tree, stores(tracking_uri, None, data_root), pool=pool.value, models=names
+        split.value, seeds, seed, tree, stores(tracking_uri, None, data_root), pool.value, names, whole_data
     )
     with terminate_like_interrupt(), TerminalListener(quiet=as_json) as listener:
         evaluation = evaluate_set(reference, options, listener)
@@ -100,18 +111,33 @@ def evaluate(
         _print(evaluation)
 
 
-def _judge(
-    protocol: str, reference: str, models: str | None, options: ProtocolOptions, *, as_json: bool
+def _check_together(
+    protocol: str | None, models: str | None, whole_data: bool | None, beside: str | None
 ) -> None:
+    """Refuse options that mean nothing together.
+
+    Raises:
+        ConfigError: one of them would be ignored.
+    """
+    from study.core.errors import ConfigError
+
+    if protocol is not None and models is not None:
+        raise ConfigError(f"--models {models}: a protocol trains the set's own architecture; leave one out")
+    if protocol is not None and whole_data is not None:
+        raise ConfigError("--whole-data: for the table of architectures, without --protocol; leave one out")
+    if protocol is None and beside is not None:
+        raise ConfigError(
+            f"--beside {beside}: for --protocol noise; `study compare` compares two sets otherwise"
+        )
+
+
+def _judge(protocol: str, reference: str, options: ProtocolOptions, *, as_json: bool) -> None:
     """Run one protocol and print what it found."""
     from study.cli.progress import TerminalListener
     from study.cli.protocols import print_protocol
-    from study.core.errors import ConfigError
     from study.core.signals import terminate_like_interrupt
     from study.runs.protocols import run_protocol
 
-    if models is not None:
-        raise ConfigError(f"--models {models}: a protocol trains the set's own architecture; leave one out")
     with terminate_like_interrupt(), TerminalListener(quiet=as_json) as listener:
         result = run_protocol(protocol, reference, options, listener)
     print_protocol(result, as_json=as_json)
@@ -121,7 +147,7 @@ def _print(evaluation: Evaluation) -> None:
     """Architectures down, the set and random real images across."""
     from rich.table import Table
 
-    from study.cli.summary import percent
+    from study.cli.summary import duration, percent
 
     metric = evaluation.metric.replace("_", " ")
     title = f"{evaluation.set}: {metric} on {evaluation.split}, ddof 1"
@@ -138,12 +164,18 @@ def _print(evaluation: Evaluation) -> None:
             style="bold green" if row.is_own else None,
         )
     _add_totals(table, evaluation)
+    _add_whole_data(table, evaluation)
     console = common.out()
     console.print(table)
     console.print(
         f"* distilled with it, so not part of mean and worst; always the largest class: "
         f"{percent(evaluation.majority_rate)}"
     )
+    whole = evaluation.whole
+    if whole.score is None:
+        console.print(
+            f"{whole.label}: not known here; --whole-data trains on it once, about {duration(whole.expected_seconds)}"
+        )
     for name, reason in evaluation.left_out.items():
         console.print(f"{name} left out: {reason}")
     console.print(f"run {evaluation.run_id}", style="dim")
@@ -158,3 +190,16 @@ def _add_totals(table: Table, evaluation: Evaluation) -> None:
     table.add_section()
     for name, words in (("mean", "mean of the others"), ("worst", "worst of the others")):
         table.add_row(words, percent(cross[name]), percent(random[name]), "", "")
+
+
+def _add_whole_data(table: Table, evaluation: Evaluation) -> None:
+    from study.cli.summary import percent
+
+    whole = evaluation.whole
+    if whole.score is None:
+        return
+    table.add_section()
+    score = percent(whole.score["mean"], whole.score["std"])
+    table.add_row(
+        f"{whole.model} on {whole.label}", score, "", str(whole.score["n"]), f"{whole.recipe['lr']:.3g}"
+    )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from study.cli.common import out, print_json
 from study.cli.summary import percent
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from study.runs.protocol_session import ProtocolResult
 
 __all__ = ["print_protocol"]
 
+MAX_ROWS_ACROSS = 3
+"""More ways to train than that stand below each other."""
 PERCENT_KEYS = ("accuracy", "std", "recovery", "improvement")
 
 
@@ -20,22 +24,55 @@ def print_protocol(result: ProtocolResult, *, as_json: bool) -> None:
     if as_json:
         print_json(result.plain())
         return
-    from rich.table import Table
-
     where = f"on {result.split}, n = {result.n}, ddof 1" if result.n else "against the training images"
-    table = Table(title=f"{result.set}: {result.protocol} {where}", title_justify="left")
-    for key, value in result.rows[0].items():
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        table.add_column(key.removeprefix("num_").replace("_", " "), justify="right" if is_number else "left")
-    for row in result.rows:
-        table.add_row(*(_cell(key, value) for key, value in row.items()))
+    table = _table([_merged(row) for row in result.rows])
+    table.title, table.title_justify = f"{result.set}: {result.protocol} {where}", "left"
     console = out()
     console.print(table)
     for name, value in result.metrics.items():
         console.print(f"{name}: {_cell(name, value)}")
     for note in result.notes:
-        console.print(note)
+        # A command is to be copied whole.
+        console.print(note, soft_wrap=note.startswith("study "), markup=False)
     console.print(f"run {result.run_id} holds {', '.join(result.artifacts)}", style="dim", soft_wrap=True)
+
+
+def _merged(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with mean and deviation in one cell."""
+    if row.get("accuracy") is None or "std" not in row:
+        return row
+    merged = {**row, "accuracy": percent(row["accuracy"], row["std"])}
+    del merged["std"]
+    return merged
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    """Rows down, or across where there are few of them with many values each."""
+    from rich.table import Table
+
+    keys = list(rows[0])
+    if len(rows) > MAX_ROWS_ACROSS or len(keys) <= len(rows):
+        table = Table()
+        for key in keys:
+            table.add_column(_heading(key), justify="right" if _is_number(key, rows[0][key]) else "left")
+        for row in rows:
+            table.add_row(*(_cell(key, value) for key, value in row.items()))
+        return table
+    name, *values = keys
+    table = Table(_heading(name))
+    for row in rows:
+        table.add_column(str(row[name]), justify="right")
+    for key in values:
+        table.add_row(_heading(key), *(_cell(key, row[key]) for row in rows))
+    return table
+
+
+def _heading(key: str) -> str:
+    return key.removeprefix("num_").replace("_", " ")
+
+
+def _is_number(key: str, value: object) -> bool:
+    return key == "accuracy" or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _cell(key: str, value: object) -> str:

@@ -16,15 +16,21 @@ from study.core.config import digest
 from study.core.errors import DataError, StudyError
 from study.core.files import cache_folder, replace_file
 
-__all__ = ["cached"]
+__all__ = ["cached", "find_cached"]
 
 _LOG = logging.getLogger(__name__)
 _FORMAT = 1
 """Part of every key: raise it when the same key would give other tensors."""
 
 
+IsWhole = Callable[[Mapping[str, Tensor]], bool]
+
+
 def cached(
-    name: str, key: Mapping[str, Any], build: Callable[[], dict[str, Tensor]]
+    name: str,
+    key: Mapping[str, Any],
+    build: Callable[[], dict[str, Tensor]],
+    is_whole: IsWhole | None = None,
 ) -> tuple[dict[str, Tensor], Path]:
     """The tensors kept under a key, built on first use; also the file they are in.
 
@@ -34,18 +40,19 @@ def cached(
         name: readable start of the file name.
         key: plain values that determine the tensors.
         build: makes them.
+        is_whole: further check of what was read; what fails it is built again.
 
     Raises:
         DataError: the cache folder cannot be written.
     """
-    path = cache_folder() / "data" / f"{name}-{digest({'format': _FORMAT, **key})[:32]}.safetensors"
-    tensors = _read(path)
+    path = _path(name, key)
+    tensors = _read(path, is_whole)
     if tensors is not None:
         return tensors, path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            tensors = _read(path)
+            tensors = _read(path, is_whole)
             if tensors is None:
                 tensors = build()
                 with replace_file(path) as temporary:
@@ -59,11 +66,24 @@ def cached(
     return tensors, path
 
 
-def _read(path: Path) -> dict[str, Tensor] | None:
+def find_cached(
+    name: str, key: Mapping[str, Any], is_whole: IsWhole | None = None
+) -> dict[str, Tensor] | None:
+    """The tensors kept under a key, or None; nothing is built or written."""
+    return _read(_path(name, key), is_whole)
+
+
+def _path(name: str, key: Mapping[str, Any]) -> Path:
+    return cache_folder() / "data" / f"{name}-{digest({'format': _FORMAT, **key})[:32]}.safetensors"
+
+
+def _read(path: Path, is_whole: IsWhole | None) -> dict[str, Tensor] | None:
     if not path.exists():
         return None
     try:
         tensors: dict[str, Tensor] = load_file(path)
+        if is_whole is not None and not is_whole(tensors):
+            raise SafetensorError("its values do not match their digest")
     except (SafetensorError, OSError) as error:
         _LOG.warning("cached file %s is damaged and will be made again: %s", path, error)
         return None

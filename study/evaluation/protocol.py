@@ -20,7 +20,7 @@ from study.evaluation.recipes import PRESETS, EvaluationConfig, TrainingRecipe
 from study.evaluation.training import TrainingJob, train_networks
 from study.models.pool import ModelConfig
 
-__all__ = ["PRESETS", "EvaluationConfig", "build_job", "evaluate", "evaluation_seeds"]
+__all__ = ["PRESETS", "EvaluationConfig", "build_job", "check_scorable", "evaluate", "evaluation_seeds"]
 
 
 def evaluate(
@@ -65,7 +65,7 @@ def evaluate(
         ShapeError: set and real images differ in shape or classes, or one of them is empty.
     """
     started = time.perf_counter()
-    _check(synthetic, real)
+    check_scorable(synthetic, real)
     job = build_job(synthetic, model, config.resolve(), augmentation, compute)
     real = real.to(compute.device)
     count = config.num_seeds if num_seeds is None else num_seeds
@@ -125,7 +125,13 @@ def build_job(
     )
 
 
-def _check(synthetic: SyntheticSet, real: ImageDataset) -> None:
+def check_scorable(synthetic: SyntheticSet, real: ImageDataset) -> None:
+    """Refuse what no network can be trained on, or scored by.
+
+    Raises:
+        DivergedError: an image or a soft label is not finite.
+        ShapeError: set and real images differ in shape or classes, or one of them is empty.
+    """
     if not len(synthetic) or not len(real):
         raise ShapeError(f"cannot score {len(synthetic)} training images on {len(real)} real images")
     if synthetic.images.shape[1:] != real.images.shape[1:] or synthetic.num_classes != real.num_classes:

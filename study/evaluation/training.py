@@ -22,7 +22,7 @@ from study.models.network import Network
 from study.models.pool import ModelConfig, build_model
 from study.models.stack import NetworkStack
 
-__all__ = ["TrainingJob", "train_networks"]
+__all__ = ["TrainingJob", "expected_seconds", "train_networks"]
 
 MAX_STACKED_FLOPS = {torch.float32: 0.25e9, torch.bfloat16: 0.7e9}
 """Forward work of one stacked step, by precision, up to which stacking measured faster on two CPU cores."""
@@ -87,7 +87,7 @@ def train_networks(
         A network that is valid until the next one is asked for; the memory is used again.
     """
     stack_size = _stack_size(job, len(seeds))
-    seconds = _expected_seconds(job) * max(len(seeds), expected_networks or 0)
+    seconds = expected_seconds(job) * max(len(seeds), expected_networks or 0)
     compiled = job.compute.should_compile(seconds)
     for start in range(0, len(seeds), stack_size):
         some = seeds[start : start + stack_size]
@@ -139,7 +139,7 @@ def _stack_size(job: TrainingJob, num_seeds: int) -> int:
     return max(1, min(num_seeds, int(limit // flops))) if stackable else 1
 
 
-def _expected_seconds(job: TrainingJob) -> float:
+def expected_seconds(job: TrainingJob) -> float:
     """Rough time to train one network uncompiled: counted work at a nominal rate, so no clock decides.
 
     Eager and compiled networks differ in their last bits. Were a measured time to choose between them,

@@ -10,17 +10,18 @@ from study.core.errors import ConfigError
 from study.core.records import Score
 from study.evaluation.architectures import Contender
 from study.evaluation.statistics import PairedComparison, compare_scores
-from study.runs.configure import RunConfig
-from study.runs.evaluate import (
-    EvaluateOptions,
+from study.runs.architecture_table import describe_score
+from study.runs.evaluate import EvaluateOptions
+from study.runs.events import Listener
+from study.runs.recording import describe_run, recorded
+from study.runs.reopen import (
+    check_comparable,
     check_fingerprint,
-    describe_score,
+    config_beside,
     open_bench,
     open_split,
     stored_config,
 )
-from study.runs.events import Listener
-from study.runs.recording import describe_run, recorded
 from study.runs.sets import load_set
 from study.runs.stores import open_tracking
 from study.runs.workspace import Workspace, open_workspace
@@ -85,8 +86,8 @@ def compare_sets(
     stored = [load_set(reference, tracking_uri=uri) for reference in (first, second)]
     config = stored_config(stored[0], options.overrides)
     other = stored_config(stored[1], {})
-    _check_comparable(first, config, second, other)
-    configs = (config, _beside(config, other))
+    check_comparable(first, config, second, other)
+    configs = (config, config_beside(config, other))
     workspaces = [open_workspace(settings, options.stores.data_root) for settings in configs]
     for reference, one, workspace in zip((first, second), stored, workspaces, strict=True):
         check_fingerprint(reference, one, workspace)
@@ -121,26 +122,6 @@ def compare_sets(
         smallest_p_value=comparison.smallest_p_value,
         run_id=run_id,
     )
-
-
-def _check_comparable(first: str, config: RunConfig, second: str, other: RunConfig) -> None:
-    for what, one, two in (
-        ("dataset", config.dataset, other.dataset),
-        ("resolution", config.data.resolution, other.data.resolution),
-        ("validation_fraction", config.data.validation_fraction, other.data.validation_fraction),
-        ("split_seed", config.data.split_seed, other.data.split_seed),
-    ):
-        if one != two:
-            raise ConfigError(
-                f"{first} has {what} = {one!r}, {second} has {two!r}: scored on different images, "
-                "they cannot be compared"
-            )
-
-
-def _beside(config: RunConfig, other: RunConfig) -> RunConfig:
-    """The first set's configuration, for images in the second one's normalised space."""
-    data = config.data.model_copy(update={"preprocessing": other.data.preprocessing})
-    return config.model_copy(update={"data": data, "ipc": other.ipc})
 
 
 def _score(reference: str, stored: StoredSet, workspace: Workspace, options: EvaluateOptions) -> Score:

@@ -1,41 +1,25 @@
-"""Scoring a stored set again: fresh networks of many architectures, real images, random ones beside it."""
+"""Scoring a stored set again: fresh networks of many architectures, random images and all real ones beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from study.core.config import merge
-from study.core.errors import ConfigError, CorruptSetError, DataError
-from study.core.records import ImageDataset, Score, SyntheticSet
-from study.core.seeding import Generators
-from study.evaluation.architectures import POOLS, Bench, Contender, CrossScore, build_pool, parse_model
+from study.core.errors import ConfigError
+from study.evaluation.architectures import POOLS, build_pool, parse_model
 from study.evaluation.baselines import majority_rate
-from study.evaluation.statistics import summarize
 from study.models.pool import ModelConfig
-from study.runs.configure import RunConfig, restore
+from study.runs.architecture_table import TABLE_NAME, ModelScores, score_pool
 from study.runs.events import Listener
 from study.runs.recording import describe_run, recorded
+from study.runs.reopen import Split, check_fingerprint, open_bench, open_split, stored_config
 from study.runs.sets import load_set
 from study.runs.stores import StoreOptions, open_tracking
-from study.runs.workspace import Workspace, open_workspace
-from study.sets.files import StoredSet
+from study.runs.whole_data import WholeLine, whole_line
+from study.runs.workspace import open_workspace
 
-__all__ = [
-    "EvaluateOptions",
-    "Evaluation",
-    "ModelScores",
-    "check_fingerprint",
-    "describe_score",
-    "evaluate_set",
-    "open_bench",
-    "open_split",
-    "stored_config",
-]
-
-Split = Literal["validation", "test"]
-TABLE_NAME = "architectures.json"
+__all__ = ["EvaluateOptions", "Evaluation", "evaluate_set"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +33,7 @@ class EvaluateOptions:
         overrides: nested settings over the set's own recipe, such as ``{"evaluation": {"lr": 0.05}}``.
         pool: architectures beside the set's own: ``none``, ``quick`` or ``full``.
         models: architectures as ``name`` or ``name:width``, in place of ``pool``.
+        whole_data: train on all real images where their score is not kept yet; None does where it costs seconds.
     """
 
     split: Split = "validation"
@@ -58,6 +43,7 @@ class EvaluateOptions:
     stores: StoreOptions = field(default_factory=StoreOptions)
     pool: str = "full"
     models: Sequence[str] = ()
+    whole_data: bool | None = None
 
     def pool_models(self) -> list[ModelConfig]:
         """The networks asked for.
@@ -71,25 +57,6 @@ class EvaluateOptions:
 
 
 @dataclass(frozen=True)
-class ModelScores:
-    """One row of the table of architectures.
-
-    Attributes:
-        is_own: whether the set was distilled with this architecture.
-        lr: learning rate at the start; ``None`` where the set's own step size or steps are used.
-        distilled: mean, deviation, n, values and bootstrap interval of the set.
-        random: the same of random real images.
-    """
-
-    model: str
-    width: int | None
-    is_own: bool
-    lr: float | None
-    distilled: dict[str, Any]
-    random: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """Scores of one set on one split; accuracies are fractions, deviations have ddof 1.
 
@@ -98,6 +65,7 @@ class Evaluation:
         architectures: one row for each network of the pool, and for the set's own.
         cross: ``<model>``, and ``mean`` and ``worst`` over the architectures it was not distilled with.
         random_cross: the same of random real images.
+        whole: the set's own architecture trained on all real training images.
         left_out: architectures that do not fit these images, and why.
     """
 
@@ -112,6 +80,7 @@ class Evaluation:
     n: int
     distilled: dict[str, Any]
     random: dict[str, Any]
+    whole: WholeLine
     majority_rate: float
     architectures: list[ModelScores]
     cross: dict[str, float]
@@ -141,7 +110,7 @@ def evaluate_set(reference: str, options: EvaluateOptions, listener: Listener | 
     """
     listener = listener or Listener()
     models = options.pool_models()
-    stored = load_set(reference, tracking_uri=options.stores.tracking_uri)
+    stored = load_set(reference, tracking_uri=options.stores.tracking_uri, root=options.stores.root)
     config = stored_config(stored, options.overrides)
     listener.on_phase(f"loading {config.dataset}")
     workspace = open_workspace(config, options.stores.data_root)
@@ -151,15 +120,19 @@ def evaluate_set(reference: str, options: EvaluateOptions, listener: Listener | 
     )
     if options.models and left_out:
         raise ConfigError(next(iter(left_out.values())))
+    prefix = "val" if options.split == "validation" else "test"
     tracker = open_tracking(options.stores)
     with recorded(tracker, config, f"evaluate {stored.manifest.name}", kind="evaluate") as recorder:
         describe_run(recorder, config, workspace)
         recorder.set_tags({"study.set": reference, "study.split": options.split})
         real = open_split(workspace, options.split, f"study evaluate {reference} --split test")
-        scored = _score_pool(stored.synthetic, workspace, real, {config.model.name: config.model, **pool},
-                             options, listener)  # fmt: skip
-        recorder.log_metrics(scored.metrics("val" if options.split == "validation" else "test"))
-        recorder.log_table([_flat(row) for row in scored.rows], TABLE_NAME)
+        whole = whole_line(workspace, options.split, lambda: real, options.whole_data, listener)
+        scored = score_pool(
+            stored.synthetic, real, config.ipc, config.model, {config.model.name: config.model, **pool},
+            open_bench(workspace, options.seed), options.num_seeds, listener,
+        )  # fmt: skip
+        recorder.log_metrics({**scored.metrics(prefix), **whole.metrics(prefix)})
+        recorder.log_table(scored.table(), TABLE_NAME)
         run_id = recorder.run_id
     own = next(row for row in scored.rows if row.is_own)
     return Evaluation(
@@ -174,6 +147,7 @@ def evaluate_set(reference: str, options: EvaluateOptions, listener: Listener | 
         n=own.distilled["n"],
         distilled=own.distilled,
         random=own.random,
+        whole=whole,
         majority_rate=majority_rate(workspace.train),
         architectures=scored.rows,
         cross=scored.distilled.metrics(),
@@ -181,119 +155,3 @@ def evaluate_set(reference: str, options: EvaluateOptions, listener: Listener | 
         left_out=left_out,
         run_id=run_id,
     )
-
-
-def stored_config(stored: StoredSet, overrides: Mapping[str, Any]) -> RunConfig:
-    """The configuration a set was made under, for this machine, with settings laid over it.
-
-    Raises:
-        CorruptSetError: its manifest lacks a part.
-        ConfigError: an override is no setting.
-    """
-    try:
-        plain = dict(stored.manifest.config)
-        # The set may have been made elsewhere; this machine decides how it computes.
-        plain["compute"] = {**plain["compute"], "device": "auto", "precision": "auto"}
-        return restore(merge(plain, overrides))
-    except KeyError as error:
-        raise CorruptSetError(f"the manifest of {stored.manifest.name} lacks {error}") from error
-
-
-def check_fingerprint(reference: str, stored: StoredSet, workspace: Workspace) -> None:
-    """Refuse to score a set on other real data than it was made from.
-
-    Raises:
-        DataError: the fingerprints differ.
-    """
-    if workspace.splits.fingerprint != stored.manifest.dataset_fingerprint:
-        raise DataError(
-            f"{reference} was made from other {workspace.config.dataset} images (fingerprint "
-            f"{stored.manifest.dataset_fingerprint[:12]}, here {workspace.splits.fingerprint[:12]})"
-        )
-
-
-def open_split(workspace: Workspace, split: Split, reason: str) -> ImageDataset:
-    """The real images of a split, on the device; ``test`` is opened for a reason that is logged."""
-    if split == "test":
-        return workspace.splits.test.open(reason).to(workspace.compute.device)
-    return workspace.validation
-
-
-def open_bench(workspace: Workspace, seed: int | None) -> Bench:
-    """What the scores of one set, or of two to be compared, share."""
-    config, compute = workspace.config, workspace.compute
-    root = workspace.generators if seed is None else Generators(seed, compute.device)
-    return Bench(
-        workspace.train, workspace.validation, config.evaluation, workspace.splits.augmentation, compute,
-        root.child("score", "evaluate"),
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Scored:
-    distilled: CrossScore
-    random: CrossScore
-    rows: list[ModelScores]
-
-    def metrics(self, prefix: str) -> dict[str, float]:
-        """What the run records: the set's own architecture under the split, the others under ``cross``."""
-        distilled, random = (cross.scores[cross.own] for cross in (self.distilled, self.random))
-        metrics = {
-            f"{prefix}/accuracy": distilled.mean,
-            f"{prefix}/accuracy_std": distilled.std,
-            f"{prefix}/gain_over_random": distilled.mean - random.mean,
-            f"random/{prefix}_accuracy": random.mean,
-            f"random/{prefix}_accuracy_std": random.std,
-        }
-        metrics.update({f"cross/{name}": value for name, value in self.distilled.metrics().items()})
-        metrics.update({f"random/cross_{name}": value for name, value in self.random.metrics().items()})
-        return metrics
-
-
-def _score_pool(
-    synthetic: SyntheticSet, workspace: Workspace, real: ImageDataset, pool: Mapping[str, ModelConfig],
-    options: EvaluateOptions, listener: Listener,
-) -> _Scored:  # fmt: skip
-    bench, ipc = open_bench(workspace, options.seed), workspace.config.ipc
-    own, count = workspace.config.model, options.num_seeds
-    distilled: dict[str, Score] = {}
-    random: dict[str, Score] = {}
-    rows = []
-    for name, model in pool.items():
-        listener.on_phase(f"training {2 * count} networks of {name}")
-        contender = bench.contender(name, model, own, ipc)
-        distilled[name] = bench.score(synthetic, real, contender, count)
-        random[name] = bench.random_score(real, ipc, contender, count)
-        rows.append(_row(contender, synthetic, distilled[name], random[name], bench.generators))
-    return _Scored(CrossScore(distilled, own.name), CrossScore(random, own.name), rows)
-
-
-def _row(
-    contender: Contender, synthetic: SyntheticSet, distilled: Score, random: Score, generators: Generators
-) -> ModelScores:
-    recipe = contender.config.resolve()
-    learned = recipe.use_learned_step_size and synthetic.step_size is not None
-    learned |= recipe.use_schedule and synthetic.schedule is not None
-    return ModelScores(
-        model=contender.name,
-        width=contender.model.width,
-        is_own=contender.is_own,
-        lr=None if learned else recipe.lr,
-        distilled=describe_score(distilled, generators.child("interval", contender.name, "distilled")),
-        random=describe_score(random, generators.child("interval", contender.name, "random")),
-    )
-
-
-def describe_score(score: Score, generators: Generators) -> dict[str, Any]:
-    """A score's summary with the bootstrap interval of its mean."""
-    interval = summarize(score.values, generators["bootstrap"])
-    bounds = {"low": interval.low, "high": interval.high, "confidence": interval.confidence}
-    return {**score.summary(), **bounds}
-
-
-def _flat(row: ModelScores) -> dict[str, object]:
-    """A row for the table of the UI, one value a cell."""
-    plain: dict[str, object] = {"model": row.model, "distilled with it": row.is_own, "lr": row.lr}
-    for name, scores in (("distilled", row.distilled), ("random", row.random)):
-        plain.update({f"{name} {key}": scores[key] for key in ("mean", "std", "low", "high")})
-    return {**plain, "n": row.distilled["n"]}

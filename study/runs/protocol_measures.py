@@ -1,4 +1,4 @@
-"""The protocols that look at copies, noise and memories: what is scored, and the table that comes of it."""
+"""The protocols that look at copies and memories: what is scored, and the table that comes of it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from typing import Any
 
 import torch
 
-from study.core.records import Score, SyntheticSet
-from study.data.mhist import NUM_ANNOTATORS
+from study.core.records import SyntheticSet
 from study.evaluation.continual import class_orders, learn_in_stages
 from study.evaluation.leakage import LeakageReport
-from study.evaluation.robustness import NOISE_LEVELS, score_on_noisy_real, score_on_noisy_set
 from study.methods.base import find_method
 from study.runs.leakage import leakage_report
 from study.runs.protocol_pictures import MAX_PAIRS, draw_curves, draw_pairs
 from study.runs.protocol_session import DISTILLED, RANDOM, Findings, Session
 
-__all__ = ["measure_continual", "measure_leakage", "measure_noise"]
+__all__ = ["measure_continual", "measure_leakage"]
 
 HERDING = "herding"
 MAX_STAGES = 5
@@ -75,54 +73,6 @@ def _pair(report: LeakageReport, synthetic: SyntheticSet, position: int) -> dict
     }
 
 
-def measure_noise(session: Session) -> Findings:
-    """Curves over noise on the synthetic images and on the real ones, random real images beside."""
-    workspace = session.workspace
-    unit = float(workspace.train.images.std())
-    sets = {DISTILLED: [session.synthetic], RANDOM: session.random_sets()}
-    votes = session.votes()
-    curves: dict[str, dict[str, list[Score]]] = {"on training images": {}, "on real images": {}}
-    for name, some in sets.items():
-        session.listener.on_phase(f"training {session.num_seeds * (len(NOISE_LEVELS) + 1)} networks: {name}")
-        family = session.generators.child("curves", name)
-        common = (some, session.real(), unit, *session.common(), family)
-        curves["on training images"][name] = score_on_noisy_set(*common, num_seeds=session.num_seeds)
-        curves["on real images"][name] = score_on_noisy_real(
-            *common, num_seeds=session.num_seeds, votes=votes, num_annotators=NUM_ANNOTATORS
-        )
-    rows = [
-        {"noise": where, "trained_on": name, "level": level, "accuracy": score.mean, "std": score.std,
-         "n": score.n, **{key: mean for key, mean in score.extra_means().items() if "agreement" in key}}
-        for where, by_name in curves.items()
-        for name, scores in by_name.items()
-        for level, score in zip(NOISE_LEVELS, scores, strict=True)
-    ]  # fmt: skip
-    points = {
-        f"noise/{where.split()[1]}/{_key(name)}": [
-            (round(100 * level), score.mean) for level, score in zip(NOISE_LEVELS, scores, strict=True)
-        ]
-        for where, by_name in curves.items()
-        for name, scores in by_name.items()
-    }
-    metric = curves["on real images"][DISTILLED][0].metric.replace("_", " ")
-    figure = draw_curves(
-        {f"noise {where}": by_name for where, by_name in curves.items()}, NOISE_LEVELS,
-        xlabel="deviation of the noise / deviation of real images", ylabel=metric,
-        title=f"{session.stored.manifest.name} under Gaussian noise",
-    )  # fmt: skip
-    notes = [f"level 1 is the deviation of the real training images, {unit:.3f} in normalised space"]
-    return Findings(_means(curves), _even(rows), points, {"noise.png": figure}, notes)
-
-
-def _means(curves: dict[str, dict[str, list[Score]]]) -> dict[str, float]:
-    """Mean over the levels above 0 of each curve."""
-    return {
-        f"noise/{where.split()[1]}_{_key(name)}_mean": sum(s.mean for s in scores[1:]) / (len(scores) - 1)
-        for where, by_name in curves.items()
-        for name, scores in by_name.items()
-    }
-
-
 def measure_continual(session: Session) -> Findings:
     """Accuracy after each stage with the set, herded and random real images as memory."""
     workspace = session.workspace
@@ -176,9 +126,3 @@ def _herded(session: Session) -> SyntheticSet:
 def _key(name: str) -> str:
     """A metric's part for a table's name."""
     return {DISTILLED: "distilled", RANDOM: "random", HERDING: "herding"}[name]
-
-
-def _even(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows with the same keys each; a table of the store needs that."""
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    return [{key: row.get(key) for key in keys} for row in rows]

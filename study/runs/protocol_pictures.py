@@ -20,6 +20,7 @@ MAX_PAIRS = 24
 PAIRS_A_ROW = 6
 COLOURS = {
     "distilled": "#1b7837",
+    "beside": "#e08214",
     "random real images": "#878787",
     "herding": "#2166ac",
     "whole data": "#b2182b",
@@ -68,6 +69,7 @@ def draw_curves(
     xlabel: str,
     ylabel: str,
     title: str,
+    labels: Mapping[str, str] | None = None,
 ) -> Figure:
     """Accuracies in percent over a setting, one panel beside the other, deviations as bars.
 
@@ -77,6 +79,7 @@ def draw_curves(
         xlabel: its name.
         ylabel: what the scores are.
         title: of the picture.
+        labels: what the legend calls curves, by their names, where that differs.
     """
     figure = _figure(width=4.6 * len(panels) + 0.6, height=3.8)
     rows = figure.subplots(1, len(panels), squeeze=False, sharey=True)
@@ -85,8 +88,10 @@ def draw_curves(
     axes: Axes
     for axes, (heading, curves) in zip(rows.flat, panels.items(), strict=True):
         for name, scores in curves.items():
-            axes.errorbar(places, [100 * score.mean for score in scores], [100 * score.std for score in scores],
-                          label=name, color=COLOURS.get(name), marker="o", markersize=4, capsize=3)  # fmt: skip
+            means, spreads = zip(*((100 * score.mean, 100 * score.std) for score in scores), strict=True)
+            label = (labels or {}).get(name, name)
+            axes.errorbar(places, means, spreads, label=label, color=COLOURS.get(name), marker="o",
+                          markersize=4, capsize=3)  # fmt: skip
         axes.set_xticks(list(places), [f"{position:g}" for position in positions])
         axes.set(xlabel=xlabel, title=heading)
         axes.grid(alpha=0.3)

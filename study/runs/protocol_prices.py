@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from study.core.errors import UnknownSetError
 from study.core.records import Score
-from study.core.seeding import Generators
-from study.data.cache import cached
 from study.evaluation.baselines import whole_set
 from study.evaluation.cost import TrainingCost, cheapest_training, count_flops, stored_bytes, training_cost
-from study.evaluation.metrics import headline_metric
-from study.evaluation.protocol import EvaluationConfig, build_job, evaluate, evaluation_seeds
+from study.evaluation.protocol import build_job, evaluation_seeds
 from study.evaluation.ranking import augmentation_robust_score, label_robust_score
 from study.runs.protocol_pictures import draw_bars
 from study.runs.protocol_session import DISTILLED, RANDOM, Findings, Session
+from study.runs.whole_data import open_whole_data
 
 __all__ = ["measure_cost", "measure_ranking"]
 
 TOLERANCE = 0.005
 """By how much a shorter training may miss the accuracy of the set's own recipe and still count as equal."""
-WHOLE_DATA = EvaluationConfig(preset="course", lr=0.05, batch_size=64, num_seeds=3)
-"""How whole real data is trained on: 20 epochs of cosine, with which digits reach 99.1 % on validation."""
-MANY_IMAGES, FEW_EPOCHS = 10_000, 5
-"""From so many training images on, that many epochs: 20 over MNIST would take hours on two cores."""
 
 
 def measure_cost(session: Session) -> Findings:
@@ -139,7 +131,8 @@ def measure_ranking(session: Session) -> Findings:
         session.listener.on_phase("training with hard labels")
         hard = session.score(session.synthetic, config.model_copy(update={"use_soft_labels": False}))
     session.listener.on_phase("training on the whole data, unless that is cached")
-    whole = _whole_data(session)
+    whole_data = open_whole_data(session.workspace)
+    whole = whole_data.score(session.options.split, session.real)
     lrs = label_robust_score(
         real_hard=whole.mean, synthetic_hard=hard.mean, synthetic_own=found["own recipe"][0].mean,
         random_own=found["own recipe"][1].mean,
@@ -150,7 +143,7 @@ def measure_ranking(session: Session) -> Findings:
         synthetic_plain=plain[0].mean, random_plain=plain[1].mean,
     )  # fmt: skip
     rows = [
-        _score_row("whole data", f"{_whole_recipe(session).resolve().epochs} epochs", whole),
+        _score_row("whole data", f"{whole_data.num_epochs} epochs", whole),
         _score_row(DISTILLED, "hard labels", hard),
     ]
     for name, pair in found.items():
@@ -169,33 +162,6 @@ def measure_ranking(session: Session) -> Findings:
     if session.synthetic.logits is not None:
         notes.append("random images have hard labels, which favours a set with soft ones")
     return Findings(metrics, rows, figures={"ranking.png": draw_bars(bars, title=title)}, notes=notes)
-
-
-def _whole_recipe(session: Session) -> EvaluationConfig:
-    many = len(session.workspace.train) >= MANY_IMAGES
-    return WHOLE_DATA.model_copy(update={"num_epochs": FEW_EPOCHS}) if many else WHOLE_DATA
-
-
-def _whole_data(session: Session) -> Score:
-    """Accuracy of networks trained on all training images; kept in the cache, since it is the same for all sets."""
-    workspace = session.workspace
-    config, recipe = workspace.config, _whole_recipe(session)
-    key = {
-        "fingerprint": workspace.splits.fingerprint,
-        "data": config.data.model_dump(mode="json"),
-        "model": config.model.model_dump(mode="json"),
-        "recipe": recipe.resolve().model_dump(mode="json"),
-        "seeds": recipe.num_seeds,
-        "split": session.options.split,
-    }
-
-    def train() -> dict[str, torch.Tensor]:
-        generators = Generators(0, workspace.compute.device)
-        score = evaluate(whole_set(workspace.train), session.real(), *session.common(recipe), generators)
-        return {"values": torch.tensor(score.values, dtype=torch.float64)}
-
-    tensors, _ = cached("whole-data", key, train)
-    return Score(headline_metric(session.real()), tuple(tensors["values"].tolist()))
 
 
 def _score_row(trained_on: str, recipe: str, score: Score) -> dict[str, Any]:

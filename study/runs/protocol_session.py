@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -17,6 +17,7 @@ from study.evaluation.baselines import random_baseline, random_real_sets
 from study.evaluation.protocol import EvaluationConfig, evaluate
 from study.models.pool import ModelConfig
 from study.runs.events import Listener
+from study.runs.reopen import Split
 from study.runs.stores import StoreOptions
 from study.runs.workspace import Workspace
 from study.sets.files import StoredSet
@@ -25,13 +26,19 @@ from study.tracking.base import Tracker
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["DISTILLED", "RANDOM", "Findings", "Measure", "ProtocolOptions", "ProtocolResult", "Session"]
+__all__ = [
+    "BESIDE",
+    "DISTILLED",
+    "RANDOM",
+    "Findings",
+    "Measure",
+    "ProtocolOptions",
+    "ProtocolResult",
+    "Session",
+]
 
-DISTILLED, RANDOM = "distilled", "random real images"
-"""Names of the set and of its baseline in tables and pictures."""
-
-
-Split = Literal["validation", "test"]
+DISTILLED, BESIDE, RANDOM = "distilled", "beside", "random real images"
+"""Names of the set, of one beside it, and of its baseline in tables and pictures."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class ProtocolOptions:
         seed: root of their initialisations; by default the seed of the set.
         overrides: nested settings over the set's own recipe.
         stores: where sets, runs and data lie.
+        beside: a second set to measure in the same way, for protocols that compare two.
     """
 
     split: Split = "validation"
@@ -51,6 +59,7 @@ class ProtocolOptions:
     seed: int | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     stores: StoreOptions = field(default_factory=StoreOptions)
+    beside: str | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,9 @@ class Session:
         generators: of this protocol's own numbers.
         listener: told of the stages.
         tracker: the open store.
+        purpose: why the test set is opened, if it is.
+        reference: the set as it was asked for.
+        beside: a second set of the same space, verified, or None.
     """
 
     stored: StoredSet
@@ -121,6 +133,8 @@ class Session:
     listener: Listener
     tracker: Tracker
     purpose: str
+    reference: str
+    beside: StoredSet | None = None
     _real: ImageDataset | None = None
 
     @property

@@ -7,17 +7,19 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.core.errors import unknown_name
+from study.core.errors import ConfigError, unknown_name
 from study.core.seeding import Generators
-from study.runs.evaluate import check_fingerprint, stored_config
 from study.runs.events import Listener
-from study.runs.protocol_measures import measure_continual, measure_leakage, measure_noise
+from study.runs.protocol_measures import measure_continual, measure_leakage
+from study.runs.protocol_noise import measure_noise
 from study.runs.protocol_prices import measure_cost, measure_ranking
 from study.runs.protocol_session import Findings, Measure, ProtocolOptions, ProtocolResult, Session
 from study.runs.recording import describe_run, recorded
+from study.runs.reopen import check_comparable, check_fingerprint, stored_config
 from study.runs.sets import load_set
 from study.runs.stores import open_tracking
-from study.runs.workspace import open_workspace
+from study.runs.workspace import Workspace, open_workspace
+from study.sets.files import StoredSet
 from study.tracking.base import Recorder
 
 __all__ = ["PROTOCOLS", "Protocol", "ProtocolOptions", "ProtocolResult", "run_protocol"]
@@ -33,16 +35,18 @@ class Protocol:
         measure: does it.
         about: one line for help texts.
         trains: whether networks are trained and real images of a split classified.
+        compares: whether a second set may stand beside the first.
     """
 
     measure: Measure
     about: str
     trains: bool = True
+    compares: bool = False
 
 
 PROTOCOLS: dict[str, Protocol] = {
     "leakage": Protocol(measure_leakage, "near copies of real training images, side by side", trains=False),
-    "noise": Protocol(measure_noise, "accuracy under noise on synthetic and on real images"),
+    "noise": Protocol(measure_noise, "accuracy under noise on synthetic and on real images", compares=True),
     "cost": Protocol(measure_cost, "FLOPs, time and bytes against real data at the same accuracy"),
     "ranking": Protocol(measure_ranking, "label-robust and augmentation-robust scores (LRS, ARS)"),
     "continual": Protocol(measure_continual, "class-incremental learning with the set as memory"),
@@ -63,17 +67,21 @@ def run_protocol(
     Raises:
         UnknownNameError: no protocol has that name.
         StudyError: the set is unknown or altered, the real data is missing or differs from the data it was
-            made from, or the protocol does not take that split.
+            made from, or the protocol does not take that split or no set beside.
     """
     if name not in PROTOCOLS:
         raise unknown_name("protocol", name, PROTOCOLS)
     protocol = PROTOCOLS[name]
     options, listener = options or ProtocolOptions(), listener or Listener()
+    if options.beside is not None and not protocol.compares:
+        able = ", ".join(key for key, one in PROTOCOLS.items() if one.compares)
+        raise ConfigError(f"beside = {options.beside!r}: protocol {name!r} takes no second set; {able} does")
     stored = load_set(reference, tracking_uri=options.stores.tracking_uri, root=options.stores.root)
     config = stored_config(stored, options.overrides)
     listener.on_phase(f"loading {config.dataset}")
     workspace = open_workspace(config, options.stores.data_root)
     check_fingerprint(reference, stored, workspace)
+    beside = None if options.beside is None else _load_beside(options.beside, reference, workspace, options)
     root = (
         workspace.generators if options.seed is None else Generators(options.seed, workspace.compute.device)
     )
@@ -90,6 +98,8 @@ def run_protocol(
             listener=listener,
             tracker=tracker,
             purpose=f"study evaluate {reference} --protocol {name} --split test",
+            reference=reference,
+            beside=beside,
         )
         found = protocol.measure(session)
         artifacts = _record(recorder, name, found)
@@ -109,6 +119,27 @@ def run_protocol(
         artifacts=artifacts,
         run_id=run_id,
     )
+
+
+def _load_beside(beside: str, reference: str, workspace: Workspace, options: ProtocolOptions) -> StoredSet:
+    """A second set, which has to be of the same real data, size and normalised space.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    stored = load_set(beside, tracking_uri=options.stores.tracking_uri, root=options.stores.root)
+    config, other = workspace.config, stored_config(stored, {})
+    check_comparable(reference, config, beside, other)
+    check_fingerprint(beside, stored, workspace)
+    for what, one, two in (
+        ("ipc", config.ipc, other.ipc),
+        ("preprocessing", config.data.preprocessing, other.data.preprocessing),
+    ):
+        if one != two:
+            raise ConfigError(
+                f"{reference} has {what} = {one!r}, {beside} has {two!r}: one picture needs the same"
+            )
+    return stored
 
 
 def _record(recorder: Recorder, name: str, found: Findings) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from study.core.errors import DataError
-from study.data.cache import cached
+from study.data.cache import cached, find_cached
 
 
 def test_the_second_call_reads_what_the_first_built(monkeypatch, tmp_path):
@@ -48,6 +48,29 @@ def test_a_damaged_file_is_built_again(monkeypatch, tmp_path, caplog):
     assert torch.equal(tensors["pixels"], torch.zeros(100))
     assert "damaged" in caplog.text
     assert torch.equal(cached("thing", {}, dict)[0]["pixels"], torch.zeros(100))
+
+
+def test_looking_builds_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
+    assert find_cached("thing", {}) is None
+    assert not list(tmp_path.iterdir())
+    cached("thing", {}, lambda: {"pixels": torch.ones(3)})
+    assert torch.equal(find_cached("thing", {})["pixels"], torch.ones(3))
+    assert find_cached("thing", {"a": 1}) is None
+
+
+def test_what_fails_a_check_is_built_again(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
+    cached("thing", {}, lambda: {"pixels": torch.ones(3)})
+
+    def is_whole(tensors):
+        return bool((tensors["pixels"] == 2).all())
+
+    assert find_cached("thing", {}, is_whole) is None
+    assert "damaged" in caplog.text
+    tensors, _ = cached("thing", {}, lambda: {"pixels": torch.full((3,), 2.0)}, is_whole)
+    assert torch.equal(tensors["pixels"], torch.full((3,), 2.0))
+    assert find_cached("thing", {}, is_whole) is not None
 
 
 def test_a_failed_build_leaves_nothing(monkeypatch, tmp_path):

@@ -1,13 +1,16 @@
 """Noise at level 0 changes nothing, much of it leaves chance, and annotators' agreement is told apart."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from study.core.errors import ConfigError, ShapeError
+from study.core.records import StepSchedule
 from study.core.seeding import Generators
 from study.evaluation.baselines import random_real_sets
 from study.evaluation.protocol import EvaluationConfig, evaluate
-from study.evaluation.robustness import accuracy_by_agreement, score_on_noisy_real, score_on_noisy_set
+from study.evaluation.robustness import NoiseTest, accuracy_by_agreement
 
 CONFIG = EvaluationConfig(num_steps=60)
 
@@ -17,13 +20,24 @@ def sets(digits):
     return random_real_sets(digits.train, 5, 2, Generators(0))
 
 
-def common(digits, small_model, compute):
-    return (digits.validation, 1.0, small_model, CONFIG, digits.augmentation, compute, Generators(4))
+MEASURES = [NoiseTest.on_training_images, NoiseTest.on_real_images]
 
 
-@pytest.mark.parametrize("measure", [score_on_noisy_set, score_on_noisy_real])
-def test_no_noise_is_the_plain_score_and_much_noise_is_chance(digits, small_model, compute, sets, measure):
-    clean, noisy = measure(sets[:1], *common(digits, small_model, compute), levels=(0.0, 30.0), num_seeds=2)
+@pytest.fixture
+def build(digits, small_model, compute):
+    def with_settings(**more):
+        return NoiseTest(
+            digits.validation, 1.0, small_model, CONFIG, digits.augmentation, compute, Generators(4), **more
+        )
+
+    return with_settings
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_no_noise_is_the_plain_score_and_much_noise_is_chance(
+    digits, small_model, compute, sets, build, measure
+):
+    clean, noisy = measure(build(levels=(0.0, 30.0), num_seeds=2), sets[:1])
     plain = evaluate(
         sets[0],
         digits.validation,
@@ -39,18 +53,16 @@ def test_no_noise_is_the_plain_score_and_much_noise_is_chance(digits, small_mode
     assert noisy.mean < 0.4
 
 
-@pytest.mark.parametrize("measure", [score_on_noisy_set, score_on_noisy_real])
-def test_one_set_a_seed_gives_one_value_each_and_repeats(digits, small_model, compute, sets, measure):
-    first, again = (
-        measure(sets, *common(digits, small_model, compute), levels=(0.2,), num_seeds=2) for _ in range(2)
-    )
+@pytest.mark.parametrize("measure", MEASURES)
+def test_one_set_a_seed_gives_one_value_each_and_repeats(sets, build, measure):
+    first, again = (measure(build(levels=(0.2,), num_seeds=2), sets) for _ in range(2))
     assert first[0].n == 2
     assert first[0].values == again[0].values
 
 
-def test_the_set_is_left_as_it_was(digits, small_model, compute, sets):
+def test_the_set_is_left_as_it_was(sets, build):
     before = sets[0].images.clone()
-    score_on_noisy_set(sets[:1], *common(digits, small_model, compute), levels=(1.0,), num_seeds=1)
+    build(levels=(1.0,), num_seeds=1).on_training_images(sets[:1])
     assert torch.equal(sets[0].images, before)
 
 
@@ -73,10 +85,11 @@ def test_agreement_stands_beside_the_accuracy(small_model, compute, digits, sets
     real = digits.validation
     real = type(real)(real.images[real.labels < 2], real.labels[real.labels < 2], ("0", "1"))
     votes = torch.where(real.labels == 1, 7, torch.arange(len(real)) % 4)
-    (score,) = score_on_noisy_real(
-        [pair], real, 1.0, small_model, CONFIG, digits.augmentation, compute, Generators(1), levels=(0.0,),
+    test = NoiseTest(
+        real, 1.0, small_model, CONFIG, digits.augmentation, compute, Generators(1), levels=(0.0,),
         num_seeds=1, votes=votes, num_annotators=7,
     )  # fmt: skip
+    (score,) = test.on_real_images([pair])
     assert {
         "accuracy_agreement_4",
         "accuracy_agreement_5",
@@ -91,6 +104,13 @@ def test_agreement_stands_beside_the_accuracy(small_model, compute, digits, sets
 
 
 @pytest.mark.parametrize(("levels", "num_seeds"), [((-0.1,), 2), ((float("nan"),), 2), ((), 2), ((0.1,), 3)])
-def test_wrong_settings_are_refused(digits, small_model, compute, sets, levels, num_seeds):
+def test_wrong_settings_are_refused(sets, build, levels, num_seeds):
     with pytest.raises(ConfigError):
-        score_on_noisy_set(sets, *common(digits, small_model, compute), levels=levels, num_seeds=num_seeds)
+        build(levels=levels, num_seeds=num_seeds).on_training_images(sets)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_steps_of_one_network_give_one_value(sets, build, measure):
+    steps = StepSchedule(torch.zeros(3, 2, dtype=torch.int64), torch.full((3,), 0.01), network_seed=5)
+    (score,) = measure(build(levels=(0.0,), num_seeds=2), [replace(sets[0], schedule=steps)])
+    assert score.n == 1

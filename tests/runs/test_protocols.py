@@ -1,10 +1,13 @@
 """Every protocol on a set of digits, recorded in a store in memory; registration with its leakage check."""
 
+import itertools
 import json
+import shlex
 
 import pytest
 import torch
 
+from study.core.config import merge, parse_overrides
 from study.core.errors import ConfigError, UnknownNameError
 from study.core.records import Score, SyntheticSet
 from study.core.seeding import Generators
@@ -12,6 +15,7 @@ from study.evaluation.baselines import random_real_sets
 from study.evaluation.protocol import EvaluationConfig
 from study.runs.configure import Request, configure
 from study.runs.finalists import Candidate
+from study.runs.protocol_noise import twin_command
 from study.runs.protocols import PROTOCOLS, ProtocolOptions, run_protocol
 from study.runs.register import SetScores, register
 from study.runs.stores import StoreOptions
@@ -85,6 +89,67 @@ def test_noise_gives_a_curve_of_each_kind(request, folder):
     assert len(clean) == 2
     assert clean[0] == pytest.approx(clean[1]), "without noise both curves start from the same networks"
 
+    twin = shlex.split(result.notes[-1])
+    assert twin[:2] == ["study", "distill"]
+    assert "distill.init=noise" in twin
+
+
+@pytest.fixture(scope="module")
+def noise_folder(workspace, tmp_path_factory):
+    """The same set, as if it had started from noise."""
+    config = workspace.config.plain()
+    config["distill"]["init"] = "noise"
+    path = tmp_path_factory.mktemp("sets") / "noise"
+    manifest = Manifest(
+        name="digits-random-ipc2", dataset="digits", method="random", config={**config, "method": "dm"},
+        dataset_fingerprint=workspace.splits.fingerprint,
+    )  # fmt: skip
+    write_set(path, noise_set(workspace), manifest, workspace.splits.preprocessing)
+    return str(path)
+
+
+def test_noise_draws_a_set_that_started_elsewhere_beside(request, folder, noise_folder):
+    result, recorded = run("noise", folder, f"memory:{request.node.nodeid}", beside=noise_folder)
+    assert_recorded(result, recorded)
+    assert len(result.rows) == 2 * 3 * 6
+    names = [f"{folder} (from real)", f"{noise_folder} (from noise)", "random real images"]
+    assert list(dict.fromkeys(row["trained_on"] for row in result.rows)) == names
+    assert result.metrics["noise/training_beside_mean"] < result.metrics["noise/training_distilled_mean"]
+    assert len(recorded.curves["noise/real/beside"]) == 6
+    assert "distill.init = real and noise" in result.notes[-1]
+    short = {"evaluation": {"num_steps": 5}}
+    same, _ = run("noise", folder, f"memory:{request.node.nodeid}/same", beside=folder, overrides=short)
+    for where in ("training", "real"):
+        means = [same.metrics[f"noise/{where}_{name}_mean"] for name in ("distilled", "beside")]
+        assert means[0] == means[1], "a set beside itself gets the same seeds and the same noise"
+
+
+def test_a_set_beside_has_to_be_comparable(request, folder, noise_folder, workspace, tmp_path):
+    uri = f"memory:{request.node.nodeid}"
+    with pytest.raises(ConfigError, match="takes no second set; noise does"):
+        run("cost", folder, uri, beside=noise_folder)
+    for number, (changes, fault) in enumerate(
+        [({"ipc": 1}, "ipc = 2"), ({"data": {"split_seed": 9}}, "split_seed")]
+    ):
+        manifest = Manifest(
+            name="other", dataset="digits", method="random", config=merge(workspace.config.plain(), changes),
+            dataset_fingerprint=workspace.splits.fingerprint,
+        )  # fmt: skip
+        write_set(tmp_path / str(number), real_set(workspace), manifest, workspace.splits.preprocessing)
+        with pytest.raises(ConfigError, match=fault):
+            run("noise", folder, uri, beside=str(tmp_path / str(number)))
+
+
+def test_the_command_for_a_twin_gives_the_same_configuration_but_for_the_change():
+    overrides = {"distill": {"image_lr": 0.25}, "model": {"width": 24, "pooling": "none"}}
+    config = configure(Request("dm", "digits", 3, "smoke", seed=4, overrides=overrides))
+    words = shlex.split(twin_command(config, {"distill.init": "noise"}))
+    settings = [word for key, word in itertools.pairwise(words) if key == "--set"]
+    assert "distill.image_lr=0.25" in settings
+    again = configure(Request("dm", "digits", 3, "smoke", seed=4, overrides=parse_overrides(settings)))
+    twin = merge(config.plain(), {"distill": {"init": "noise"}})
+    assert again.plain() == twin != config.plain()
+
 
 def test_cost_weighs_the_set_against_real_data(request, folder, workspace):
     result, recorded = run("cost", folder, f"memory:{request.node.nodeid}")
@@ -105,7 +170,7 @@ def test_cost_refuses_test_images(request, folder):
 
 def test_ranking_follows_its_own_accuracies_and_keeps_the_whole_data(request, folder, monkeypatch):
     monkeypatch.setattr(
-        "study.runs.protocol_prices.WHOLE_DATA",
+        "study.evaluation.whole_data.WHOLE_DATA",
         EvaluationConfig(preset="course", num_epochs=4, num_seeds=2),
     )
     result, recorded = run("ranking", folder, f"memory:{request.node.nodeid}")
@@ -123,7 +188,7 @@ def test_ranking_follows_its_own_accuracies_and_keeps_the_whole_data(request, fo
     def fail(*_, **__):
         raise AssertionError("the whole data was trained on again")
 
-    monkeypatch.setattr("study.runs.protocol_prices.whole_set", fail)
+    monkeypatch.setattr("study.evaluation.whole_data.whole_set", fail)
     again, _ = run("ranking", folder, f"memory:{request.node.nodeid}/again")
     assert again.metrics == metrics
 

@@ -1,0 +1,118 @@
+"""The line above every set: networks trained on all real training images, as commands, runs and cards show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from study.core.records import ImageDataset, Score
+from study.evaluation.whole_data import WholeData, whole_recipe
+from study.runs.events import Listener
+from study.runs.workspace import Workspace
+
+__all__ = ["WholeLine", "known_whole_scores", "open_whole_data", "whole_line", "whole_metrics"]
+
+MAX_UNASKED_SECONDS = 20.0
+"""Up to that expected price a command trains on the whole data without being asked to."""
+
+
+@dataclass(frozen=True)
+class WholeLine:
+    """The score of the whole training data on one split, with what it came from; accuracies are fractions.
+
+    Attributes:
+        model: architecture, the one the set was distilled with.
+        num_images: real training images, without those held out for validation.
+        num_epochs: passes over them.
+        recipe: how they were trained on, which is not the set's own recipe.
+        expected_seconds: rough price of the score where it is not kept yet.
+        score: metric, mean, deviation (ddof 1), n and values; None where nobody has trained on them yet.
+    """
+
+    model: str
+    num_images: int
+    num_epochs: int
+    recipe: dict[str, Any]
+    expected_seconds: float
+    score: dict[str, Any] | None
+
+    @property
+    def label(self) -> str:
+        """What a table calls it."""
+        return f"whole training data ({self.num_images:,} images, {self.num_epochs} epochs)"
+
+    def metrics(self, prefix: str) -> dict[str, float]:
+        """What a run records of it under ``whole/``; nothing where the score is not known."""
+        if self.score is None:
+            return {}
+        return _metrics(prefix, self.score["mean"], self.score["std"], self.score["n"])
+
+
+def open_whole_data(workspace: Workspace) -> WholeData:
+    """The whole training data of a run, for the architecture its sets are distilled with."""
+    config = workspace.config
+    # How a set's images are augmented changes neither the real ones nor, without augmentation, their training.
+    data = config.data.model_dump(mode="json", exclude={"augmentation", "augmentation_ranges"})
+    return WholeData(
+        workspace.train, {"fingerprint": workspace.splits.fingerprint, "data": data}, config.model,
+        workspace.splits.augmentation, workspace.compute, whole_recipe(len(workspace.train)),
+    )  # fmt: skip
+
+
+def known_whole_scores(workspace: Workspace, splits: tuple[str, ...] = ("validation",)) -> dict[str, Score]:
+    """The scores by split that an earlier evaluation has left in the cache; opens and trains nothing."""
+    whole = open_whole_data(workspace)
+    found = {split: whole.find(split) for split in splits}
+    return {split: score for split, score in found.items() if score is not None}
+
+
+def whole_line(
+    workspace: Workspace,
+    split: str,
+    real: Callable[[], ImageDataset],
+    wanted: bool | None,
+    listener: Listener,
+) -> WholeLine:
+    """The line on a split: from the cache, or trained now if that is wanted.
+
+    Args:
+        workspace: data and machine.
+        split: name of what ``real`` gives.
+        real: gives the images to classify; asked only where networks are trained.
+        wanted: whether to train where the score is not kept; None does where it costs seconds.
+        listener: told before networks are trained.
+    """
+    whole = open_whole_data(workspace)
+    seconds = whole.expected_seconds
+    score = whole.find(split)
+    if score is None and (seconds <= MAX_UNASKED_SECONDS if wanted is None else wanted):
+        listener.on_phase(
+            f"training {whole.config.num_seeds} networks on all {len(whole.train):,} training images, "
+            f"{whole.num_epochs} epochs"
+        )
+        score = whole.score(split, real)
+    return WholeLine(
+        model=whole.model.name,
+        num_images=len(whole.train),
+        num_epochs=whole.num_epochs,
+        recipe=whole.config.resolve().model_dump(mode="json"),
+        expected_seconds=seconds,
+        score=None if score is None else score.summary(),
+    )
+
+
+def whole_metrics(scores: Mapping[str, Score]) -> dict[str, float]:
+    """What a run records of scores by split: ``whole/val_accuracy`` and the like."""
+    metrics: dict[str, float] = {}
+    for split, score in scores.items():
+        metrics.update(_metrics("val" if split == "validation" else split, score.mean, score.std, score.n))
+    return metrics
+
+
+def _metrics(prefix: str, mean: float, std: float, n: int) -> dict[str, float]:
+    return {
+        f"whole/{prefix}_accuracy": mean,
+        f"whole/{prefix}_accuracy_std": std,
+        "whole/num_seeds": float(n),
+    }
