@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
 from study.core.device import Compute
 from study.core.records import StepSchedule
@@ -18,9 +14,9 @@ from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig
 from study.evaluation.batches import scheduled_batches, training_batches
 from study.evaluation.recipes import TrainingRecipe, learning_rates
+from study.evaluation.training_step import Probe, TrainingStep, prepare_step, probe
 from study.models.network import Network
-from study.models.pool import ModelConfig, build_model
-from study.models.stack import NetworkStack
+from study.models.pool import ModelConfig
 
 __all__ = ["TrainingJob", "expected_seconds", "train_networks"]
 
@@ -28,9 +24,6 @@ MAX_STACKED_FLOPS = {torch.float32: 0.25e9, torch.bfloat16: 0.7e9}
 """Forward work of one stacked step, by precision, up to which stacking measured faster on two CPU cores."""
 NOMINAL_CPU_FLOPS = 1e11
 NOMINAL_ACCELERATOR_FLOPS = 1e13
-CACHE_SIZE = 8
-
-LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -91,17 +84,20 @@ def train_networks(
     compiled = job.compute.should_compile(seconds)
     for start in range(0, len(seeds), stack_size):
         some = seeds[start : start + stack_size]
-        stack, loss = _prepared(job, len(some), compiled)
-        stack.reset([_init_generator(job, seed) for seed in some])
-        _train(job, stack, loss, some)
+        step = prepare_step(
+            job.model, _image_shape(job), job.num_classes, num_networks=len(some), batch_size=job.batch_size,
+            compute=job.compute, compiled=compiled,
+        )  # fmt: skip
+        step.stack.reset([_init_generator(job, seed) for seed in some])
+        _train(job, step, some)
         for index in range(len(some)):
-            yield stack.member(index)
+            yield step.stack.member(index)
 
 
-def _train(job: TrainingJob, stack: NetworkStack, loss: LossFunction, seeds: Sequence[Generators]) -> None:
+def _train(job: TrainingJob, step: TrainingStep, seeds: Sequence[Generators]) -> None:
     recipe, device, schedule = job.recipe, job.compute.device, job.schedule
     optimizer = torch.optim.SGD(
-        stack.parameters,
+        step.stack.parameters,
         lr=job.lr,
         momentum=recipe.momentum if schedule is None else 0.0,
         weight_decay=recipe.weight_decay if schedule is None else 0.0,
@@ -118,7 +114,7 @@ def _train(job: TrainingJob, stack: NetworkStack, loss: LossFunction, seeds: Seq
     for rate, (images, targets) in zip(rates, batches, strict=True):
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
-        loss(images, targets).backward()  # type: ignore[no-untyped-call]
+        step.backward(images, targets)
         optimizer.step()
 
 
@@ -131,12 +127,12 @@ def _init_generator(job: TrainingJob, seed: Generators) -> torch.Generator:
 
 def _stack_size(job: TrainingJob, num_seeds: int) -> int:
     """Networks to train as one: as many as keep a step small; beyond that stacking only costs cache."""
-    stackable, flops = _cached_probe(job)
+    facts = _probe(job)
     limit = MAX_STACKED_FLOPS[job.compute.dtype]
     if job.compute.device.type != "cpu":
         limit *= 10  # more cores than two wait for larger steps; a cautious guess
-    flops *= job.batch_size
-    return max(1, min(num_seeds, int(limit // flops))) if stackable else 1
+    flops = facts.flops * job.batch_size
+    return max(1, min(num_seeds, int(limit // flops))) if facts.stackable else 1
 
 
 def expected_seconds(job: TrainingJob) -> float:
@@ -145,20 +141,9 @@ def expected_seconds(job: TrainingJob) -> float:
     Eager and compiled networks differ in their last bits. Were a measured time to choose between them,
     the same command could give two results on a busy and on an idle machine.
     """
-    flops = 3 * _cached_probe(job)[1] * job.batch_size
+    flops = 3 * _probe(job).flops * job.batch_size
     rate = NOMINAL_CPU_FLOPS if job.compute.device.type == "cpu" else NOMINAL_ACCELERATOR_FLOPS
     return flops * job.num_steps / rate
-
-
-class _Cache(threading.local):
-    """What one thread can use again: stacks with their compiled steps, and facts on architectures."""
-
-    def __init__(self) -> None:
-        self.stacks: OrderedDict[tuple[object, ...], tuple[NetworkStack, LossFunction]] = OrderedDict()
-        self.probes: dict[tuple[object, ...], tuple[bool, int]] = {}
-
-
-_CACHE = _Cache()
 
 
 def _image_shape(job: TrainingJob) -> tuple[int, int, int]:
@@ -166,49 +151,5 @@ def _image_shape(job: TrainingJob) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _cached_probe(job: TrainingJob) -> tuple[bool, int]:
-    """Whether the architecture can be stacked, and the FLOPs of one image forwards."""
-    key = (job.model, _image_shape(job), job.num_classes)
-    if key not in _CACHE.probes:
-        network = build_model(job.model, _image_shape(job), job.num_classes, torch.Generator()).eval()
-        with FlopCounterMode(display=False) as counter, torch.inference_mode():
-            network(torch.zeros(1, *_image_shape(job)))
-        _CACHE.probes[key] = (network.stackable, counter.get_total_flops())
-    return _CACHE.probes[key]
-
-
-def _prepared(job: TrainingJob, num_networks: int, compiled: bool) -> tuple[NetworkStack, LossFunction]:
-    """A stack and its loss, from the cache where this thread has used the like before."""
-    compute = job.compute
-    key = (
-        job.model,
-        _image_shape(job),
-        job.num_classes,
-        num_networks,
-        compute.device,
-        compute.dtype,
-        compiled,
-    )
-    if key not in _CACHE.stacks:
-        network = build_model(
-            job.model, _image_shape(job), job.num_classes, torch.Generator(), compute.device
-        )
-        stack = NetworkStack(network, num_networks)
-        loss = _build_loss(stack, compute)
-        # Static shapes: a set's batch never changes size, and fixed sizes compile to faster code.
-        _CACHE.stacks[key] = (stack, torch.compile(loss, dynamic=False) if compiled else loss)
-        while len(_CACHE.stacks) > CACHE_SIZE:
-            _CACHE.stacks.popitem(last=False)
-    _CACHE.stacks.move_to_end(key)
-    return _CACHE.stacks[key]
-
-
-def _build_loss(stack: NetworkStack, compute: Compute) -> LossFunction:
-    def loss(images: Tensor, targets: Tensor) -> Tensor:
-        """Sum over networks of the mean cross-entropy of a batch, float32."""
-        with compute.autocast():
-            logits = stack.forward(images)
-        total = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(0, 1), reduction="sum")
-        return total / logits.shape[1]
-
-    return loss
+def _probe(job: TrainingJob) -> Probe:
+    return probe(job.model, _image_shape(job), job.num_classes)

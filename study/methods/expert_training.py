@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from study.methods.base import Task
 from study.methods.expert_config import EpochOrder, ExpertConfig
 from study.methods.optimizers import FlatSGD, gsam_direction
 from study.methods.student import mixes_images
+from study.models.footprint import largest_map
 from study.models.network import Network
 from study.models.pool import build_model
 
@@ -232,20 +232,12 @@ class ExpertRecorder:
 
     def _fitting_chunk(self) -> int:
         """Images whose largest activation fits the cache."""
-        sizes = [0]
-
-        def measure(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            if isinstance(output, Tensor):
-                sizes.append(output.numel())
-
-        hooks = [module.register_forward_hook(measure) for module in self._network.modules()]
-        with torch.no_grad():
-            self._network(torch.zeros(1, *self._task.train.image_shape, device=self._compute.device))
-        for hook in hooks:
-            hook.remove()
         on_cpu = self._compute.device.type == "cpu"
         room = MAX_MAP_BYTES if on_cpu else MAX_MAP_BYTES_OF_ACCELERATOR
-        return max(1, min(self._config.batch_size, room // max(1, max(sizes) * self._compute.dtype.itemsize)))
+        return max(
+            1,
+            min(self._config.batch_size, room // (largest_map(self._network) * self._compute.dtype.itemsize)),
+        )
 
 
 @torch.no_grad()

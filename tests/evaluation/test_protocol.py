@@ -14,7 +14,7 @@ from study.evaluation import training
 from study.evaluation.baselines import random_real_sets, whole_set
 from study.evaluation.protocol import EvaluationConfig, build_job, evaluate, evaluation_seeds
 from study.models.flat_params import flatten_parameters
-from study.models.pool import ModelConfig
+from study.models.pool import ModelConfig, build_model
 
 SHORT = EvaluationConfig(num_steps=20, num_seeds=2)
 
@@ -80,8 +80,13 @@ def test_stacked_seeds_learn_what_separate_seeds_learn(
 ):
     config = EvaluationConfig(num_steps=8, augment=augment, batch_size=batch_size)
     sizes = []
-    prepared = training._prepared
-    monkeypatch.setattr(training, "_prepared", lambda job, n, c: (sizes.append(n), prepared(job, n, c))[1])
+    prepare = training.prepare_step
+
+    def counting(*args, num_networks, **kwargs):
+        sizes.append(num_networks)
+        return prepare(*args, num_networks=num_networks, **kwargs)
+
+    monkeypatch.setattr(training, "prepare_step", counting)
     stacked = _train(ten_a_class, small_model, compute, config)
     assert sizes == [3]
     sizes.clear()
@@ -95,7 +100,7 @@ def test_stacked_seeds_learn_what_separate_seeds_learn(
 def test_training_is_plain_sgd_with_the_given_rates(ten_a_class, small_model, compute):
     config = EvaluationConfig(preset="dc", num_epochs=6)
     ours = _train(ten_a_class, small_model, compute, config, count=1)[0]
-    network = training.build_model(
+    network = build_model(
         small_model, (1, 8, 8), 10, evaluation_seeds(Generators(0), 1)[0]["init"], "cpu"
     )
     velocity = [torch.zeros_like(parameter) for parameter in network.parameters()]
