@@ -154,6 +154,12 @@ def print_plan(plan: Plan, *, as_json: bool) -> None:
             f"{experts['needed']} experts of {experts['epochs']} epochs, {experts['to_build']} of them to train "
             f"({duration(experts['estimated_seconds'])}); the space trains experts in {experts['trainings']} ways"
         )
+    if plan.cross is not None:
+        names, cross = list(plan.cross["networks"]), plan.cross
+        console.print(
+            f"other architectures ({', '.join(names)}): {sum(cross['networks'].values())} networks, "
+            f"{duration(cross['estimated_seconds'])}"
+        )
     console.print(
         f"about {duration(plan.estimated_seconds)} if nothing is pruned; "
         f"{plan.peak_memory_bytes / 2**30:.1f} GiB of memory so far"

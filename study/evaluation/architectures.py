@@ -16,7 +16,16 @@ from study.evaluation.baselines import random_baseline
 from study.evaluation.protocol import EvaluationConfig, evaluate
 from study.models.pool import MODELS, ModelConfig, build_model
 
-__all__ = ["POOLS", "Bench", "Contender", "CrossScore", "build_pool", "choose_learning_rate", "parse_model"]
+__all__ = [
+    "POOLS",
+    "Bench",
+    "Contender",
+    "CrossScore",
+    "build_pool",
+    "choose_learning_rate",
+    "num_rate_networks",
+    "parse_model",
+]
 
 POOLS: dict[str, tuple[str, ...]] = {"none": (), "quick": ("mlp", "lenet"), "full": tuple(MODELS)}
 """Pools by name: nothing but the set's own network, two that cost little, every architecture there is."""
@@ -39,6 +48,11 @@ The others have one as the recipe's own ConvNet does, and keep the recipe's rate
 RATE_FACTORS = (0.5, 1.0, 2.0, 4.0)
 """Learning rates that are tried, as multiples of the recipe's own."""
 NUM_RATE_DRAWS = 2
+
+
+def num_rate_networks(name: str) -> int:
+    """Networks that are trained in order to choose an architecture's learning rate, once for all its scores."""
+    return len(RATE_FACTORS) * NUM_RATE_DRAWS if name in RATED else 0
 
 
 @dataclass(frozen=True)
@@ -179,9 +193,12 @@ class Bench:
             return Contender(name, model, self.config, is_own=True)
         return Contender(name, model, self._suited(model, ipc))
 
+    def foreign_config(self) -> EvaluationConfig:
+        """The recipe without what belongs to the network a set was learned with: step size and steps."""
+        return self.config.model_copy(update={"use_learned_step_size": False, "use_schedule": False})
+
     def _suited(self, model: ModelConfig, ipc: int) -> EvaluationConfig:
-        # Learned step sizes, and steps to replay, belong to the network they were learned with.
-        config = self.config.model_copy(update={"use_learned_step_size": False, "use_schedule": False})
+        config = self.foreign_config()
         if model.name not in RATED:
             return config
         rate = choose_learning_rate(self, model, config, ipc)

@@ -61,6 +61,14 @@ class TrialPool:
             self.own.name,
         )
 
+    def time_networks(self, synthetic: SyntheticSet) -> dict[str, float]:
+        """Seconds of one network of each architecture, at the recipe's own learning rate."""
+        bench, config = self.bench.reseeded("plan"), self.bench.foreign_config()
+        return {
+            name: bench.score(synthetic, bench.validation, Contender(name, model, config), 1).seconds
+            for name, model in self.pool.items()
+        }
+
     def metrics(self, cross: CrossScore) -> dict[str, float]:
         """What a trial records."""
         metrics = {f"cross/{name}": value for name, value in cross.metrics().items()}

@@ -11,6 +11,7 @@ from study.runs.finalists import Candidate
 from study.runs.outcome import Winner
 from study.runs.recording import Stopwatch
 from study.runs.register import SetScores, register
+from study.runs.whole_data import known_whole_scores, whole_metrics
 from study.runs.workspace import Workspace
 from study.tracking.base import Tracker
 
@@ -46,6 +47,7 @@ class Crowned:
         if len(self.winner.objectives) > 1:
             metrics.update({f"finalist/{name}": value for name, value in self.winner.objectives.items()})
         metrics.update({f"cross/{name}": value for name, value in self.winner.cross.items()})
+        metrics.update(whole_metrics(scores.whole))
         metrics.update({f"test/{name}": mean for name, mean in scores.test.extra_means().items()})
         return metrics
 
@@ -92,6 +94,7 @@ def crown(
         random=workspace.random_score("finalist", num_seeds),
         test=test,
         random_test=random_test,
+        whole=known_whole_scores(workspace, ("validation", "test")),
     )
     listener.on_phase("registering the set")
     with watch.running():

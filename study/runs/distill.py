@@ -51,7 +51,7 @@ def distill(config: RunConfig, options: DistillOptions, listener: Listener | Non
     workspace = open_workspace(config, options.stores.data_root)
     opening = open_tracking_meanwhile(options.stores)
     listener.on_phase("scoring random real images under the same recipe")
-    random = workspace.random_score("trial", config.search.num_random_seeds)
+    random = workspace.score_baselines()
     watch = Stopwatch()
     with watch.running():
         tracker = watch.wrap(opening.result())

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from study.core.records import SyntheticSet
+from study.evaluation.architectures import num_rate_networks
 from study.methods.base import find_method
 from study.methods.experts import UsesExperts
 from study.runs.configure import RunConfig
@@ -38,6 +39,8 @@ class Plan:
         peak_memory_bytes: of this process so far, data included.
         experts: what the method's experts cost, for the recipe's own settings, and how many different
             trainings the space holds; None for other methods.
+        cross: the other architectures that trials are scored on, measured: seconds of one network of each,
+            how many networks of each the search trains, and what that comes to; None where there are none.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Plan:
     estimated_seconds: float
     peak_memory_bytes: int
     experts: dict[str, Any] | None = None
+    cross: dict[str, Any] | None = None
 
     def plain(self) -> dict[str, Any]:
         """Nested plain values for ``--json``."""
@@ -73,6 +77,8 @@ def plan(config: RunConfig, stores: StoreOptions) -> Plan:
     scores += search.num_finalist_seeds * (min(search.num_finalists, search.num_trials) + 2)
     experts = _plan_experts(config, workspace)
     building = experts["estimated_seconds"] * min(search.num_trials, experts["trainings"]) if experts else 0.0
+    cross = _plan_cross(config, workspace, synthetic, num_rungs)
+    crossing = cross["estimated_seconds"] if cross else 0.0
     counts = workspace.splits.class_counts()
     return Plan(
         name=set_name(config),
@@ -93,9 +99,11 @@ def plan(config: RunConfig, stores: StoreOptions) -> Plan:
         seconds_per_score=seconds_per_score,
         estimated_seconds=search.num_trials * iterations * seconds_per_iteration
         + scores * seconds_per_score
-        + building,
+        + building
+        + crossing,
         peak_memory_bytes=_peak_memory(),
         experts=experts,
+        cross=cross,
     )
 
 
@@ -114,6 +122,26 @@ def _time_iterations(config: RunConfig, workspace: Workspace) -> tuple[Synthetic
             break
     assert synthetic is not None
     return synthetic, (time.perf_counter() - started) / timed if timed else 0.0
+
+
+def _plan_cross(
+    config: RunConfig, workspace: Workspace, synthetic: SyntheticSet, num_rungs: int
+) -> dict[str, Any] | None:
+    """What scoring on other architectures costs, random real images and the choice of learning rates included."""
+    pool, search = workspace.cross, config.search
+    if pool is None:
+        return None
+    seconds = pool.time_networks(synthetic)
+    # Rungs go by the other architectures only where nothing else is raised.
+    scores = search.num_trials * (1 + (num_rungs if search.objectives == ("cross-arch",) else 0))
+    if "cross-arch" in search.objectives:
+        scores += min(search.num_finalists, search.num_trials)
+    networks = {name: (scores + 1) * pool.num_seeds + num_rate_networks(name) for name in seconds}
+    return {
+        "seconds_per_network": seconds,
+        "networks": networks,
+        "estimated_seconds": sum(networks[name] * seconds[name] for name in seconds),
+    }
 
 
 def _plan_experts(config: RunConfig, workspace: Workspace) -> dict[str, Any] | None:

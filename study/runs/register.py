@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -20,9 +21,10 @@ from study.runs.leakage import leakage_record
 from study.runs.naming import set_name
 from study.runs.pictures import log_final_grid, log_grid
 from study.runs.trial import TrialResult
+from study.runs.whole_data import whole_data_record
 from study.runs.workspace import Workspace
 from study.sets.files import DATA_NAME, SET_FOLDER, write_set
-from study.sets.manifest import LeakageRecord, Manifest, ScoreRecord
+from study.sets.manifest import CrossRecord, Manifest, ScoreRecord
 from study.tracking.base import Recorder, RegisteredSet, Tracker
 from study.tracking.provenance import provenance
 
@@ -33,13 +35,17 @@ BEST = "best"
 
 @dataclass(frozen=True)
 class SetScores:
-    """Every score a set has earned, beside its baselines under the same recipe."""
+    """Every score a set has earned, beside its baselines under the same recipe.
+
+    ``whole`` holds by split what all real training images reach, where that is known.
+    """
 
     validation: Score
     start: Score
     random: Score
     test: Score | None = None
     random_test: Score | None = None
+    whole: Mapping[str, Score] = field(default_factory=dict)
 
     def records(self) -> dict[str, ScoreRecord]:
         """As a manifest holds them."""
@@ -101,7 +107,13 @@ def register(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / name
         leakage = leakage_record(workspace, candidate.synthetic)
-        manifest = _manifest(config, workspace, scores, candidate.run_id, leakage)
+        manifest = _manifest(config, workspace, scores, candidate.run_id).model_copy(
+            update={
+                "leakage": leakage,
+                "cross": _cross_record(workspace, candidate.cross),
+                "whole_data": whole_data_record(workspace, scores.whole),
+            }
+        )
         written = write_set(folder, _on_cpu(candidate.synthetic), manifest, workspace.splits.preprocessing)
         sha256 = written.files[DATA_NAME].sha256
         holder = _holder(tracker, name)
@@ -159,13 +171,15 @@ def _tags(workspace: Workspace, candidate: Candidate, scores: SetScores, sha256:
     }
 
 
-def _manifest(
-    config: RunConfig,
-    workspace: Workspace,
-    scores: SetScores,
-    run_id: str,
-    leakage: LeakageRecord | None = None,
-) -> Manifest:
+def _cross_record(workspace: Workspace, cross: Mapping[str, float]) -> CrossRecord | None:
+    """What the trial measured on other architectures, random real images beside it."""
+    if not cross or workspace.cross is None:
+        return None
+    random = workspace.cross.random.metrics()
+    return CrossRecord(n=workspace.cross.num_seeds, distilled=dict(cross), random=random)
+
+
+def _manifest(config: RunConfig, workspace: Workspace, scores: SetScores, run_id: str) -> Manifest:
     code = provenance()
     recipe = workspace.config.evaluation
     return Manifest(
@@ -184,7 +198,6 @@ def _manifest(
         },
         seeds={"root": config.seed, "distill": workspace.distill_generators().seed},
         scores=scores.records(),
-        leakage=leakage,
         origin_run_id=run_id,
         versions={"study": __version__, "torch": torch.__version__, "python": platform.python_version()},
         git_commit=code.get("git_commit", ""),

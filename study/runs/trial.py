@@ -120,6 +120,8 @@ class _Loop:
     listener: Listener
     on_rung: OnRung | None
     distill_seconds: float = 0.0
+    cross_seconds: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
     start: SyntheticSet | None = None
     last: Progress | None = None
     rungs: dict[int, int] = field(init=False)
@@ -162,10 +164,19 @@ class _Loop:
         """What weak trials are told by: the objective, or of two the one that costs less to measure."""
         if self.config.search.objective != "cross-arch":
             return score.mean
-        assert self.workspace.cross is not None
-        mean = self.workspace.cross.score(synthetic, "rung").mean
-        assert mean is not None
-        return mean
+        cross = self._cross(synthetic, "rung")
+        assert cross is not None
+        assert cross.mean is not None
+        return cross.mean
+
+    def _cross(self, synthetic: SyntheticSet, purpose: str) -> CrossScore | None:
+        """The score on other architectures, its time counted; None where the run asks for none."""
+        if self.workspace.cross is None:
+            return None
+        started = time.perf_counter()
+        cross = self.workspace.cross.score(synthetic, purpose)
+        self.cross_seconds += time.perf_counter() - started
+        return cross
 
     def _log_score(self, score: Score, iteration: int) -> None:
         self.listener.on_score(iteration, score)
@@ -184,7 +195,7 @@ class _Loop:
             )
         score = self.workspace.score(synthetic, "trial", seeds)
         self._log_score(score, iteration)
-        cross = None if self.workspace.cross is None else self.workspace.cross.score(synthetic, "trial")
+        cross = self._cross(synthetic, "trial")
         result = TrialResult(
             synthetic=synthetic,
             start=self.start,
@@ -215,6 +226,7 @@ class _Loop:
         metrics.update({f"val/{name}": mean for name, mean in result.score.extra_means().items()})
         if result.cross is not None and (pool := self.workspace.cross) is not None:
             metrics.update(pool.metrics(result.cross))
+            metrics["cost/cross_share"] = self.cross_seconds / (time.perf_counter() - self.started)
         if iteration:
             metrics["cost/seconds_per_iteration"] = result.distill_seconds / iteration
         self.recorder.log_metrics(metrics, iteration)

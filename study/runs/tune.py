@@ -78,7 +78,7 @@ def tune(config: RunConfig, options: TuneOptions, listener: Listener | None = No
     workspace = open_workspace(config, options.stores.data_root)
     opening = open_tracking_meanwhile(options.stores)
     listener.on_phase("scoring random real images under the same recipe")
-    workspace.random_score("trial", config.search.num_random_seeds)
+    workspace.score_baselines()
     watch = Stopwatch()
     with watch.running():
         tracker = watch.wrap(opening.result())

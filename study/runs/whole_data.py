@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,16 @@ from study.core.records import ImageDataset, Score
 from study.evaluation.whole_data import WholeData, whole_recipe
 from study.runs.events import Listener
 from study.runs.workspace import Workspace
+from study.sets.manifest import ScoreRecord, WholeDataRecord
 
-__all__ = ["WholeLine", "known_whole_scores", "open_whole_data", "whole_line", "whole_metrics"]
+__all__ = [
+    "WholeLine",
+    "known_whole_scores",
+    "open_whole_data",
+    "whole_data_record",
+    "whole_line",
+    "whole_metrics",
+]
 
 MAX_UNASKED_SECONDS = 20.0
 """Up to that expected price a command trains on the whole data without being asked to."""
@@ -60,11 +68,23 @@ def open_whole_data(workspace: Workspace) -> WholeData:
     )  # fmt: skip
 
 
-def known_whole_scores(workspace: Workspace, splits: tuple[str, ...] = ("validation",)) -> dict[str, Score]:
+def known_whole_scores(workspace: Workspace, splits: Sequence[str]) -> dict[str, Score]:
     """The scores by split that an earlier evaluation has left in the cache; opens and trains nothing."""
     whole = open_whole_data(workspace)
     found = {split: whole.find(split) for split in splits}
     return {split: score for split, score in found.items() if score is not None}
+
+
+def whole_data_record(workspace: Workspace, scores: Mapping[str, Score]) -> WholeDataRecord | None:
+    """Scores of the whole training data by split, as a manifest holds them; None where there are none."""
+    if not scores:
+        return None
+    whole = open_whole_data(workspace)
+    return WholeDataRecord(
+        num_images=len(whole.train),
+        num_epochs=whole.num_epochs,
+        scores={split: ScoreRecord.of(score) for split, score in scores.items()},
+    )
 
 
 def whole_line(

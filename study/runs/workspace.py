@@ -59,6 +59,15 @@ class Workspace:
             self._scores[key] = self._random(self.validation, purpose, num_seeds)
         return self._scores[key]
 
+    def score_baselines(self) -> Score:
+        """Random real images on validation for all trials to come, also on the other architectures.
+
+        Trials then pay for their own sets alone, the first one too.
+        """
+        if self.cross is not None:
+            _ = self.cross.random
+        return self.random_score("trial", self.config.search.num_random_seeds)
+
     def test_scores(self, synthetic: SyntheticSet, reason: str, num_seeds: int) -> tuple[Score, Score]:
         """Open the test set: the score of a chosen set, and of random real images beside it."""
         test = self.splits.test.open(reason).to(self.compute.device)

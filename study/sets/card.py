@@ -18,6 +18,8 @@ SCORE_ROWS = {
     "start_test": ("its starting point", "test"),
 }
 
+CROSS_TOTALS = {"mean": "mean of these", "worst": "worst of these"}
+
 
 def render_card(manifest: Manifest) -> str:
     """Markdown for ``README.md`` and for the registry page; depends on the manifest alone."""
@@ -25,6 +27,7 @@ def render_card(manifest: Manifest) -> str:
         _title(manifest),
         _leakage(manifest),
         _scores(manifest),
+        _cross(manifest),
         _usage(manifest),
         _origin(manifest),
         _licence(manifest),
@@ -78,13 +81,19 @@ def _scores(manifest: Manifest) -> str:
     header = ["trained on", "scored on", "metric", "mean", "std", "n", *extra]
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     order = [*SCORE_ROWS, *sorted(set(known) - set(SCORE_ROWS))]
-    lines += [_score_line(key, known[key], extra) for key in order if key in known]
+    lines += [
+        _score_line(*SCORE_ROWS.get(key, (key, "")), known[key], extra) for key in order if key in known
+    ]
+    if (whole := manifest.whole_data) is not None:
+        words = f"all {whole.num_images:,} training images, {whole.num_epochs} epochs"
+        lines += [_score_line(words, split, score, extra) for split, score in whole.scores.items()]
     return (
         "## Scores\n\n"
         + "\n".join(lines)
         + "\n\nAccuracies in percent: mean and sample deviation (ddof 1) over n "
         "networks trained from scratch with the recipe below. "
         + _replay_note(manifest)
+        + ("All training images together have a recipe of their own. " if manifest.whole_data else "")
         + "The set was chosen on validation"
         + (", and met the test images once, afterwards." if "test" in known else "; test was not opened.")
     )
@@ -102,8 +111,31 @@ def _replay_note(manifest: Manifest) -> str:
     return note
 
 
-def _score_line(key: str, score: ScoreRecord, extra: list[str]) -> str:
-    trained, split = SCORE_ROWS.get(key, (key, ""))
+def _cross(manifest: Manifest) -> str:
+    """The table of architectures the set was not distilled with."""
+    found = manifest.cross
+    if found is None:
+        return ""
+    names = [name for name in found.distilled if name not in CROSS_TOTALS]
+    rows = {name: name for name in names} | {
+        key: words for key, words in CROSS_TOTALS.items() if key in found.distilled
+    }
+    lines = ["| trained network | this set | random real images |", "|---|---|---|"]
+    lines += [
+        f"| {words} | {100 * found.distilled[key]:.2f} | "
+        + (f"{100 * found.random[key]:.2f} |" if key in found.random else " |")
+        for key, words in rows.items()
+    ]
+    own = manifest.evaluation.get("model", {}).get("name", "another network")
+    return (
+        "## On other architectures\n\n"
+        + "\n".join(lines)
+        + f"\n\nAccuracies in percent on validation, mean over n = "
+        f"{found.n} networks each, with seeds of the search's own. The set was distilled with {own}."
+    )
+
+
+def _score_line(trained: str, split: str, score: ScoreRecord, extra: list[str]) -> str:
     cells = [
         trained,
         split,

@@ -13,11 +13,13 @@ from study.core.records import Score, StepSchedule
 
 __all__ = [
     "SCHEMA_VERSION",
+    "CrossRecord",
     "FileRecord",
     "LeakageRecord",
     "Manifest",
     "ScheduleRecord",
     "ScoreRecord",
+    "WholeDataRecord",
     "parse_manifest",
 ]
 
@@ -107,6 +109,28 @@ class LeakageRecord(Frozen):
     """Likewise in features."""
 
 
+class CrossRecord(Frozen):
+    """How networks that the set was not distilled with learn from it, on validation."""
+
+    n: int = Field(ge=1)
+    """Evaluation seeds of each architecture."""
+    distilled: dict[str, float]
+    """Mean accuracy by architecture, with ``mean`` and ``worst`` over all of them."""
+    random: dict[str, float] = Field(default_factory=dict)
+    """The same of random real images; empty where nobody measured it."""
+
+
+class WholeDataRecord(Frozen):
+    """What the same architecture reaches on all real training images, by a recipe of its own."""
+
+    num_images: int = Field(ge=1)
+    """Real training images, without those held out for validation."""
+    num_epochs: int = Field(ge=1)
+    """Passes over them."""
+    scores: dict[str, ScoreRecord]
+    """By split: ``validation``, ``test``."""
+
+
 class Manifest(Frozen):
     """Everything a stranger needs in order to use, judge and replay a synthetic set.
 
@@ -158,6 +182,11 @@ class Manifest(Frozen):
     """``validation``, ``test`` where it was opened, and the baselines ``random_validation``,
     ``random_test`` (random real images, same IPC and recipe) and ``start_validation`` (before the first
     iteration)."""
+
+    cross: CrossRecord | None = None
+    """Scores on other architectures, as the trial measured them; None where it measured none."""
+    whole_data: WholeDataRecord | None = None
+    """All real training images, where their score was known when the set was registered."""
 
     leakage: LeakageRecord | None = None
     """Copies of real images among the synthetic ones; None where nobody looked, as in sets of trials."""

@@ -4,6 +4,8 @@ import pytest
 
 from study.core.errors import ConfigError, UnknownNameError
 from study.runs.configure import Request, configure
+from study.runs.plan import plan
+from study.runs.sets import load_set
 from study.runs.stores import StoreOptions, open_tracking
 from study.runs.tune import TuneOptions, tune
 from study.runs.workspace import open_workspace
@@ -34,11 +36,43 @@ def test_every_finished_trial_has_the_score_and_the_search_raises_it(searched):
         assert run.metrics["objective"] == run.metrics["cross/mean"]
         assert run.metrics["val/accuracy"] != run.metrics["cross/mean"]
         assert run.metrics["cost/cross_seconds"] > 0
+        assert 0 < run.metrics["cost/cross_share"] < 1
         assert 0 < run.metrics["random/cross_mean"] < 1
     assert outcome.winner.cross["mean"] in {run.metrics["cross/mean"] for run in finished}
     for trial in outcome.trials:
         if trial["outcome"] == "COMPLETE":
             assert trial["objective"] == trial["cross_mean"] != trial["val_accuracy"]
+
+
+def test_the_registered_set_states_the_score_beside_random_images(searched):
+    root, outcome = searched
+    manifest = load_set(outcome.winner.set, root=root).manifest
+    assert manifest.cross.distilled == outcome.winner.cross
+    assert set(manifest.cross.random) == set(manifest.cross.distilled)
+    assert manifest.cross.n == 2
+    assert manifest.whole_data is None
+    random = {run.metrics["random/cross_mean"] for run in trials(root, outcome) if run.status == "FINISHED"}
+    assert {manifest.cross.random["mean"]} == random
+
+
+@pytest.mark.parametrize(
+    ("objective", "scores"),
+    [("accuracy", 2 + 1), ("cross-arch", 2 * 2 + 1 + 1), ("accuracy,cross-arch", 2 + 1 + 1)],
+)
+def test_a_plan_counts_the_networks_of_the_pool(objective, scores):
+    config = smoke(objective=objective, cross_models=["mlp:16", "resnet18:8"], num_cross_seeds=3, rungs=[0.5])
+    planned = plan(config, StoreOptions())
+    # Two trials, the rung of each, one finalist, random real images; the rate of the MLP is chosen among four.
+    assert planned.cross["networks"] == {"mlp": 3 * scores + 8, "resnet18": 3 * scores}
+    seconds = planned.cross["seconds_per_network"]
+    assert planned.cross["estimated_seconds"] == pytest.approx(
+        sum(planned.cross["networks"][name] * seconds[name] for name in seconds)
+    )
+    assert planned.estimated_seconds > planned.cross["estimated_seconds"] > 0
+
+
+def test_a_plan_without_a_pool_has_no_such_line():
+    assert plan(smoke(num_cross_seeds=0), StoreOptions()).cross is None
 
 
 def test_accuracy_stays_the_objective_by_default():

@@ -108,7 +108,8 @@ def test_registered_copied_and_loaded_sets_are_the_same(searched):
 def test_stored_set_scores_again(searched):
     root, output, _ = searched
     evaluation = evaluate_set(
-        str(output), EvaluateOptions(num_seeds=2, pool="none", stores=StoreOptions(root=root))
+        str(output),
+        EvaluateOptions(num_seeds=2, pool="none", stores=StoreOptions(root=root), whole_data=False),
     )
     assert evaluation.n == 2
     assert 0 <= evaluation.distilled["mean"] <= 1

@@ -112,6 +112,36 @@ def test_scores_stand_beside_their_baseline(tmp_path, set_factory):
     assert "ddof 1" in card
 
 
+def test_other_architectures_stand_beside_random_images(tmp_path, set_factory):
+    cross = {"n": 2, "distilled": {"mlp": 0.8, "lenet": 0.61, "mean": 0.705, "worst": 0.61},
+             "random": {"mlp": 0.7, "mean": 0.7, "worst": 0.7}}  # fmt: skip
+    folder = set_factory(tmp_path / "set", cross=cross, evaluation={"model": {"name": "convnet"}})
+    card = (folder / "README.md").read_text()
+    section = card.split("## On other architectures")[1].split("##")[0]
+    assert [line for line in section.splitlines() if line.startswith("|")][2:] == [
+        "| mlp | 80.00 | 70.00 |",
+        "| lenet | 61.00 |  |",
+        "| mean of these | 70.50 | 70.00 |",
+        "| worst of these | 61.00 | 70.00 |",
+    ]
+    assert "n = 2 networks" in section
+    assert "distilled with convnet" in section
+    assert read_set(folder).manifest.cross.distilled == cross["distilled"]
+    assert "other architectures" not in (set_factory(tmp_path / "plain") / "README.md").read_text()
+
+
+def test_all_training_images_are_a_row_with_a_recipe_of_their_own(tmp_path, set_factory):
+    scores = {key: record.model_dump() for key, record in SCORES.items()}
+    whole = {
+        "num_images": 54000,
+        "num_epochs": 4,
+        "scores": {"validation": {**scores["validation"], "mean": 0.991}},
+    }
+    card = (set_factory(tmp_path / "set", scores=scores, whole_data=whole) / "README.md").read_text()
+    assert "| all 54,000 training images, 4 epochs | validation | accuracy | 99.10 | 1.00 | 3 |  |" in card
+    assert "have a recipe of their own" in card
+
+
 def test_a_test_set_that_was_not_opened_is_said(tmp_path, set_factory):
     scores = {"validation": SCORES["validation"].model_dump()}
     assert "test was not opened" in (set_factory(tmp_path / "set", scores=scores) / "README.md").read_text()
