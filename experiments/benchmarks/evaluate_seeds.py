@@ -1,11 +1,11 @@
-"""Our evaluation step beside a plain float32 torch loop: the same networks, images and steps, in one run.
+"""The seeds of an evaluation beside one plain float32 network after another: same images, steps and seeds, in one run.
 
-Claim: what a search waits for is several times shorter than the obvious loop at equal accuracy.
-Work: digits ConvNet-2 width 64 with 1 and 10 random images a class, five seeds; MNIST ConvNet-3 width 128
-with 10 a class, two seeds (random pixels where MNIST is absent: times only). No augmentation.
-The two sides alternate, so that a busy machine slows both. Compiler time is shown apart.
+Claim: what a search waits for is several times shorter than the obvious loop, at equal accuracy.
+Work: digits ConvNet-2 width 64 with 1 and 10 random images a class; MNIST ConvNet-3 width 128 with 10 a class
+(random pixels where MNIST is absent: times only). Five seeds each, no augmentation.
+The sides alternate, so that a busy machine slows all of them. Compiler time is shown apart.
 
-    python experiments/benchmarks/evaluation_step.py --output experiments/results/evaluation_step.json
+    python experiments/benchmarks/evaluate_seeds.py --output experiments/results/evaluate_seeds_zen4.json
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import describe_machine
 from torch.nn import functional
 
 from study.core.device import Compute, ComputeConfig, compiler_available, resolve_compute
@@ -79,7 +80,7 @@ def build_workloads(data_root: Path, scale: float) -> list[Workload]:
         synthetic, real = SyntheticSet(images, labels, tuple("0123456789")), None
     steps = max(2, int(60 * scale))
     name = "MNIST ConvNet-3 w128, 100 images" + ("" if real else " (random pixels)")
-    return [*workloads, Workload(name, synthetic, real, ModelConfig(), steps, 2)]
+    return [*workloads, Workload(name, synthetic, real, ModelConfig(), steps, 5)]
 
 
 def run_plain(work: Workload, compute: Compute) -> tuple[float, list[float]]:
@@ -160,9 +161,14 @@ def measure(work: Workload, compute: Compute, rounds: int, compile_too: bool) ->
         "step_seconds": step,
         "all_step_seconds": times,
         "ratio": {kind: step["plain"] / step[kind] for kind in kinds},
-        "accuracy": {kind: statistics.fmean(values) for kind, values in accuracies.items() if values},
+        "accuracy": {kind: summary(values) for kind, values in accuracies.items() if values},
         "first_call_seconds": compiler_seconds,
     }
+
+
+def summary(accuracies: list[float]) -> dict[str, float]:
+    """Mean and deviation (ddof 1) over seeds."""
+    return {"mean": statistics.fmean(accuracies), "std": statistics.stdev(accuracies), "n": len(accuracies)}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -170,7 +176,8 @@ def show(result: dict[str, Any]) -> None:
     print(result["workload"])
     for kind, seconds in result["step_seconds"].items():
         ratio = "" if kind == "plain" else f"  {result['ratio'][kind]:.2f}x plain"
-        accuracy_text = f"  accuracy {result['accuracy'][kind]:.4f}" if kind in result["accuracy"] else ""
+        found = result["accuracy"].get(kind)
+        accuracy_text = f"  accuracy {found['mean']:.4f} ± {found['std']:.4f}" if found else ""
         print(f"  {kind:<11}{1e3 * seconds:9.2f} ms a step and seed{ratio}{accuracy_text}")
 
 
@@ -196,7 +203,7 @@ def main() -> None:
         results.append(measure(work, compute, options.rounds, compile_too))
         show(results[-1])
     if options.output is not None:
-        report = {"machine": {**compute.describe(), "cores": os.cpu_count()}, "results": results}
+        report = {"machine": describe_machine(compute), "results": results}
         with replace_file(options.output) as path:
             path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
