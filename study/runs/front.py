@@ -19,6 +19,8 @@ __all__ = ["FRONT_NAME", "draw_front", "log_front"]
 
 FRONT_NAME = "pareto_front.png"
 ON_FRONT, WON, PLAIN, RANDOM = "#2166ac", "#1b7837", "#9a9a9a", "#b2182b"
+COVERED = 0.025
+"""Numbers of dots closer than this part of both axes would cover each other."""
 Point = tuple[float, float]
 
 
@@ -139,13 +141,29 @@ def _draw_panel(
 
 def _name_points(axes: Axes, points: Mapping[int, Point], front: Set[int], *, everyone: bool) -> None:
     """Trial numbers: of the front above the line, of the others below their dots."""
+    for best in (True, False) if everyone else (True,):
+        own = {slot: point for slot, point in points.items() if (slot in front) is best}
+        for slots in _heaps(axes, own):
+            offset, across, up = ((6, 6), "left", "baseline") if best else ((-4, -4), "right", "top")
+            axes.annotate(", ".join(map(str, slots)), points[slots[0]], offset, textcoords="offset points",
+                          ha=across, va=up, zorder=6, fontsize=10 if best else 8,
+                          color=ON_FRONT if best else "#555555",
+                          fontweight="bold" if best else "normal")  # fmt: skip
+
+
+def _heaps(axes: Axes, points: Mapping[int, Point]) -> list[list[int]]:
+    """Trials so close to each other that they share a label."""
+    spans = [high - low for low, high in (axes.get_xlim(), axes.get_ylim())]
+    heaps: list[list[int]] = []
     for slot, point in points.items():
-        if slot in front:
-            axes.annotate(str(slot), point, (6, 6), textcoords="offset points", fontsize=10, color=ON_FRONT,
-                          fontweight="bold", zorder=6)  # fmt: skip
-        elif everyone:
-            axes.annotate(str(slot), point, (-4, -4), textcoords="offset points", fontsize=8, color="#555555",
-                          ha="right", va="top", zorder=6)  # fmt: skip
+        for heap in heaps:
+            gaps = [abs(one - other) for one, other in zip(points[heap[0]], point, strict=True)]
+            if all(gap < COVERED * span for gap, span in zip(gaps, spans, strict=True)):
+                heap.append(slot)
+                break
+        else:
+            heaps.append([slot])
+    return heaps
 
 
 def _draw_steps(axes: Axes, front: list[Point]) -> None:

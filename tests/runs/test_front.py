@@ -154,7 +154,8 @@ def test_picture_has_every_trial_and_the_edge_of_what_was_reached():
     values = [(draw.random(), draw.random()) for _ in range(20)]
     front, figure = drawn(values, min(front_of(dict(enumerate(values)))), (0.4, 0.4))
     (axes,) = figure.axes
-    assert {text.get_text() for text in axes.texts} == {str(slot) for slot in range(20)}
+    named = [slot for text in axes.texts for slot in text.get_text().split(", ")]
+    assert sorted(map(int, named)) == list(range(20))
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("own, %", "others, %")
     (line,) = axes.lines
     corners = list(zip(*STEP_LOOKUP_MAP[line.get_drawstyle()](*line.get_data()), strict=True))
@@ -176,6 +177,11 @@ def test_far_reference_gets_a_second_panel_with_the_trials_alone():
     whole, close = figure.axes
     assert whole.get_xlim()[0] < 30 < 75 < close.get_xlim()[0]
     assert {text.get_text() for text in close.texts} == {"0", "1", "2"}
+
+
+def test_trials_on_one_spot_share_a_label():
+    _, figure = drawn([(0.9, 0.9), (0.5, 0.5), (0.2, 0.7), (0.5, 0.5001)], 0, None)
+    assert {text.get_text() for text in figure.axes[0].texts} == {"0", "1, 3", "2"}
 
 
 def test_one_trial_is_drawn_too(tmp_path):
