@@ -81,7 +81,7 @@ def evaluate(
     """Train fresh networks on a synthetic set and score them beside random real images.
 
     The mean and the worst architecture leave out the one the set was distilled with. Architectures
-    without a norm get a learning rate chosen on validation, with random real images.
+    without a norm, and VGG11, get a learning rate chosen on validation, with random real images.
     """
     from study.cli.progress import TerminalListener
     from study.cli.requests import stores

@@ -14,7 +14,7 @@ import torch
 from study.core.config import Frozen
 from study.core.errors import ConfigError
 
-__all__ = ["Compute", "ComputeConfig", "resolve_compute"]
+__all__ = ["Compute", "ComputeConfig", "compiler_available", "num_cores", "resolve_compute"]
 
 
 class ComputeConfig(Frozen):
@@ -77,6 +77,13 @@ def compiler_available(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (7, 0)
     return device.type == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is not None
+
+
+def num_cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def resolve_compute(config: ComputeConfig) -> Compute:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from study.core.device import num_cores
 from study.core.records import Progress
 from study.core.seeding import Generators
 from study.methods.base import MethodConfig, Task
@@ -173,8 +173,7 @@ class ExpertMatching(ABC):
         """Build what :meth:`distill` with the same arguments will look up, and give it."""
         order = self.order(task, generators)
         # An expert keeps one thread busy, whatever the student may use.
-        on_cpu = task.compute.device.type == "cpu"
-        num_workers = len(os.sched_getaffinity(0)) if on_cpu and hasattr(os, "sched_getaffinity") else None
+        num_workers = num_cores() if task.compute.device.type == "cpu" else None
         return obtain_experts(task, self.config.experts, order, generators, on_epoch, num_workers=num_workers)
 
 

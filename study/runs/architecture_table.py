@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
+
+from study.core.device import num_cores
 from study.core.records import ImageDataset, Score, SyntheticSet
 from study.core.seeding import Generators
 from study.evaluation.architectures import Bench, Contender, CrossScore
@@ -16,6 +20,8 @@ from study.runs.events import Listener
 __all__ = ["TABLE_NAME", "ModelScores", "PoolScores", "describe_score", "score_pool"]
 
 TABLE_NAME = "architectures.json"
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,9 @@ def score_pool(
 ) -> PoolScores:
     """Train networks of every architecture on a set, and on random real images.
 
+    Where the recipe uses fewer threads than there are cores, architectures are trained side by side; the
+    scores are the same.
+
     Args:
         synthetic: the set.
         real: images to classify.
@@ -86,16 +95,42 @@ def score_pool(
         num_seeds: networks of each architecture.
         listener: told of each.
     """
-    distilled: dict[str, Score] = {}
-    random: dict[str, Score] = {}
-    rows = []
-    for name, model in pool.items():
+
+    def score(name: str) -> tuple[Contender, Score, Score]:
+        contender = bench.contender(name, pool[name], own, ipc)
         listener.on_phase(f"training {2 * num_seeds} networks of {name}")
-        contender = bench.contender(name, model, own, ipc)
-        distilled[name] = bench.score(synthetic, real, contender, num_seeds)
-        random[name] = bench.random_score(real, ipc, contender, num_seeds)
-        rows.append(_row(contender, synthetic, distilled[name], random[name], bench.generators))
-    return PoolScores(CrossScore(distilled, own.name), CrossScore(random, own.name), rows)
+        distilled = bench.score(synthetic, real, contender, num_seeds)
+        return contender, distilled, bench.random_score(real, ipc, contender, num_seeds)
+
+    found = dict(zip(pool, _each(score, list(pool), _num_workers(bench)), strict=True))
+    return PoolScores(
+        CrossScore({name: distilled for name, (_, distilled, _) in found.items()}, own.name),
+        CrossScore({name: random for name, (_, _, random) in found.items()}, own.name),
+        [
+            _row(contender, synthetic, distilled, random, bench.generators)
+            for contender, distilled, random in found.values()
+        ],
+    )
+
+
+def _num_workers(bench: Bench) -> int:
+    """Architectures to train side by side: as many as there are cores that the recipe's threads leave idle."""
+    if bench.compute.device.type != "cpu":
+        return 1
+    return max(1, num_cores() // torch.get_num_threads())
+
+
+def _each(work: Callable[[str], Result], names: Sequence[str], num_workers: int) -> list[Result]:
+    """The results of all names in their order; the first error, or Ctrl-C, lets no further work begin."""
+    if num_workers == 1:
+        return [work(name) for name in names]
+    with ThreadPoolExecutor(num_workers) as workers:
+        futures = [workers.submit(work, name) for name in names]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            workers.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _row(

@@ -100,9 +100,7 @@ def test_stacked_seeds_learn_what_separate_seeds_learn(
 def test_training_is_plain_sgd_with_the_given_rates(ten_a_class, small_model, compute):
     config = EvaluationConfig(preset="dc", num_epochs=6)
     ours = _train(ten_a_class, small_model, compute, config, count=1)[0]
-    network = build_model(
-        small_model, (1, 8, 8), 10, evaluation_seeds(Generators(0), 1)[0]["init"], "cpu"
-    )
+    network = build_model(small_model, (1, 8, 8), 10, evaluation_seeds(Generators(0), 1)[0]["init"], "cpu")
     velocity = [torch.zeros_like(parameter) for parameter in network.parameters()]
     for rate in (0.01, 0.01, 0.01, 0.01, 0.001, 0.001):
         loss = torch.nn.functional.cross_entropy(network(ten_a_class.images), ten_a_class.labels)
