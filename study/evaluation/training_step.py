@@ -22,6 +22,9 @@ __all__ = ["Probe", "TrainingStep", "prepare_step", "probe"]
 PIECE_BYTES_PER_THREAD = 5 << 20
 """Largest activation of one piece of a compiled batch on a CPU, a thread: MNIST batches of 100 run whole at
 width 64 and as two pieces at width 128, a tenth quicker than whole."""
+MAX_MAP_BYTES = 256 << 20
+"""Largest activation of one piece of an uncompiled batch on a CPU. Backpropagation keeps about eight as large, so
+that a batch of large images would otherwise fill the memory."""
 CACHE_SIZE = 8
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -112,11 +115,12 @@ def prepare_step(
         num_networks: networks trained as one.
         batch_size: images of a step.
         compute: device and precision.
-        compiled: whether the step is compiled. A single compiled network on a CPU works on pieces that fit
-            the cache, where no norm looks across images; uncompiled, that gains nothing.
+        compiled: whether the step is compiled. On a CPU a single network works on pieces of a batch, where no
+            norm looks across images: compiled ones fit the cache, others bound the memory.
     """
-    pieces = compiled and num_networks == 1
-    size = _piece_size(model, image_shape, num_classes, batch_size, compute) if pieces else None
+    room = PIECE_BYTES_PER_THREAD * torch.get_num_threads() if compiled else MAX_MAP_BYTES
+    facts = probe(model, image_shape, num_classes)
+    size = _piece_size(facts, batch_size, compute, room) if num_networks == 1 else None
     key = (model, image_shape, num_classes, num_networks, compute.device, compute.dtype, compiled, size)
     if key not in _CACHE.steps:
         network = build_model(model, image_shape, num_classes, torch.Generator(), compute.device)
@@ -132,19 +136,11 @@ def prepare_step(
     return _CACHE.steps[key]
 
 
-def _piece_size(
-    model: ModelConfig,
-    image_shape: tuple[int, int, int],
-    num_classes: int,
-    batch_size: int,
-    compute: Compute,
-) -> int | None:
-    """Images of equal pieces that fit the cache; None for the whole batch."""
-    facts = probe(model, image_shape, num_classes)
+def _piece_size(facts: Probe, batch_size: int, compute: Compute, room: float) -> int | None:
+    """Images of equal pieces whose largest activation fits into so many bytes; None for the whole batch."""
     if compute.device.type != "cpu" or not facts.stackable:
         return None
-    room = PIECE_BYTES_PER_THREAD * torch.get_num_threads()
-    fitting = max(1, room // (facts.largest_map * compute.dtype.itemsize))
+    fitting = max(1, int(room // (facts.largest_map * compute.dtype.itemsize)))
     num_pieces = -(-batch_size // fitting)
     return None if num_pieces == 1 else -(-batch_size // num_pieces)
 

@@ -12,11 +12,14 @@ from study.methods.base import Task
 from study.methods.initialize import initialize, synthetic_labels
 from study.methods.trajectory_matching import Trajectories
 from study.models.flat_params import forward_flat
+from study.models.footprint import largest_map
 from study.models.pool import Network, build_model
 
 __all__ = ["average_correct", "first_correct", "start_from_experts"]
 
 BATCH_SIZE = 512
+MAX_MAP_BYTES = 256 << 20
+"""Largest activation of a batch: at 224 pixels far fewer images than the usual batch fill the memory."""
 
 
 @torch.no_grad()
@@ -97,4 +100,6 @@ def average_correct(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _logits(network: Network, flat: Tensor, images: Tensor) -> Tensor:
-    return torch.cat([forward_flat(network, flat, part) for part in torch.split(images, BATCH_SIZE)])
+    room = MAX_MAP_BYTES // (largest_map(network) * flat.element_size())
+    parts = torch.split(images, max(1, min(BATCH_SIZE, room)))
+    return torch.cat([forward_flat(network, flat, part) for part in parts])

@@ -15,9 +15,14 @@ from torch.utils._pytree import tree_leaves
 from study.core.errors import ConfigError
 from study.methods.student import mixes_images, step_adjoint
 from study.models.flat_params import num_parameters
+from study.models.footprint import largest_map
 from study.models.network import Network
 
 __all__ = ["LiveBytes", "bytes_of_step", "fitting_chunk"]
+
+QUICK_MAP_BYTES = 32 << 20
+"""Largest activation of a chunk on a CPU. The C library maps larger tensors anew each time, and at 224 pixels
+page faults then take as long as the convolutions."""
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -87,7 +92,7 @@ def bytes_of_step(network: Network, image_shape: tuple[int, int, int], num_image
 def fitting_chunk(
     network: Network, image_shape: tuple[int, int, int], batch_size: int, max_bytes: int
 ) -> int | None:
-    """Largest equal chunks of a student step that stay within a limit of memory.
+    """Largest equal chunks of a student step that stay within a limit of memory, and on a CPU are quick to allocate.
 
     Args:
         network: the student's architecture.
@@ -101,14 +106,17 @@ def fitting_chunk(
     Raises:
         ConfigError: not even one image fits, or a step with batch norm, which has to stay whole, does not.
     """
-    if bytes_of_step(network, image_shape, batch_size) <= max_bytes:
-        return None
-    one, two = (bytes_of_step(network, image_shape, num_images) for num_images in (1, 2))
-    if mixes_images(network) or one > max_bytes:
-        what = "a whole step, as batch norm demands," if mixes_images(network) else "one image"
-        raise ConfigError(
-            f"{what} does not fit into {max_bytes / 2**20:.0f} MiB; use a smaller network or resolution"
-        )
-    most = 1 + (max_bytes - one) // max(two - one, 1)
-    num_chunks = -(-batch_size // min(most, batch_size))
-    return -(-batch_size // num_chunks)
+    most = batch_size
+    if bytes_of_step(network, image_shape, batch_size) > max_bytes:
+        one, two = (bytes_of_step(network, image_shape, num_images) for num_images in (1, 2))
+        if mixes_images(network) or one > max_bytes:
+            what = "a whole step, as batch norm demands," if mixes_images(network) else "one image"
+            raise ConfigError(
+                f"{what} does not fit into {max_bytes / 2**20:.0f} MiB; use a smaller network or resolution"
+            )
+        most = min(most, 1 + (max_bytes - one) // max(two - one, 1))
+    parameter = next(network.parameters())
+    if parameter.device.type == "cpu" and not mixes_images(network):
+        most = min(most, max(1, QUICK_MAP_BYTES // (largest_map(network) * parameter.element_size())))
+    num_chunks = -(-batch_size // most)
+    return None if num_chunks == 1 else -(-batch_size // num_chunks)

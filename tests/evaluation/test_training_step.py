@@ -43,23 +43,31 @@ def test_gradients_are_those_of_the_mean_whatever_the_pieces(
             torch.testing.assert_close(found, own.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_pieces_fit_the_cache_and_are_nearly_equal(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = ModelConfig(width=4)
-    map_bytes = probe(model, SHAPE, 3).largest_map * 4
-    threads = torch.get_num_threads()
-    monkeypatch.setattr(training_step, "PIECE_BYTES_PER_THREAD", map_bytes * 40 / threads)
-    assert training_step._piece_size(model, SHAPE, 3, 100, CPU) == 34
-    assert training_step._piece_size(model, SHAPE, 3, 40, CPU) is None
+def test_pieces_fit_and_are_nearly_equal() -> None:
+    facts = probe(ModelConfig(width=4), SHAPE, 3)
+    room = facts.largest_map * 4 * 40.5
+    assert training_step._piece_size(facts, 100, CPU, room) == 34
+    assert training_step._piece_size(facts, 40, CPU, room) is None
+    assert training_step._piece_size(facts, 100, CPU, 1) == 1
 
 
-def test_batch_norm_sees_its_batch_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_step, "PIECE_BYTES_PER_THREAD", 1)
-    assert training_step._piece_size(ModelConfig(width=4, norm="batch"), SHAPE, 3, 100, CPU) is None
+def test_batch_norm_sees_its_batch_whole() -> None:
+    facts = probe(ModelConfig(width=4, norm="batch"), SHAPE, 3)
+    assert training_step._piece_size(facts, 100, CPU, 1) is None
 
 
-def test_an_uncompiled_step_takes_its_batch_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_step, "PIECE_BYTES_PER_THREAD", 1)
-    step = prepare_step(
-        ModelConfig(width=4), SHAPE, 3, num_networks=1, batch_size=10, compute=CPU, compiled=False
-    )
-    assert step.piece_size is None
+@pytest.mark.parametrize(
+    ("compiled", "constant"), [(False, "MAX_MAP_BYTES"), (True, "PIECE_BYTES_PER_THREAD")]
+)
+def test_a_step_is_cut_for_memory_or_for_the_cache(
+    compiled: bool, constant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def size() -> int | None:
+        step = prepare_step(
+            ModelConfig(width=4), SHAPE, 3, num_networks=1, batch_size=10, compute=CPU, compiled=compiled
+        )
+        return step.piece_size
+
+    assert size() is None
+    monkeypatch.setattr(training_step, constant, 1)
+    assert size() == 1

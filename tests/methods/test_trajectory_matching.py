@@ -13,6 +13,7 @@ from study.core.config import build
 from study.core.errors import ConfigError, DivergedError
 from study.core.records import SyntheticSet
 from study.core.seeding import Generators
+from study.methods import expert_start
 from study.methods.base import Method, load_methods
 from study.methods.datm import DATMConfig, FlatExpertConfig
 from study.methods.expert_start import average_correct, first_correct
@@ -22,6 +23,8 @@ from study.methods.pad import PADConfig
 from study.methods.trajectory import StudentGradients
 from study.methods.trajectory_matching import TrajectoryConfig
 from study.models.flat_params import flatten_parameters, forward_flat
+from study.models.footprint import largest_map
+from study.models.network import Network
 from study.models.pool import build_model
 
 Factory = Callable[..., Any]
@@ -235,6 +238,25 @@ def test_labels_average_only_the_experts_that_are_right() -> None:
     # Expert 0 alone is right about the first image; nobody is about the second, so all count.
     expected = torch.tensor([[3.0, 1.0], [8.0, 1.0]])
     assert torch.equal(average_correct(logits, labels), expected)
+
+
+def test_experts_judge_as_many_images_at_once_as_memory_allows(
+    toy_task: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = toy_task()
+    network = build_model(task.model, (1, 8, 8), 3, torch.Generator().manual_seed(0))
+    flat, seen = flatten_parameters(network), []
+
+    def forward(network: Network, flat: Tensor, images: Tensor) -> Tensor:
+        seen.append(len(images))
+        return forward_flat(network, flat, images)
+
+    monkeypatch.setattr(expert_start, "forward_flat", forward)
+    whole = expert_start._logits(network, flat, task.train.images[:10])
+    monkeypatch.setattr(expert_start, "MAX_MAP_BYTES", 4 * largest_map(network) * 4)
+    pieces = expert_start._logits(network, flat, task.train.images[:10])
+    assert seen == [10, 4, 4, 2]
+    torch.testing.assert_close(whole, pieces)
 
 
 def test_start_takes_images_that_an_expert_gets_right(toy_task: Factory) -> None:
