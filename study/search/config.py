@@ -51,7 +51,9 @@ class SearchConfig(Frozen):
     """``tpe`` for any space, ``gp`` for small continuous ones, ``random`` as a control."""
     pruner: Literal["median", "none"] = "median"
     """``median`` stops a trial that is below the median of earlier trials at the same rung; with two
-    objectives, by accuracy."""
+    objectives, one whose own network is below it by more than ``prune_margin``."""
+    prune_margin: float = Field(0.05, ge=0, lt=1)
+    """Accuracy that a trial of two objectives may lack at a rung, since it may gain as much elsewhere."""
     num_startup_trials: int = Field(4, ge=0)
     """Random trials before the sampler models anything; no trial is pruned before as many have finished."""
 

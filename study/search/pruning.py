@@ -1,4 +1,4 @@
-"""When a weak trial is stopped: Optuna's median pruner, and its rule again for several objectives.
+"""When a weak trial is stopped: Optuna's median pruner, and its rule with a margin for several objectives.
 
 Optuna takes no intermediate score from a trial with several objectives and prunes none. Such trials keep their
 scores at rungs as an attribute in the storage, which every process that works on the search sees.
@@ -42,24 +42,31 @@ def report(trial: optuna.Trial, config: SearchConfig, score: float, percent: int
     if config.pruner == "none":
         return False
     finished = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return is_weak(reported, [rung_scores(other) for other in finished], _num_startup(config))
+    others = [rung_scores(other) for other in finished]
+    return is_weak(reported, others, _num_startup(config), config.prune_margin)
 
 
 def is_weak(
-    reported: Mapping[int, float], finished: Sequence[Mapping[int, float]], num_startup_trials: int
+    reported: Mapping[int, float],
+    finished: Sequence[Mapping[int, float]],
+    num_startup_trials: int,
+    margin: float = 0.0,
 ) -> bool:
-    """The rule of Optuna's median pruner: the best score so far is below the median of others at this rung.
+    """Whether the best score so far is below the median of others at this rung by more than a margin.
+
+    Without a margin it is the rule of Optuna's median pruner.
 
     Args:
         reported: scores of the trial by percent of iterations done; the highest percent is the rung.
         finished: those of every complete trial; pruned ones do not set the standard.
         num_startup_trials: complete trials before any is pruned, at least 1.
+        margin: in units of the score.
     """
     if len(finished) < num_startup_trials:
         return False
     rung = max(reported)
     standard = [scores[rung] for scores in finished if rung in scores]
-    return bool(standard) and max(reported.values()) < statistics.median(standard)
+    return bool(standard) and max(reported.values()) < statistics.median(standard) - margin
 
 
 def _num_startup(config: SearchConfig) -> int:
