@@ -41,6 +41,9 @@ def measure_cost(session: Session) -> Findings:
             some, session.real(), target, config.model, recipe, augmentation, compute, session.generators,
             num_seeds=session.num_seeds, max_steps=max(2000, own.num_steps),
         )  # fmt: skip
+    # The search has seeds of its own, and may miss by a hair what the recipe reaches in fewer steps.
+    if found["distilled, shortest"].flops > own.flops:
+        found["distilled, shortest"] = own
     rows = [{"training": name, **cost.plain()} for name, cost in found.items()]
     metrics, notes = _cost_metrics(session, own, found["distilled, shortest"], found["whole data, shortest"])
     metrics["cost/target_accuracy"] = target
