@@ -102,8 +102,9 @@ def measure_continual(session: Session) -> Findings:
         curves[f"continual/{_key(name)}"] = [
             (count, score.mean) for count, score in zip(seen, stages, strict=True)
         ]
+    ipc = workspace.config.ipc
     figure = draw_curves(
-        {f"memory of {workspace.config.ipc} images a class": scores}, seen, xlabel="classes seen so far",
+        {f"memory of {ipc} image{'s' if ipc > 1 else ''} a class": scores}, seen, xlabel="classes seen so far",
         ylabel="accuracy on them", title=f"{session.stored.manifest.name}: class-incremental learning",
     )  # fmt: skip
     notes = [

@@ -116,6 +116,7 @@ def draw_bars(values: Mapping[str, Mapping[str, float]], *, title: str) -> Figur
         )
         axes.bar_label(drawn, fmt="{:.3g}", fontsize=8)
         axes.margins(y=0.2)
+        axes.yaxis.set_visible(False)  # every bar has its number
         axes.set_title(heading, fontsize=9)
         axes.tick_params(axis="x", labelsize=8, rotation=20)
     figure.suptitle(title, fontsize=10)
