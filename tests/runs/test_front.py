@@ -9,7 +9,6 @@ from matplotlib.cbook import STEP_LOOKUP_MAP
 
 from study.core.errors import ConfigError, SearchError
 from study.runs.configure import Request, configure
-from study.runs.events import Listener
 from study.runs.front import FRONT_NAME, draw_front
 from study.runs.resume import resume_config
 from study.runs.stores import StoreOptions, open_tracking
@@ -31,25 +30,13 @@ def front_of(values):
     return {key for key, own in values.items() if not any(beats(other, own) for other in values.values())}
 
 
-class InterruptAt(Listener):
-    def __init__(self, slot):
-        self.slot, self.now = slot, None
-
-    def on_trial_start(self, slot, params, num_iterations):
-        self.now = slot
-
-    def on_iteration(self, iteration, losses):
-        if self.now == self.slot and iteration == 1:
-            raise KeyboardInterrupt
-
-
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory):
+def searched(tmp_path_factory, interrupt_at):
     """Interrupted in its third trial, resumed, then extended from five trials to six."""
     stores = StoreOptions(root=tmp_path_factory.mktemp("store") / "mlruns")
     config = smoke(objective="cross-arch,accuracy", num_trials=5)
     with pytest.raises(KeyboardInterrupt):
-        tune(config, TuneOptions(stores, name="s"), InterruptAt(2))
+        tune(config, TuneOptions(stores, name="s"), interrupt_at(2))
     asked = {"overrides": ["search.objective=cross-arch,accuracy", "search.pruner=median"]}
     resumed = tune(resume_config("s", stores, asked), TuneOptions(stores, resume="s"))
     extended = tune(resume_config("s", stores, {}), TuneOptions(stores, resume="s", num_trials=6))

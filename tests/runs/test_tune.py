@@ -11,7 +11,6 @@ from study.core.records import Score
 from study.runs.configure import Request, configure
 from study.runs.distill import DistillOptions, distill
 from study.runs.evaluate import EvaluateOptions, evaluate_set
-from study.runs.events import Listener
 from study.runs.resume import resume_config
 from study.runs.sets import load_set
 from study.runs.stores import StoreOptions, open_tracking
@@ -141,23 +140,13 @@ def test_another_seed_gives_other_bytes(searched, tmp_path):
     assert other.winner.sha256 != outcome.winner.sha256
 
 
-class InterruptAt(Listener):
-    def __init__(self, slot):
-        self.slot, self.now = slot, None
-
-    def on_trial_start(self, slot, params, num_iterations):
-        self.now = slot
-
-    def on_iteration(self, iteration, losses):
-        if self.now == self.slot and iteration == 1:
-            raise KeyboardInterrupt
-
-
-def test_interrupted_search_ends_with_the_trials_asked_for_and_the_same_winner(searched, tmp_path):
+def test_interrupted_search_ends_with_the_trials_asked_for_and_the_same_winner(
+    searched, tmp_path, interrupt_at
+):
     _, _, undisturbed = searched
     root = tmp_path / "mlruns"
     with pytest.raises(KeyboardInterrupt):
-        tune(smoke(), options(root, name="s"), InterruptAt(1))
+        tune(smoke(), options(root, name="s"), interrupt_at(1))
     stores = StoreOptions(root=root)
     assert "RUNNING" not in {run.status for run in runs_of(root, "s")}
     config = resume_config("s", stores, {"method": "dm", "ipc": 1})
