@@ -20,9 +20,9 @@ from PIL import Image
 REPOSITORY = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """No test reads or writes the user's own cache folder."""
+    """A cache folder of each module's own: no test sees the user's, nor what another module left behind."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDY_CACHE", str(folder))
