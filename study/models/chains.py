@@ -103,11 +103,6 @@ class _Chain(Network):
         self.hidden = nn.Sequential(*dense)
         self.classifier = nn.Linear(num_features, num_classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits [n, classes] of images [n, C, H, W]."""
-        logits: Tensor = self.classifier(self.embed(images))
-        return logits
-
     def embed(self, images: Tensor) -> Tensor:
         """Features [n, d] that the classifier sees, after the last pool and the hidden linear layers."""
         for unit, pool in zip(self.units, self.pools, strict=True):
@@ -115,12 +110,8 @@ class _Chain(Network):
         features: Tensor = self.hidden(images.flatten(1))
         return features
 
-    def feature_maps(self, images: Tensor) -> list[Tensor]:
-        """Activations [n, channels, h, w] of every convolution, first to last, before pooling."""
-        return self.observe(images)[0]
-
     def observe(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Feature maps and embedding of one pass."""
+        """Activations of every convolution, first to last, before pooling; and the embedding."""
         maps = []
         for unit, pool in zip(self.units, self.pools, strict=True):
             maps.append(unit(images))

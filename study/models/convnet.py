@@ -92,23 +92,14 @@ class ConvNet(Network):
         self.blocks = nn.ModuleList(blocks)
         self.classifier = nn.Linear(channels * height * width_pixels, num_classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits [n, classes] of images [n, C, H, W]."""
-        logits: Tensor = self.classifier(self.embed(images))
-        return logits
-
     def embed(self, images: Tensor) -> Tensor:
         """Features [n, width · h · w] after the last pool, flattened channel by channel."""
         for block in self.blocks:
             images = block(images)
         return images.flatten(1)
 
-    def feature_maps(self, images: Tensor) -> list[Tensor]:
-        """Activations [n, width, h, w] of every block, first to last, before pooling."""
-        return self.observe(images)[0]
-
     def observe(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Feature maps and embedding of one pass."""
+        """Activations of every block, first to last, before pooling; and the embedding."""
         maps = []
         for block in self.blocks:
             assert isinstance(block, _Block)

@@ -61,17 +61,12 @@ class MLP(Network):
         self.hidden = nn.Sequential(*layers)
         self.classifier = nn.Linear(width, num_classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits [n, classes] of images [n, C, H, W]."""
-        logits: Tensor = self.classifier(self.embed(images))
-        return logits
-
     def embed(self, images: Tensor) -> Tensor:
         """Activations [n, width] of the last hidden layer."""
         features: Tensor = self.hidden(images.flatten(1))
         return features
 
-    def feature_maps(self, images: Tensor) -> list[Tensor]:
+    def observe(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """Refused: flattened pixels have no maps.
 
         Raises:

@@ -23,32 +23,40 @@ class Network(nn.Module, ABC):
     Attributes:
         image_shape: channels, height, width of the images it takes.
         num_classes: length of one row of logits.
+        classifier: the last layer, from an embedding to logits.
     """
+
+    classifier: nn.Linear
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
         self.image_shape = image_shape
         self.num_classes = num_classes
 
-    @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
         """Logits [n, classes] of images [n, C, H, W]."""
+        logits: Tensor = self.classifier(self.embed(images))
+        return logits
 
     @abstractmethod
     def embed(self, images: Tensor) -> Tensor:
         """Flattened features [n, d] that the classifier sees."""
 
     @abstractmethod
-    def feature_maps(self, images: Tensor) -> list[Tensor]:
-        """Activations [n, channels, h, w] of every block, first to last, before pooling.
+    def observe(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Feature maps and embedding of one pass.
+
+        Returns:
+            Activations [n, channels, h, w] of every block, first to last, before pooling; and what
+            :meth:`embed` returns.
 
         Raises:
-            ConfigError: the architecture has none.
+            ConfigError: the architecture has no such maps.
         """
 
-    def observe(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Feature maps and embedding together; one pass where the architecture allows it."""
-        return self.feature_maps(images), self.embed(images)
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
+        """The maps of :meth:`observe` alone."""
+        return self.observe(images)[0]
 
     @property
     def stackable(self) -> bool:

@@ -73,11 +73,6 @@ class _ResNet(Network):
         num_features = channels * size[0] * size[1] if averages else channels
         self.classifier = nn.Linear(num_features, num_classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits [n, classes] of images [n, C, H, W]."""
-        logits: Tensor = self.classifier(self.embed(images))
-        return logits
-
     def embed(self, images: Tensor) -> Tensor:
         """Features [n, d] of the last stage: averaged over its pixels, or in the AP variant flattened."""
         images = self.stem_pool(self.stem(images))
@@ -85,12 +80,8 @@ class _ResNet(Network):
             images = stage(images)
         return self._gather(images)
 
-    def feature_maps(self, images: Tensor) -> list[Tensor]:
-        """Activations [n, channels, h, w] at the end of every stage, first to last; the stem has none."""
-        return self.observe(images)[0]
-
     def observe(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Feature maps and embedding of one pass."""
+        """Activations at the end of every stage, first to last, the stem apart; and the embedding."""
         images = self.stem_pool(self.stem(images))
         maps = []
         for stage in self.stages:

@@ -81,11 +81,6 @@ class VisionTransformer(Network):
         self.norm = nn.LayerNorm(width)
         self.classifier = nn.Linear(width, num_classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits [n, classes] of images [n, C, H, W]."""
-        logits: Tensor = self.classifier(self.embed(images))
-        return logits
-
     def embed(self, images: Tensor) -> Tensor:
         """The class token [n, width] after the last block and norm."""
         height, width = images.shape[-2:]
@@ -99,7 +94,7 @@ class VisionTransformer(Network):
         features: Tensor = self.norm(tokens[:, 0])
         return features
 
-    def feature_maps(self, images: Tensor) -> list[Tensor]:
+    def observe(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """Refused: tokens have no maps.
 
         Raises:
