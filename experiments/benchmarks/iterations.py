@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from measuring import describe_machine, load_real, matmul_rate, timed
+from plain_matching import ClassLoss, plain_iterations
 from torch.utils.flop_counter import FlopCounterMode
 
 from study.core.device import ComputeConfig, compiler_available, resolve_compute
@@ -40,13 +41,13 @@ class Benchmark:
         method: ours.
         configure: its settings from a number of iterations and real images a class, with a learning rate
             so small that rounding does not send the variants along different paths.
-        plain: losses of the plain loop, one an iteration.
+        class_loss: what its plain twin lowers, class by class.
         compiles: whether ours has a compiled variant.
     """
 
     method: type[Method]
     configure: Callable[[int, int], Any]
-    plain: Callable[[Task, Any, Generators], Iterator[float]]
+    class_loss: ClassLoss
     compiles: bool = True
 
 
@@ -85,7 +86,7 @@ def measure(benchmark: Benchmark, arguments: argparse.Namespace) -> dict[str, ob
     task = Task(train.to(device), arguments.ipc, model, augmentation, replace(compute, compile="off"))
     config = benchmark.configure(arguments.iterations + 1, arguments.batch_real)
     variants = {
-        "plain": benchmark.plain(task, config, Generators(arguments.seed)),
+        "plain": plain_iterations(benchmark.class_loss, task, config, Generators(arguments.seed)),
         "uncompiled": our_iterations(benchmark, task, config, Generators(arguments.seed)),
     }
     if benchmark.compiles and arguments.compile and compiler_available(device):
