@@ -80,8 +80,7 @@ def train_networks(
         A network that is valid until the next one is asked for; the memory is used again.
     """
     stack_size = _stack_size(job, len(seeds))
-    seconds = expected_seconds(job) * max(len(seeds), expected_networks or 0)
-    compiled = job.compute.should_compile(seconds)
+    compiled = should_compile(job, max(len(seeds), expected_networks or 0))
     for start in range(0, len(seeds), stack_size):
         some = seeds[start : start + stack_size]
         step = prepare_step(
@@ -133,6 +132,11 @@ def _stack_size(job: TrainingJob, num_seeds: int) -> int:
         limit *= 10  # more cores than two wait for larger steps; a cautious guess
     flops = facts.flops * job.batch_size
     return max(1, min(num_seeds, int(limit // flops))) if facts.stackable else 1
+
+
+def should_compile(job: TrainingJob, num_networks: int) -> bool:
+    """Whether that many networks are trained with compiled steps; those differ from plain ones in their last bits."""
+    return job.compute.should_compile(expected_seconds(job) * num_networks)
 
 
 def expected_seconds(job: TrainingJob) -> float:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from study.core.device import Compute
 from study.core.records import ImageDataset, Score, SyntheticSet
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig
-from study.data.cache import cached, find_cached
 from study.evaluation.baselines import whole_set
+from study.evaluation.kept_scores import find_score, kept_score
 from study.evaluation.protocol import EvaluationConfig, build_job, evaluate
 from study.evaluation.training import expected_seconds
 from study.models.pool import ModelConfig
@@ -31,7 +27,6 @@ _NAME = "whole-data"
 _VERSION = 2
 """Part of every key: raise it when the same key would give other scores."""
 _SEED = 0
-_CHECK = "sha256"
 
 
 def whole_recipe(num_images: int) -> EvaluationConfig:
@@ -78,8 +73,7 @@ class WholeData:
 
     def find(self, split: str) -> Score | None:
         """The score on a split where it is kept; nothing is trained, no image is opened."""
-        tensors = find_cached(_NAME, self._key(split), _is_whole)
-        return None if tensors is None else _restore(tensors)
+        return find_score(_NAME, self._key(split))
 
     def score(
         self,
@@ -98,15 +92,13 @@ class WholeData:
             DataError: the cache folder cannot be written.
         """
 
-        def train() -> dict[str, Tensor]:
-            score = evaluate(
+        def train() -> Score:
+            return evaluate(
                 whole_set(self.train), real(), self.model, self.config, self.augmentation, self.compute,
                 Generators(_SEED, self.compute.device), on_seed=on_seed,
             )  # fmt: skip
-            return _tensors(score)
 
-        tensors, _ = cached(_NAME, self._key(split), train, _is_whole)
-        return _restore(tensors)
+        return kept_score(_NAME, self._key(split), train)
 
     def _key(self, split: str) -> dict[str, Any]:
         recipe = self.config.resolve()
@@ -121,33 +113,3 @@ class WholeData:
             "precision": str(self.compute.dtype).removeprefix("torch."),
             "split": split,
         }
-
-
-def _tensors(score: Score) -> dict[str, Tensor]:
-    columns = {f"headline.{score.metric}": score.values}
-    columns.update({f"extra.{name}": values for name, values in score.extra.items()})
-    tensors = {name: torch.tensor(values, dtype=torch.float64) for name, values in columns.items()}
-    tensors["seconds"] = torch.tensor([score.seconds], dtype=torch.float64)
-    return {**tensors, _CHECK: _digest(tensors)}
-
-
-def _restore(tensors: Mapping[str, Tensor]) -> Score:
-    columns = {name: tuple(values.tolist()) for name, values in tensors.items() if name != _CHECK}
-    metric = next(name.removeprefix("headline.") for name in columns if name.startswith("headline."))
-    extra = {
-        name.removeprefix("extra."): values for name, values in columns.items() if name.startswith("extra.")
-    }
-    return Score(metric, columns[f"headline.{metric}"], extra, columns["seconds"][0])
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> Tensor:
-    """[32] uint8: SHA-256 of names and values; the file format itself notices no flipped bit."""
-    content = hashlib.sha256()
-    for name in sorted(set(tensors) - {_CHECK}):
-        content.update(name.encode())
-        content.update(tensors[name].numpy().tobytes())
-    return torch.tensor(list(content.digest()), dtype=torch.uint8)
-
-
-def _is_whole(tensors: Mapping[str, Tensor]) -> bool:
-    return _CHECK in tensors and torch.equal(tensors[_CHECK], _digest(tensors))

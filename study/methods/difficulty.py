@@ -6,7 +6,6 @@ Ranking by the scores belongs to :mod:`study.methods.difficulty_ranking`, what a
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -18,8 +17,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from study.core.config import Frozen
+from study.core.digests import dataset_digest
 from study.core.errors import ConfigError
-from study.core.records import ImageDataset
 from study.core.seeding import Generators
 from study.data.cache import cached
 from study.methods.base import Task
@@ -30,7 +29,6 @@ from study.models.stack import NetworkStack
 
 __all__ = [
     "DifficultyConfig",
-    "dataset_digest",
     "difficulty_key",
     "difficulty_scores",
 ]
@@ -107,14 +105,6 @@ def difficulty_key(task: Task, config: DifficultyConfig, generators: Generators)
         "device": task.compute.device.type,
         "precision": str(task.compute.dtype).removeprefix("torch."),
     }
-
-
-def dataset_digest(dataset: ImageDataset) -> str:
-    """SHA-256 (hex) over shape, pixels and labels in their order; class names are left out."""
-    content = hashlib.sha256(repr((tuple(dataset.images.shape), dataset.num_classes)).encode())
-    for tensor in (dataset.images, dataset.labels):
-        content.update(tensor.cpu().contiguous().numpy().data)
-    return content.hexdigest()
 
 
 def _compute_scores(task: Task, config: DifficultyConfig, generators: Generators) -> Tensor:

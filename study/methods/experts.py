@@ -14,11 +14,11 @@ from torch import Tensor
 
 from study.core.config import digest
 from study.core.device import Compute
+from study.core.digests import dataset_digest
 from study.core.errors import DataError, ShapeError
 from study.core.records import ImageDataset, Progress
 from study.core.seeding import Generators
 from study.methods.base import Task
-from study.methods.difficulty import dataset_digest
 from study.methods.expert_building import ExpertBuild, OnEpoch
 from study.methods.expert_config import AllImages, EpochOrder, ExpertConfig
 from study.methods.expert_file import ExpertFile

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from study.core.device import Compute, resolve_compute
+from study.core.digests import set_digest
 from study.core.records import ImageDataset, Score, SyntheticSet
 from study.core.seeding import Generators
 from study.data.splits import DataSplits, load_splits
@@ -47,7 +47,7 @@ class Workspace:
         A set that was scored for the same purpose before, such as a shared starting point, is not
         trained on again.
         """
-        key = (_content_digest(synthetic), purpose, num_seeds)
+        key = (set_digest(synthetic), purpose, num_seeds)
         if key not in self._scores:
             self._scores[key] = self._evaluate(synthetic, self.validation, purpose, num_seeds)
         return self._scores[key]
@@ -136,14 +136,3 @@ def open_workspace(config: RunConfig, data_root: Path | None) -> Workspace:
         generators=generators,
         cross=build_trial_pool(config, bench, splits.image_shape, splits.num_classes),
     )
-
-
-def _content_digest(synthetic: SyntheticSet) -> str:
-    content = hashlib.sha256(synthetic.images.cpu().numpy().tobytes())
-    content.update(synthetic.targets().cpu().numpy().tobytes())
-    content.update(repr(synthetic.step_size).encode())
-    if (schedule := synthetic.schedule) is not None:
-        for tensor in (schedule.order, schedule.step_sizes):
-            content.update(tensor.cpu().numpy().tobytes())
-        content.update(repr(schedule.network_seed).encode())
-    return content.hexdigest()

@@ -1,12 +1,15 @@
 """Random real images, the whole set and the majority class."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from study.core.errors import ConfigError
 from study.core.seeding import Generators
+from study.evaluation import baselines
 from study.evaluation.baselines import majority_rate, random_baseline, random_real_sets, whole_set
-from study.evaluation.protocol import EvaluationConfig
+from study.evaluation.protocol import EvaluationConfig, evaluate
 
 
 def test_random_sets_are_real_images_grouped_by_class_without_repeats(digits):
@@ -33,16 +36,84 @@ def test_impossible_draws_are_refused(digits, ipc, num_draws):
         random_real_sets(digits.train, ipc, num_draws, Generators(0))
 
 
-def test_the_random_baseline_lies_where_it_should_and_beats_the_majority(digits, small_model, compute):
+@pytest.fixture
+def score(digits, small_model, compute, monkeypatch, tmp_path):
+    """``score(seed=0, real=None, num_draws=2, **settings)`` scores random images, with an empty cache."""
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
+
+    def with_settings(seed=0, real=None, num_draws=2, ipc=1, **settings):
+        config = EvaluationConfig(**{"num_steps": 20, **settings})
+        return random_baseline(
+            digits.train, real or digits.validation, ipc, small_model, config, digits.augmentation, compute,
+            Generators(seed), num_draws=num_draws,
+        )  # fmt: skip
+
+    return with_settings
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Sets that networks were trained on, in order."""
     seen = []
-    score = random_baseline(
-        digits.train, digits.validation, 1, small_model, EvaluationConfig(num_steps=60), digits.augmentation,
-        compute, Generators(0), num_draws=4, on_seed=lambda index, value: seen.append((index, value)),
-    )  # fmt: skip
-    assert score.n == 4
-    assert seen == list(enumerate(score.values))
-    assert 0.45 < score.mean < 0.8
+
+    def record(drawn, *rest, **named):
+        seen.append(drawn)
+        return evaluate(drawn, *rest, **named)
+
+    monkeypatch.setattr(baselines, "evaluate", record)
+    return seen
+
+
+def test_the_random_baseline_lies_where_it_should_and_beats_the_majority(score, digits):
+    found = score(num_draws=4, num_steps=60)
+    assert found.n == 4
+    assert 0.45 < found.mean < 0.8
     assert majority_rate(digits.validation) < 0.15
+
+
+def test_the_random_baseline_is_the_mean_of_one_evaluation_a_draw(score, digits, small_model, compute):
+    drawn = random_real_sets(digits.train, 1, 2, Generators(0))
+    expected = [
+        evaluate(
+            one, digits.validation, small_model, EvaluationConfig(num_steps=20), digits.augmentation, compute,
+            Generators(0).child("random", index), num_seeds=1,
+        ).mean
+        for index, one in enumerate(drawn)
+    ]  # fmt: skip
+    assert list(score().values) == expected
+
+
+def test_random_images_are_trained_on_once(score, trained):
+    first = score()
+    assert len(trained) == 2
+    assert score() == first
+    assert score(use_soft_labels=False, use_schedule=False, use_learned_step_size=True) == first
+    assert len(trained) == 2
+
+
+def test_whatever_changes_the_score_is_trained_anew(score, trained, digits):
+    score()
+    some = digits.validation.subset(torch.arange(len(digits.validation) - 1))
+    flipped = dataclasses.replace(digits.validation, labels=digits.validation.labels.flip(0))
+    changes = [
+        {"seed": 1}, {"num_draws": 1}, {"ipc": 2}, {"lr": 0.5}, {"num_steps": 19}, {"augment": True},
+        {"real": some}, {"real": flipped},
+    ]  # fmt: skip
+    for change in changes:
+        before = len(trained)
+        score(**change)
+        assert len(trained) > before, change
+
+
+def test_a_damaged_score_is_trained_again(score, trained, tmp_path):
+    first = score()
+    (file,) = tmp_path.rglob("random-images-*.safetensors")
+    whole = file.read_bytes()
+    # Its last bytes are values: the file stays readable, and says something else.
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    again = score()
+    assert len(trained) == 4
+    assert (again.values, again.extra) == (first.values, first.extra)
 
 
 def test_the_whole_set_holds_every_image_with_its_label(digits):

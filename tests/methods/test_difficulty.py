@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from study.core.digests import dataset_digest
 from study.core.errors import ConfigError
 from study.core.seeding import Generators
 from study.methods import difficulty
 from study.methods.base import Task
 from study.methods.difficulty import (
     DifficultyConfig,
-    dataset_digest,
     difficulty_key,
     difficulty_scores,
 )
