@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 
 from study.cli.common import out, print_json
 from study.runs.outcome import Outcome
 from study.runs.plan import Plan
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 __all__ = ["duration", "percent", "print_outcome", "print_plan"]
 
-MAX_PARAM_COLUMNS = 4
-"""Searched parameters that stand beside a trial's score; more get a table of their own."""
 NUM_BEST_SHOWN = 3
 
 
@@ -31,10 +35,11 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     console = out()
     if len(outcome.trials) > 1:
         keys = list(dict.fromkeys(key for trial in outcome.trials for key in trial["params"]))
-        fits = len(keys) <= MAX_PARAM_COLUMNS
-        console.print(_trials_table(outcome, keys if fits else []))
-        if not fits:
-            console.print(_params_table(outcome, keys))
+        together = _trials_table(outcome, keys)
+        if _fits(console, together):
+            console.print(together)
+        else:
+            console.print(_trials_table(outcome, []), _params_table(outcome, keys), sep="\n")
     console.print(_scores_table(outcome))
     winner = outcome.winner
     console.print(f"registered as [bold]{winner.set}[/bold] ({winner.note})")
@@ -60,6 +65,12 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
         console.print(f"    {title}: {link}", style="dim", soft_wrap=True)
     console.print(f"  study sets download {winner.set} --output {name}", style="bold")
     console.print(f"  study evaluate {winner.set}", style="bold")
+
+
+def _fits(console: Console, table: Table) -> bool:
+    """Whether no word of a table has to be cut in a terminal of this width."""
+    unbounded = console.options.update(width=sys.maxsize)
+    return console.measure(table, options=unbounded).maximum <= console.width
 
 
 def _trials_table(outcome: Outcome, keys: list[str]) -> Table:
