@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-METHODS = ("dm", "datadam", "dsa", "mtt", "datm", "pad")
+METHODS = ("dm", "datadam", "dsa", "mtt", "datm", "pad", "dd")
 DATASETS = ("digits", "mnist")
 HEAD = "| data | method | distilled | random real images | n | search |\n|---|---|---|---|---|---|\n"
 TABLE = re.compile(r"\| data \| method \| distilled .*?\n(?=\n)", re.DOTALL)
