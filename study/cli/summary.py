@@ -43,6 +43,12 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     console.print(_scores_table(outcome))
     winner = outcome.winner
     console.print(f"registered as [bold]{winner.set}[/bold] ({winner.note})")
+    if winner.near_copies:
+        console.print(
+            f"{winner.near_copies} of its images are near copies of real training images, as its card says; "
+            f"look at them with: study evaluate {winner.set} --protocol leakage",
+            style="yellow",
+        )
     if outcome.front:
         scores = ", ".join(f"{name} {percent(value)}" for name, value in winner.objectives.items())
         console.print(f"chosen by {outcome.choice}: {scores}")

@@ -115,6 +115,7 @@ def crown(
         sha256=registered.sha256,
         is_best=registered.is_best,
         note=registered.note,
+        near_copies=registered.near_copies,
         objectives=dict(candidate.objectives),
         cross=dict(candidate.cross),
     )

@@ -22,6 +22,7 @@ class Winner:
         n: evaluation seeds behind each mean; deviations have ddof 1.
         is_best: whether the alias ``best`` points at it now.
         note: how it compares with the holder of the alias.
+        near_copies: images that lie as near to a training image as a copy would.
         objectives: what the search raises, by name, with seeds that the set was not selected on.
         cross: validation accuracy on architectures it was not distilled with, by name, with ``mean`` and
             ``worst``, as its trial measured them; empty where left out.
@@ -42,6 +43,7 @@ class Winner:
     sha256: str
     is_best: bool
     note: str
+    near_copies: int
     objectives: Mapping[str, float]
     cross: Mapping[str, float]
 

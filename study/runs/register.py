@@ -67,6 +67,7 @@ class Registration:
         sha256: of its ``data.safetensors``.
         is_best: whether the alias ``best`` points at it.
         note: why, in words.
+        near_copies: images that lie as near to a training image as a copy would.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Registration:
     sha256: str
     is_best: bool
     note: str
+    near_copies: int
 
 
 def log_trial_set(
@@ -133,7 +135,7 @@ def register(
     is_best, note = _compare(holder, candidate.score.mean, workspace)
     if is_best:
         tracker.set_alias(name, BEST, version.version)
-    return Registration(name, version.version, sha256, is_best, note)
+    return Registration(name, version.version, sha256, is_best, note, leakage.num_near_copies)
 
 
 def _holder(tracker: Tracker, name: str) -> RegisteredSet | None:

@@ -32,7 +32,8 @@ def outcome_of(params):
     winner = Winner(
         trial=1, run_id="r", set="digits-dm-ipc1/1", params=params, metric="accuracy", val_accuracy=0.5,
         val_accuracy_std=0.1, test_accuracy=0.4, test_accuracy_std=0.1, n=5, start_val_accuracy=0.3,
-        relative_change=0.5, sha256="0" * 64, is_best=True, note="first of its name", objectives={}, cross={},
+        relative_change=0.5, sha256="0" * 64, is_best=True, note="first of its name", near_copies=3,
+        objectives={}, cross={},
     )  # fmt: skip
     keys = ("val_accuracy", "val_accuracy_std", "test_accuracy", "test_accuracy_std")
     return Outcome(
@@ -49,6 +50,12 @@ def test_no_word_of_the_tables_is_cut(show, num_params, columns):
     assert all(len(line) <= columns for line in lines if line.startswith("│"))
     for index in range(num_params):
         assert any(f"parameter_{index}" in line for line in lines)
+
+
+def test_near_copies_are_told_of(show):
+    shown = " ".join(show(1, 200))
+    assert "3 of its images are near copies" in shown
+    assert "study evaluate digits-dm-ipc1/1 --protocol leakage" in shown
 
 
 def test_parameters_stand_beside_the_scores_where_there_is_room(show):

@@ -234,6 +234,7 @@ def test_registration_states_copies_in_manifest_card_and_tags(workspace, tmp_pat
     card = (tmp_path / "copy" / "README.md").read_text()
     assert manifest.leakage is not None
     assert (manifest.leakage.num_near_copies, manifest.leakage.num_images) == (copies, 20)
+    assert done.near_copies == copies
     assert tracker.resolve_set(f"{done.name}/{done.version}").tags["near_copies"] == str(copies)
     assert ("**Warning: 20 of 20 images are near copies" in card) == bool(copies)
     assert ("None of the 20 images is a near copy" in card) == (not copies)
