@@ -16,6 +16,8 @@ __all__ = ["print_protocol"]
 
 MAX_ROWS_ACROSS = 3
 """More ways to train than that stand below each other."""
+SIDES = ("trained_on", "memory")
+"""What a table compares: its values stand side by side where each was scored on the same things."""
 PERCENT_KEYS = ("accuracy", "std", "recovery", "improvement")
 
 
@@ -25,9 +27,10 @@ def print_protocol(result: ProtocolResult, *, as_json: bool) -> None:
         print_json(result.plain())
         return
     where = f"on {result.split}, n = {result.n}, ddof 1" if result.n else "against the training images"
-    table = _table([_merged(row) for row in result.rows])
-    table.title, table.title_justify = f"{result.set}: {result.protocol} {where}", "left"
+    table = _table(_side_by_side([_merged(row) for row in result.rows]))
     console = out()
+    # Not the table's own title, which would be broken at its width.
+    console.print(f"{result.set}: {result.protocol} {where}", style="italic")
     console.print(table)
     for name, value in result.metrics.items():
         console.print(f"{name}: {_cell(name, value)}")
@@ -46,6 +49,22 @@ def _merged(row: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _side_by_side(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for all sets that were scored on the same thing; unchanged where some were not."""
+    side = next((key for key in SIDES if key in rows[0]), None)
+    values = {"accuracy", "n"}
+    shared = [key for key in rows[0] if key not in {side, *values}]
+    if side is None or not shared or not values <= set(rows[0]):
+        return rows
+    scores: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        scores.setdefault(tuple(row[key] for key in shared), {})[str(row[side])] = row["accuracy"]
+    names = {str(row[side]) for row in rows}
+    if any(set(found) != names for found in scores.values()) or len(rows) != len(scores) * len(names):
+        return rows
+    return [{**dict(zip(shared, key, strict=True)), **found} for key, found in scores.items()]
+
+
 def _table(rows: list[dict[str, Any]]) -> Table:
     """Rows down, or across where there are few of them with many values each."""
     from rich.table import Table
@@ -54,7 +73,8 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     if len(rows) > MAX_ROWS_ACROSS or len(keys) <= len(rows):
         table = Table()
         for key in keys:
-            table.add_column(_heading(key), justify="right" if _is_number(key, rows[0][key]) else "left")
+            is_number = _is_number(rows[0][key])
+            table.add_column(_heading(key), justify="right" if is_number else "left", overflow="fold")
         for row in rows:
             table.add_row(*(_cell(key, value) for key, value in row.items()))
         return table
@@ -68,11 +88,14 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _heading(key: str) -> str:
-    return key.removeprefix("num_").replace("_", " ")
+    # Paths and references of sets stand as they are.
+    return key.removeprefix("num_").replace("_", " ") if key.isidentifier() else key
 
 
-def _is_number(key: str, value: object) -> bool:
-    return key == "accuracy" or (isinstance(value, int | float) and not isinstance(value, bool))
+def _is_number(value: object) -> bool:
+    if isinstance(value, str):
+        return value.endswith(" %")
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _cell(key: str, value: object) -> str:

@@ -40,8 +40,13 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
             console.print(together)
         else:
             console.print(_trials_table(outcome, []), _params_table(outcome, keys), sep="\n")
-    console.print(_scores_table(outcome))
     winner = outcome.winner
+    metric = winner.metric.replace("_", " ")
+    console.print(
+        f"{outcome.method} on {outcome.dataset}, {outcome.ipc} a class: {metric}, n = {winner.n}, ddof 1",
+        style="italic",
+    )
+    console.print(_scores_table(outcome))
     console.print(f"registered as [bold]{winner.set}[/bold] ({winner.note})")
     if winner.near_copies:
         console.print(
@@ -126,9 +131,7 @@ def _params_table(outcome: Outcome, keys: list[str]) -> Table:
 
 def _scores_table(outcome: Outcome) -> Table:
     winner, random = outcome.winner, outcome.random
-    metric = winner.metric.replace("_", " ")
-    title = f"{outcome.method} on {outcome.dataset}, {outcome.ipc} a class: {metric}, n = {winner.n}, ddof 1"
-    table = Table("set", "validation", "test", title=title, title_justify="left")
+    table = Table("set", "validation", "test")
     table.add_row(
         "distilled",
         percent(winner.val_accuracy, winner.val_accuracy_std),
