@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["duration", "percent", "print_outcome", "print_plan"]
 
 NUM_BEST_SHOWN = 3
+STANDSTILL = 0.01
+"""Relative change of the images below which nothing was distilled."""
 
 
 def percent(mean: float | None, std: float | None = None) -> str:
@@ -48,6 +50,11 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     )
     console.print(_scores_table(outcome))
     console.print(f"registered as [bold]{winner.set}[/bold] ({winner.note})")
+    if winner.trial is not None and winner.relative_change < STANDSTILL:
+        console.print(
+            "its images are still those that the search began with: no trial that moved them did better",
+            style="yellow",
+        )
     if winner.near_copies:
         console.print(
             f"{winner.near_copies} of its images are near copies of real training images, as its card says; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ from study.models.flat_params import flatten_parameters
 from study.models.pool import build_model
 
 __all__ = ["ExpertMatching", "Matching", "Start", "Trajectories", "TrajectoryConfig", "match_trajectories"]
+
+MAX_SHARE_HELD = 0.5
+"""Share of updates that a threshold may forbid before it is worth a warning."""
+
+_log = logging.getLogger(__name__)
 
 
 class TrajectoryConfig(MethodConfig):
@@ -203,6 +209,7 @@ def match_trajectories(
         chunk = fitting_chunk(network, shape, batch, int(config.memory_gb * 2**30))
     program = StepProgram(network)
     program.compile_for(task.compute, config.num_iterations * config.num_student_steps, chunk or batch)
+    num_held = 0
     for iteration in range(1, config.num_iterations + 1):
         start, target = _segment(config, experts, matching.start_range(iteration - 1), generators["starts"])
         steps = plan_steps(
@@ -240,7 +247,14 @@ def match_trajectories(
         if updates or not bool(found.loss.isfinite()):
             yield synthetic.descend(found, losses, iteration)
         else:
+            num_held += 1
             yield synthetic.progress(iteration, losses)
+    if num_held > MAX_SHARE_HELD * config.num_iterations:
+        _log.warning(
+            "%d of %d updates were left out, since the loss was above distill.threshold = %g; "
+            "a smaller distill.step_size keeps the student from overshooting the expert",
+            num_held, config.num_iterations, matching.threshold,
+        )  # fmt: skip
 
 
 def _segment(

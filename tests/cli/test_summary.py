@@ -9,21 +9,20 @@ from study.runs.outcome import Outcome, Winner
 
 @pytest.fixture
 def show(monkeypatch, capsys):
-    """``show(num_params, columns)`` prints the screen of a search of two trials, and gives its lines."""
+    """``show(num_params, columns, **winner)`` prints the screen of a search of two trials, and gives its lines."""
 
-    def printed(num_params, columns):
+    def printed(num_params, columns, **winner):
         monkeypatch.setenv("COLUMNS", str(columns))
         out.cache_clear()  # its width is that of an earlier screen
-        print_outcome(
-            outcome_of({f"distill.parameter_{i}": 0.125 + i for i in range(num_params)}), as_json=False
-        )
+        params = {f"distill.parameter_{i}": 0.125 + i for i in range(num_params)}
+        print_outcome(outcome_of(params, **winner), as_json=False)
         return capsys.readouterr().out.splitlines()
 
     yield printed
     out.cache_clear()
 
 
-def outcome_of(params):
+def outcome_of(params, relative_change=0.5):
     trials = [
         {"trial": slot, "outcome": "COMPLETE", "on_front": False, "val_accuracy": 0.5, "cross_mean": 0.4,
          "seconds": 12.0, "params": params}
@@ -32,7 +31,7 @@ def outcome_of(params):
     winner = Winner(
         trial=1, run_id="r", set="digits-dm-ipc1/1", params=params, metric="accuracy", val_accuracy=0.5,
         val_accuracy_std=0.1, test_accuracy=0.4, test_accuracy_std=0.1, n=5, start_val_accuracy=0.3,
-        relative_change=0.5, sha256="0" * 64, is_best=True, note="first of its name", near_copies=3,
+        relative_change=relative_change, sha256="0" * 64, is_best=True, note="first of its name", near_copies=3,
         objectives={}, cross={},
     )  # fmt: skip
     keys = ("val_accuracy", "val_accuracy_std", "test_accuracy", "test_accuracy_std")
@@ -50,6 +49,11 @@ def test_no_word_of_the_tables_is_cut(show, num_params, columns):
     assert all(len(line) <= columns for line in lines if line.startswith("│"))
     for index in range(num_params):
         assert any(f"parameter_{index}" in line for line in lines)
+
+
+def test_images_that_never_moved_are_told_of(show):
+    assert "still those that the search began with" not in " ".join(show(1, 200))
+    assert "still those that the search began with" in " ".join(show(1, 200, relative_change=0.001))
 
 
 def test_near_copies_are_told_of(show):

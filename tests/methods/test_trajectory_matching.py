@@ -182,12 +182,18 @@ def test_impossible_settings_are_one_line(config: Any, values: dict[str, Any], m
     assert "\n" not in str(caught.value)
 
 
-def test_above_the_threshold_nothing_moves(toy_task: Factory, toy_method: Factory) -> None:
+def test_above_the_threshold_nothing_moves_and_somebody_says_so(
+    toy_task: Factory, toy_method: Factory, caplog: pytest.LogCaptureFixture
+) -> None:
     steps = toy_method("datm", threshold=1e-6).distill(toy_task(), Generators(0))
     start = next(steps).snapshot()
     rest = list(steps)
     assert same(start, rest[-1].snapshot())
     assert all(float(one.losses["match/updated"]) == 0 for one in rest)
+    assert f"{len(rest)} of {len(rest)} updates were left out" in caplog.text
+    caplog.clear()
+    list(toy_method("datm", threshold=1e6).distill(toy_task(), Generators(0)))
+    assert not caplog.records
     assert all(float(one.losses["match/loss"]) > 1e-6 for one in rest)
 
 
