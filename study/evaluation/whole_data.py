@@ -79,14 +79,12 @@ class WholeData:
         self,
         split: str,
         real: Callable[[], ImageDataset],
-        on_seed: Callable[[int, float], None] | None = None,
     ) -> Score:
         """The score on a split, from the cache or trained now.
 
         Args:
             split: name of what ``real`` gives, part of the key.
             real: gives the images to classify; asked only where networks are trained.
-            on_seed: called with the index and the headline of every network as it is scored.
 
         Raises:
             DataError: the cache folder cannot be written.
@@ -95,7 +93,7 @@ class WholeData:
         def train() -> Score:
             return evaluate(
                 whole_set(self.train), real(), self.model, self.config, self.augmentation, self.compute,
-                Generators(_SEED, self.compute.device), on_seed=on_seed,
+                Generators(_SEED, self.compute.device),
             )  # fmt: skip
 
         return kept_score(_NAME, self._key(split), train)
