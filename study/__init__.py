@@ -28,6 +28,6 @@ def load(reference: str, *, tracking_uri: str | None = None) -> StoredSet:
         CorruptSetError: a file is missing or its bytes changed since it was written.
     """
     # Imported here so that `import study` stays free of torch and MLflow.
-    from study.runs.sets import load_set
+    from study.runs.catalog.sets import load_set
 
     return load_set(reference, tracking_uri=tracking_uri)

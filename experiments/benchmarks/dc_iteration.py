@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from study.methods.dsa import DSA
-from study.methods.gradient_matching import GradientMatchingConfig
+from study.methods.matching.gradients import GradientMatchingConfig
 from study.models.pool import Network
 
 IMAGE_LR = 1e-3

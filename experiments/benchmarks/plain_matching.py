@@ -16,7 +16,7 @@ from study.core.seeding import Generators
 from study.data.augment import augment, draw
 from study.methods.base import Task
 from study.methods.initialize import initialize
-from study.methods.matching import ClassBatches
+from study.methods.matching.synthetic_images import ClassBatches
 from study.models.pool import Network, build_model
 
 __all__ = ["ClassLoss", "plain_iterations"]

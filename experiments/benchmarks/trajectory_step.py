@@ -34,11 +34,11 @@ from study.core.files import replace_file
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig
 from study.methods.initialize import sample_real, synthetic_labels
-from study.methods.student import plan_steps
-from study.methods.student_memory import LiveBytes
-from study.methods.student_program import StepProgram
-from study.methods.trajectory import StudentGradients, student_gradients
-from study.methods.trajectory_losses import trajectory_matching_loss
+from study.methods.trajectories.adjoint import StudentGradients, student_gradients
+from study.methods.trajectories.compiled_step import CompiledStep
+from study.methods.trajectories.losses import trajectory_matching_loss
+from study.methods.trajectories.step_memory import LiveBytes
+from study.methods.trajectories.student import plan_steps
 from study.models.flat_params import flatten_parameters
 from study.models.pool import ModelConfig, Network, build_model
 
@@ -61,7 +61,7 @@ class Workload:
     chunk_size: int | None
     seed: int
 
-    def gradients(self, variant: str, num_steps: int, program: StepProgram | None) -> StudentGradients:
+    def gradients(self, variant: str, num_steps: int, program: CompiledStep | None) -> StudentGradients:
         """One student from start to gradient, always with the same augmentation."""
         generator = Generators(self.seed)["augmentation"]
         shape = self.network.image_shape
@@ -132,10 +132,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     device = compute.device
     work, source = build_workload(arguments, device)
-    programs: dict[str, StepProgram | None] = {"unroll": None, "adjoint": None, "tesla": None}
+    programs: dict[str, CompiledStep | None] = {"unroll": None, "adjoint": None, "tesla": None}
     first_call: dict[str, float] = {}
     if arguments.compile and compiler_available(device):
-        program = StepProgram(work.network)
+        program = CompiledStep(work.network)
         program.compile_for(Compute(device, compile="on"), 1, arguments.chunk_size or len(work.images))
         programs["adjoint compiled"] = program
         first_call["adjoint compiled"] = spend(
@@ -150,7 +150,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             found: list[Tensor] = []
 
             def run(
-                name: str = name, program: StepProgram | None = program, found: list[Tensor] = found
+                name: str = name, program: CompiledStep | None = program, found: list[Tensor] = found
             ) -> None:
                 found.append(work.gradients(name, num_steps, program).images)  # noqa: B023
 

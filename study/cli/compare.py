@@ -11,7 +11,7 @@ from study.cli import common
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from study.runs.compare_sets import SetComparison
+    from study.runs.compare import SetComparison
 
 SEEDS = "Train this many networks on each of two sets, from the same seeds, and test the difference."
 
@@ -60,7 +60,7 @@ def compare(
         return
     if test or overrides:
         raise ConfigError("--test and --set go with --seeds, which trains networks on two sets")
-    from study.runs.compare import compare_runs, to_csv
+    from study.runs.catalog.runs import compare_runs, to_csv
 
     rows = compare_runs(
         references or [], stores(tracking_uri, None, None), experiment=experiment, trials=trials
@@ -102,12 +102,12 @@ def _test(
     tracking_uri: str | None,
     as_json: bool,
 ) -> SetComparison:
-    from study.cli.progress import TerminalListener
+    from study.cli.progress import TerminalCallback
     from study.cli.requests import stores
     from study.core.config import parse_overrides
     from study.core.errors import ConfigError
     from study.core.signals import terminate_like_interrupt
-    from study.runs.compare_sets import compare_sets
+    from study.runs.compare import compare_sets
     from study.runs.evaluate import EvaluateOptions
 
     if len(references) != 2:
@@ -118,8 +118,8 @@ def _test(
         overrides=parse_overrides(overrides or []),
         stores=stores(tracking_uri, None, data_root),
     )
-    with terminate_like_interrupt(), TerminalListener(quiet=as_json) as listener:
-        return compare_sets(references[0], references[1], options, listener)
+    with terminate_like_interrupt(), TerminalCallback(quiet=as_json) as callback:
+        return compare_sets(references[0], references[1], options, callback)
 
 
 def _print_comparison(comparison: SetComparison) -> None:

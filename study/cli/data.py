@@ -22,7 +22,7 @@ def list_(data_root: DataRoot = None, as_json: Json = False) -> None:
 
     Example: study data list --data-root ~/data
     """
-    from study.runs.data import list_datasets
+    from study.runs.catalog.datasets import list_datasets
 
     datasets = list_datasets(data_root)
     if as_json:
@@ -47,7 +47,7 @@ def prepare(
 
     Example: study data prepare mhist --data-root ~/data --resolution 64
     """
-    from study.runs.data import prepare_dataset
+    from study.runs.catalog.datasets import prepare_dataset
 
     prepared = prepare_dataset(name, data_root, resolution)
     if as_json:
@@ -65,7 +65,7 @@ def check(
 
     Example: study data check mnist --data-root ~/data
     """
-    from study.runs.data import check_dataset
+    from study.runs.catalog.datasets import check_dataset
 
     report = check_dataset(name, data_root, resolution)
     if as_json:

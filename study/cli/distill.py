@@ -34,7 +34,7 @@ def distill(
     as_json: common.Json = False,
 ) -> None:
     """Distil one set with the recipe's own values, track it and register it."""
-    from study.cli.progress import TerminalListener
+    from study.cli.progress import TerminalCallback
     from study.cli.requests import build_config, check_output, stores
     from study.cli.summary import print_outcome
     from study.core.signals import terminate_like_interrupt
@@ -47,11 +47,11 @@ def distill(
     )  # fmt: skip
     check_output(output)
     options = DistillOptions(stores(tracking_uri, None, data_root), name, output)
-    with terminate_like_interrupt(), TerminalListener(quiet=as_json) as listener:
+    with terminate_like_interrupt(), TerminalCallback(quiet=as_json) as callback:
         try:
-            outcome = run(config, options, listener)
+            outcome = run(config, options, callback)
         except KeyboardInterrupt as interrupt:
-            listener.stop()
+            callback.stop()
             sys.stderr.write("Interrupted; the run is closed, and the same command starts it again.\n")
             raise typer.Exit(common.EXIT_INTERRUPTED) from interrupt
     print_outcome(outcome, as_json=as_json)

@@ -34,7 +34,7 @@ class Pool(StrEnum):
 POOL = "Architectures: the set's own alone, two small ones beside it, or all eight."
 PROTOCOL = "Instead of architectures: leakage, noise, cost, ranking or continual."
 MODELS = "Architectures by name instead, with a width where wanted: convnet,mlp,resnet18:32."
-WHOLE_DATA = (
+FULL_DATA = (
     "Train on all real training images too, once, and keep the score; by default only where it costs seconds."
 )
 BESIDE = "With --protocol noise: a second set in the same picture, such as one that started from noise."
@@ -65,8 +65,8 @@ def evaluate(
     models: Annotated[
         str | None, typer.Option("--models", metavar="NAME[:WIDTH],...", help=MODELS, show_default=False)
     ] = None,
-    whole_data: Annotated[
-        bool | None, typer.Option("--whole-data/--no-whole-data", help=WHOLE_DATA, show_default=False)
+    full_data: Annotated[
+        bool | None, typer.Option("--full-data/--no-full-data", help=FULL_DATA, show_default=False)
     ] = None,
     protocol: Annotated[str | None, typer.Option("--protocol", help=PROTOCOL, show_default=False)] = None,
     beside: Annotated[
@@ -83,7 +83,7 @@ def evaluate(
     The mean and the worst architecture leave out the one the set was distilled with. Architectures
     without a norm, and VGG11, get a learning rate chosen on validation, with random real images.
     """
-    from study.cli.progress import TerminalListener
+    from study.cli.progress import TerminalCallback
     from study.cli.requests import stores
     from study.core.config import merge, parse_overrides
     from study.core.signals import terminate_like_interrupt
@@ -93,7 +93,7 @@ def evaluate(
     tree = parse_overrides(overrides or [])
     if device != "auto":
         tree = merge(tree, {"compute": {"device": device}})
-    _check_together(protocol, models, whole_data, beside)
+    _check_together(protocol, models, full_data, beside)
     if protocol is not None:
         _judge(protocol, reference, ProtocolOptions(
             split.value, seeds, seed, tree, stores(tracking_uri, None, data_root), beside
@@ -101,10 +101,10 @@ def evaluate(
         return
     names = tuple(word.strip() for word in models.split(",")) if models is not None else ()
     options = EvaluateOptions(
-        split.value, seeds, seed, tree, stores(tracking_uri, None, data_root), pool.value, names, whole_data
+        split.value, seeds, seed, tree, stores(tracking_uri, None, data_root), pool.value, names, full_data
     )
-    with terminate_like_interrupt(), TerminalListener(quiet=as_json) as listener:
-        evaluation = evaluate_set(reference, options, listener)
+    with terminate_like_interrupt(), TerminalCallback(quiet=as_json) as callback:
+        evaluation = evaluate_set(reference, options, callback)
     if as_json:
         common.print_json(evaluation.plain())
     else:
@@ -112,7 +112,7 @@ def evaluate(
 
 
 def _check_together(
-    protocol: str | None, models: str | None, whole_data: bool | None, beside: str | None
+    protocol: str | None, models: str | None, full_data: bool | None, beside: str | None
 ) -> None:
     """Refuse options that mean nothing together.
 
@@ -123,8 +123,8 @@ def _check_together(
 
     if protocol is not None and models is not None:
         raise ConfigError(f"--models {models}: a protocol trains the set's own architecture; leave one out")
-    if protocol is not None and whole_data is not None:
-        raise ConfigError("--whole-data: for the table of architectures, without --protocol; leave one out")
+    if protocol is not None and full_data is not None:
+        raise ConfigError("--full-data: for the table of architectures, without --protocol; leave one out")
     if protocol is None and beside is not None:
         raise ConfigError(
             f"--beside {beside}: for --protocol noise; `study compare` compares two sets otherwise"
@@ -133,13 +133,13 @@ def _check_together(
 
 def _judge(protocol: str, reference: str, options: ProtocolOptions, *, as_json: bool) -> None:
     """Run one protocol and print what it found."""
-    from study.cli.progress import TerminalListener
+    from study.cli.progress import TerminalCallback
     from study.cli.protocols import print_protocol
     from study.core.signals import terminate_like_interrupt
     from study.runs.protocols import run_protocol
 
-    with terminate_like_interrupt(), TerminalListener(quiet=as_json) as listener:
-        result = run_protocol(protocol, reference, options, listener)
+    with terminate_like_interrupt(), TerminalCallback(quiet=as_json) as callback:
+        result = run_protocol(protocol, reference, options, callback)
     print_protocol(result, as_json=as_json)
 
 
@@ -164,7 +164,7 @@ def _print(evaluation: Evaluation) -> None:
             style="bold green" if row.is_own else None,
         )
     _add_totals(table, evaluation)
-    _add_whole_data(table, evaluation)
+    _add_full_data(table, evaluation)
     console = common.out()
     console.print(table)
     console.print(
@@ -174,7 +174,7 @@ def _print(evaluation: Evaluation) -> None:
     whole = evaluation.whole
     if whole.score is None:
         console.print(
-            f"{whole.label}: not known here; --whole-data trains on it once, about {duration(whole.expected_seconds)}"
+            f"{whole.label}: not known here; --full-data trains on it once, about {duration(whole.expected_seconds)}"
         )
     for name, reason in evaluation.left_out.items():
         console.print(f"{name} left out: {reason}")
@@ -192,7 +192,7 @@ def _add_totals(table: Table, evaluation: Evaluation) -> None:
         table.add_row(words, percent(cross[name]), percent(random[name]), "", "")
 
 
-def _add_whole_data(table: Table, evaluation: Evaluation) -> None:
+def _add_full_data(table: Table, evaluation: Evaluation) -> None:
     from study.cli.summary import percent
 
     whole = evaluation.whole

@@ -23,7 +23,7 @@ def list_(as_json: common.Json = False) -> None:
 
     Example: study experts list
     """
-    from study.runs.experts import list_experts
+    from study.runs.catalog.experts import list_experts
 
     found = list_experts()
     if as_json:
@@ -63,7 +63,7 @@ def build(
     """
     from study.cli.requests import build_config
     from study.core.signals import terminate_like_interrupt
-    from study.runs.experts import build_experts, plan_build
+    from study.runs.catalog.experts import build_experts, plan_build
 
     config = build_config(
         method=method, dataset=dataset, ipc=ipc, budget=budget, seed=seed, overrides=overrides,
@@ -112,7 +112,7 @@ def prune(
 
     Example: study experts prune --older-than 30
     """
-    from study.runs.experts import prune_experts
+    from study.runs.catalog.experts import prune_experts
 
     pruned = prune_experts(max_gb=max_gb, older_than_days=older_than, everything=everything)
     if as_json:

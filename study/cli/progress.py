@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 from study.cli.common import err
-from study.runs.events import Listener
+from study.runs.context.callbacks import Callback
 
 if TYPE_CHECKING:
     from study.core.records import Score
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 0.1
 
 
-class TerminalListener(Listener):
+class TerminalCallback(Callback):
     """Draws two bars on standard error, or prints nothing but warnings when it is no terminal."""
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -55,7 +55,7 @@ class TerminalListener(Listener):
         self._best_name = "best val"
         self._drawn = 0.0
 
-    def __enter__(self) -> TerminalListener:
+    def __enter__(self) -> TerminalCallback:
         self._bars.start()
         return self
 
@@ -78,11 +78,11 @@ class TerminalListener(Listener):
         self.search = name
         self._trials = self._bars.add_task(name, total=num_trials, completed=num_finished, note="")
 
-    def on_trial_start(self, slot: int, params: Mapping[str, Any], num_iterations: int) -> None:
+    def on_trial_start(self, number: int, params: Mapping[str, Any], num_iterations: int) -> None:
         """The lower bar counts iterations of this trial."""
         self._drop_inner()
         total = max(1, num_iterations)
-        self._inner = self._bars.add_task(f"trial {slot}", total=total, note="")
+        self._inner = self._bars.add_task(f"trial {number}", total=total, note="")
         self._started = time.monotonic()
 
     def on_experts(self, num_epochs: int, total_epochs: int) -> None:
@@ -113,7 +113,7 @@ class TerminalListener(Listener):
         if self._inner is not None:
             self._bars.update(self._inner, completed=iteration, note=f"val {score.mean:.3f} ±{score.std:.3f}")
 
-    def on_trial_end(self, slot: int, outcome: str, values: Mapping[str, float]) -> None:
+    def on_trial_end(self, number: int, outcome: str, values: Mapping[str, float]) -> None:
         """A line for the finished trial; the best so far beside the upper bar."""
         self._drop_inner()
         if values:
@@ -124,7 +124,7 @@ class TerminalListener(Listener):
             self._bars.update(self._trials, advance=int(outcome != "INTERRUPTED"), note=best)
         if self._live:
             shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items()) or outcome.lower()
-            self._console.print(f"trial {slot:>3}  {shown}", style="dim")
+            self._console.print(f"trial {number:>3}  {shown}", style="dim")
 
     def on_warning(self, text: str) -> None:
         """Always shown."""

@@ -9,9 +9,9 @@ import typer
 
 from study.core.config import merge, parse_overrides
 from study.core.errors import ConfigError
-from study.runs.configure import Request, RunConfig, configure
-from study.runs.stores import StoreOptions
-from study.search.spaces import parse_space
+from study.core.spaces import parse_space
+from study.runs.config.configure import Request, RunConfig, configure
+from study.runs.context.stores import StoreOptions
 
 __all__ = ["build_config", "check_output", "given", "stores"]
 

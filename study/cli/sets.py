@@ -32,7 +32,7 @@ def list_(
 
     Example: study sets list
     """
-    from study.runs.sets import list_sets
+    from study.runs.catalog.sets import list_sets
 
     sets = list_sets(name, tracking_uri)
     if as_json:
@@ -50,7 +50,7 @@ def show(reference: Reference, tracking_uri: TrackingUri = None, as_json: Json =
 
     Example: study sets show digits-dm-ipc1@best
     """
-    from study.runs.sets import show_set
+    from study.runs.catalog.sets import show_set
 
     shown = show_set(reference, tracking_uri)
     if as_json:
@@ -86,7 +86,7 @@ def download(
 
     Example: study sets download digits-dm-ipc1@best -o digits-dm-ipc1
     """  # fmt: skip
-    from study.runs.sets import download_set
+    from study.runs.catalog.sets import download_set
 
     done = download_set(reference, output, tracking_uri)
     if as_json:
@@ -118,7 +118,7 @@ def verify(
 
     Example: study sets verify digits-dm-ipc1@best ./my-set
     """
-    from study.runs.sets import verify_sets
+    from study.runs.catalog.sets import verify_sets
 
     verdicts = verify_sets(references, tracking_uri)
     faults = [verdict for verdict in verdicts if not verdict["whole"]]

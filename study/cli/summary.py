@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from study.cli.common import out, print_json
-from study.runs.outcome import Outcome
 from study.runs.plan import Plan
+from study.runs.registration.results import Outcome
 
 if TYPE_CHECKING:
     from rich.console import Console

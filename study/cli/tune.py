@@ -60,7 +60,7 @@ def tune(
     as_json: common.Json = False,
 ) -> None:
     """Search hyperparameters on validation, track every trial, register the best synthetic set."""
-    from study.cli.progress import TerminalListener
+    from study.cli.progress import TerminalCallback
     from study.cli.requests import build_config, check_output, given, stores
     from study.cli.summary import print_outcome, print_plan
     from study.core.signals import terminate_like_interrupt
@@ -87,12 +87,12 @@ def tune(
         print_plan(plan(config, where), as_json=as_json)
         return
     options = TuneOptions(where, name, resume, timeout, trials, output)
-    with terminate_like_interrupt(), TerminalListener(quiet=as_json) as listener:
+    with terminate_like_interrupt(), TerminalCallback(quiet=as_json) as callback:
         try:
-            outcome = run(config, options, listener)
+            outcome = run(config, options, callback)
         except KeyboardInterrupt as interrupt:
-            listener.stop()
-            _say_how_to_resume(listener.search)
+            callback.stop()
+            _say_how_to_resume(callback.search)
             raise typer.Exit(common.EXIT_INTERRUPTED) from interrupt
     print_outcome(outcome, as_json=as_json)
 

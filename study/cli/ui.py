@@ -28,7 +28,7 @@ def ui(
 
     Example: study ui --port 5001
     """
-    from study.runs.ui import open_ui
+    from study.runs.catalog.ui import open_ui
 
     with open_ui(tracking_uri, host=host, port=port, keep=not wait) as view:
         try:
@@ -46,7 +46,7 @@ def ui(
 
 
 def _show(address: str, pid: int | None, as_json: bool) -> None:
-    from study.runs.ui import page_links
+    from study.runs.catalog.ui import page_links
 
     links = page_links(address)
     if as_json:

@@ -10,8 +10,8 @@ from study.core.errors import ConfigError
 from study.core.records import ImageDataset, Score, SyntheticSet
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig
-from study.evaluation.kept_scores import kept_score
 from study.evaluation.protocol import EvaluationConfig, build_job, evaluate
+from study.evaluation.score_cache import cached_score
 from study.evaluation.training import should_compile
 from study.models.pool import ModelConfig
 
@@ -116,7 +116,7 @@ def random_baseline(
         ]  # fmt: skip
         return _joined(scores)
 
-    return kept_score("random-images", key, train_networks)
+    return cached_score("random-images", key, train_networks)
 
 
 def _joined(scores: list[Score]) -> Score:

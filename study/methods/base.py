@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field
 
@@ -16,6 +17,7 @@ from study.core.device import Compute
 from study.core.errors import ConfigError, unknown_name
 from study.core.records import ImageDataset, Progress
 from study.core.seeding import Generators
+from study.core.spaces import Space
 from study.data.augment import AugmentationConfig
 from study.methods.initialize import Initialization
 from study.models.pool import ModelConfig
@@ -41,6 +43,9 @@ class MethodConfig(Frozen):
     """Where the synthetic images start: ``real``, ``noise`` or ``real+noise``."""
 
 
+ConfigT = TypeVar("ConfigT", bound=MethodConfig)
+
+
 @dataclass(frozen=True)
 class Task:
     """What a method may see: training images and how to build a network, never validation or test.
@@ -60,21 +65,27 @@ class Task:
     compute: Compute
 
 
-class Method(Protocol):
+class Method(ABC, Generic[ConfigT]):
     """A distillation method: mathematics only, driven by the loop in :mod:`study.runs`.
 
-    A file that defines one class with these members and decorates it with :func:`register` is a
-    complete method; it needs a recipe and a search space beside it, and passes the contract suite.
+    A file that defines one subclass and decorates it with :func:`register` is a complete method: it is found
+    by name and passes the contract suite.
     """
 
     name: ClassVar[str]
     """The name users write after ``--method``."""
     Config: ClassVar[type[MethodConfig]]
     """Its settings; published values are the defaults."""
+    space: ClassVar[Space] = {}
+    """What a search varies unless a recipe or the command line says otherwise."""
+    smoke: ClassVar[Mapping[str, Any]] = {}
+    """Settings below ``distill`` with which a test takes seconds: the budget ``smoke``."""
 
-    def __init__(self, config: MethodConfig) -> None:
+    def __init__(self, config: ConfigT) -> None:
         """Keep the configuration; nothing is computed before :meth:`distill`."""
+        self.config = config
 
+    @abstractmethod
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield once after each update of the synthetic images.
 
@@ -91,10 +102,10 @@ class LayerWeighted(Protocol):
         """The weight of every layer as it enters the loss, first layer first, with mean 1."""
 
 
-METHODS: dict[str, type[Method]] = {}
+METHODS: dict[str, type[Method[Any]]] = {}
 """Every registered method by name; call :func:`load_methods` before reading it."""
 
-MethodT = TypeVar("MethodT", bound=type[Method])
+MethodT = TypeVar("MethodT", bound=type[Method[Any]])
 
 
 def register(method: MethodT) -> MethodT:
@@ -111,17 +122,17 @@ def register(method: MethodT) -> MethodT:
     return method
 
 
-def load_methods() -> dict[str, type[Method]]:
+def load_methods() -> dict[str, type[Method[Any]]]:
     """Import every module of this package and every ``study.methods`` entry point, and give the table."""
     package = importlib.import_module("study.methods")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
     for entry in entry_points(group="study.methods"):
         entry.load()
     return METHODS
 
 
-def find_method(name: str) -> type[Method]:
+def find_method(name: str) -> type[Method[Any]]:
     """The method of that name.
 
     Raises:

@@ -11,18 +11,19 @@ from torch import Tensor
 
 from study.core.records import Progress
 from study.core.seeding import Generators
+from study.core.spaces import Choice, Range, Space
 from study.data.augment import augment, draw
-from study.methods.attention import (
+from study.methods.base import Method, MethodConfig, Task, register
+from study.methods.matching.attention import (
     AttentionFeatures,
     AttentionLayers,
     attention_layer_names,
     normalised_weights,
 )
-from study.methods.base import MethodConfig, Task, register
-from study.methods.features import RandomFeatures
-from study.methods.inner_training import InnerTraining
-from study.methods.losses import attention_matching_loss, distribution_matching_loss
-from study.methods.matching import ClassBatches, SyntheticImages
+from study.methods.matching.inner_training import InnerTraining
+from study.methods.matching.losses import attention_matching_loss, distribution_matching_loss
+from study.methods.matching.random_features import RandomFeatures
+from study.methods.matching.synthetic_images import ClassBatches, SyntheticImages
 from study.models.pool import ModelConfig
 
 __all__ = ["DataDAM", "DataDAMConfig"]
@@ -73,7 +74,7 @@ class DataDAMConfig(MethodConfig):
 
 
 @register
-class DataDAM:
+class DataDAM(Method[DataDAMConfig]):
     """Dataset distillation with attention matching.
 
     Each iteration compares class means of two things between real and synthetic images under the same
@@ -86,9 +87,14 @@ class DataDAM:
 
     name: ClassVar[str] = "datadam"
     Config: ClassVar[type[MethodConfig]] = DataDAMConfig
-
-    def __init__(self, config: DataDAMConfig) -> None:
-        self.config = config
+    space: ClassVar[Space] = {
+        # For a loss_scale of 100, as all recipes but the printed variants have it; only the product counts.
+        "distill.image_lr": Range(low=0.01, high=10.0, log=True),
+        "distill.output_weight": Range(low=1e-3, high=1.0, log=True),
+        "distill.attention_power": Choice(choices=(1.0, 2.0, 4.0)),
+        # One parameter a layer, equal in the middle; their mean is divided out.
+        "distill.layer_weights.*": Range(low=0.1, high=10.0, log=True),
+    }
 
     def layer_weights(self, model: ModelConfig, image_shape: tuple[int, int, int]) -> dict[str, float]:
         """The weight of every attention layer as it enters the loss, with mean 1.

@@ -9,17 +9,20 @@ import torch
 from pydantic import Field, model_validator
 
 from study.core.seeding import Generators
+from study.core.spaces import Range, Space
 from study.methods.base import MethodConfig, Task, register
-from study.methods.expert_start import start_from_experts
-from study.methods.experts import EpochOrder, ExpertConfig
-from study.methods.schedule import WholeSet
-from study.methods.trajectory_matching import (
+from study.methods.difficulty.schedule import WholeSet
+from study.methods.experts.experts import EpochOrder, ExpertConfig
+from study.methods.trajectories.expert_matching import (
+    IMAGE_LR_RANGE,
+    STUDENT_SPACE,
     ExpertMatching,
     Matching,
     Start,
     Trajectories,
     TrajectoryConfig,
 )
+from study.methods.trajectories.expert_start import start_from_experts
 
 __all__ = ["DATM", "DATMConfig", "FlatExpertConfig"]
 
@@ -85,7 +88,7 @@ class DATMConfig(TrajectoryConfig):
 
 
 @register
-class DATM(ExpertMatching):
+class DATM(ExpertMatching[DATMConfig]):
     """Difficulty-aligned trajectory matching.
 
     MTT with soft labels that start as what the experts say of the first images, a range of start epochs
@@ -96,9 +99,12 @@ class DATM(ExpertMatching):
 
     name: ClassVar[str] = "datm"
     Config: ClassVar[type[MethodConfig]] = DATMConfig
-
-    def __init__(self, config: DATMConfig) -> None:
-        self.config: DATMConfig = config
+    # The order of parameters decides which random numbers they get, so it is part of a search's seed.
+    space: ClassVar[Space] = {
+        "distill.image_lr": IMAGE_LR_RANGE,
+        "distill.label_lr": Range(low=0.1, high=20.0, log=True),
+        **STUDENT_SPACE,
+    }
 
     def order(self, task: Task, generators: Generators) -> EpochOrder:
         """Every epoch sees every image."""

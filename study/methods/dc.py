@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from study.core.records import Progress
 from study.core.seeding import Generators
+from study.core.spaces import Choice, Range, Space
 from study.data.augment import AugmentationConfig
-from study.methods.base import MethodConfig, Task, register
-from study.methods.gradient_matching import GradientMatchingConfig, match_gradients
+from study.methods.base import Method, MethodConfig, Task, register
 from study.methods.initialize import Initialization
+from study.methods.matching.gradients import GradientMatchingConfig, match_gradients
 
 __all__ = ["DC", "DCConfig"]
 
@@ -23,21 +24,23 @@ class DCConfig(GradientMatchingConfig):
 
 
 @register
-class DC:
+class DC(Method[GradientMatchingConfig]):
     """Dataset condensation with gradient matching.
 
     A network's gradient on the synthetic images of a class is pulled towards its gradient on real images of
     that class, at random parameters and along a short training on the synthetic set. The dataset's
-    augmentation is not used. Memory and time: see :func:`~study.methods.gradient_matching.match_gradients`.
+    augmentation is not used. Memory and time: see :func:`~study.methods.matching.gradients.match_gradients`.
 
     Source: Zhao, Mopuri and Bilen 2021, "Dataset Condensation with Gradient Matching".
     """
 
     name: ClassVar[str] = "dc"
     Config: ClassVar[type[MethodConfig]] = DCConfig
-
-    def __init__(self, config: GradientMatchingConfig) -> None:
-        self.config = config
+    space: ClassVar[Space] = {
+        "distill.image_lr": Range(low=0.01, high=1.0, log=True),
+        "distill.model_lr": Range(low=1e-3, high=0.1, log=True),
+        "distill.init": Choice(choices=("noise", "real")),
+    }
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an update with its ``match/loss``."""

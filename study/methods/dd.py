@@ -14,16 +14,17 @@ from torch.nn import functional
 from study.core.errors import ConfigError
 from study.core.records import Progress
 from study.core.seeding import Generators, derive_seed
+from study.core.spaces import Range, Space
 from study.data.augment import AugmentationConfig
-from study.methods.base import MethodConfig, Task, register
+from study.methods.base import Method, MethodConfig, Task, register
 from study.methods.initialize import Initialization, initialize
-from study.methods.learned_schedule import LearnedSchedule, mini_sets
-from study.methods.student import StudentStep, mixes_images, ordered_steps
-from study.methods.student_memory import fitting_chunk
-from study.methods.student_program import StepProgram
-from study.methods.trajectory import Backward, StudentGradients, student_gradients
+from study.methods.trajectories.adjoint import Backward, StudentGradients, student_gradients
+from study.methods.trajectories.compiled_step import CompiledStep
+from study.methods.trajectories.learned_schedule import LearnedSchedule, mini_sets
+from study.methods.trajectories.step_memory import fitting_chunk
+from study.methods.trajectories.student import StudentStep, ordered_steps
 from study.models.flat_params import flatten_parameters, forward_flat
-from study.models.network import Network
+from study.models.network import Network, mixes_images
 from study.models.pool import build_model
 
 __all__ = ["DD", "DDConfig", "classification_loss"]
@@ -63,7 +64,7 @@ class DDConfig(MethodConfig):
 
 
 @register
-class DD:
+class DD(Method[DDConfig]):
     """Dataset distillation.
 
     A network takes N plain gradient steps on mini-sets of one image a class, in fixed order and each with its own
@@ -79,9 +80,12 @@ class DD:
 
     name: ClassVar[str] = "dd"
     Config: ClassVar[type[MethodConfig]] = DDConfig
-
-    def __init__(self, config: DDConfig) -> None:
-        self.config = config
+    space: ClassVar[Space] = {
+        "distill.step_size": Range(low=1e-3, high=0.1, log=True),
+        "distill.image_lr": Range(low=1e-3, high=0.1, log=True),
+        "distill.step_size_lr": Range(low=1e-3, high=0.1, log=True),
+        "distill.num_distill_epochs": Range(kind="int", low=1, high=5),
+    }
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an iteration.
@@ -143,7 +147,7 @@ class _Students:
         if config.backward != "unroll":
             self._chunk = fitting_chunk(self.network, shape, order.shape[1], max_bytes)
         self._num_networks = 1 if config.network_init == "fixed" else config.num_networks
-        self._program = StepProgram(self.network)
+        self._program = CompiledStep(self.network)
         num_steps = config.num_iterations * self._num_networks * len(order)
         self._program.compile_for(task.compute, num_steps, self._chunk or order.shape[1])
 

@@ -10,11 +10,12 @@ from pydantic import Field
 
 from study.core.records import Progress
 from study.core.seeding import Generators
+from study.core.spaces import Choice, Range, Space
 from study.data.augment import augment, draw
-from study.methods.base import MethodConfig, Task, register
-from study.methods.features import RandomFeatures
-from study.methods.losses import distribution_matching_loss
-from study.methods.matching import ClassBatches, SyntheticImages
+from study.methods.base import Method, MethodConfig, Task, register
+from study.methods.matching.losses import distribution_matching_loss
+from study.methods.matching.random_features import RandomFeatures
+from study.methods.matching.synthetic_images import ClassBatches, SyntheticImages
 
 __all__ = ["DM", "DMConfig"]
 
@@ -33,7 +34,7 @@ class DMConfig(MethodConfig):
 
 
 @register
-class DM:
+class DM(Method[DMConfig]):
     """Distribution matching.
 
     Each iteration draws a fresh random network, embeds a batch of real images and all synthetic ones of
@@ -45,9 +46,11 @@ class DM:
 
     name: ClassVar[str] = "dm"
     Config: ClassVar[type[MethodConfig]] = DMConfig
-
-    def __init__(self, config: DMConfig) -> None:
-        self.config = config
+    space: ClassVar[Space] = {
+        "distill.image_lr": Range(low=0.1, high=10.0, log=True),
+        "distill.momentum": Range(low=0.0, high=0.9, step=0.1),
+        "distill.init": Choice(choices=("real", "real+noise", "noise")),
+    }
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an iteration with its ``match/loss``."""

@@ -7,11 +7,14 @@ from typing import ClassVar
 import torch
 
 from study.core.seeding import Generators
+from study.core.spaces import Space
 from study.methods.base import MethodConfig, Task, register
-from study.methods.experts import EpochOrder
+from study.methods.difficulty.schedule import WholeSet
+from study.methods.experts.experts import EpochOrder
 from study.methods.initialize import initialize
-from study.methods.schedule import WholeSet
-from study.methods.trajectory_matching import (
+from study.methods.trajectories.expert_matching import (
+    IMAGE_LR_RANGE,
+    STUDENT_SPACE,
     ExpertMatching,
     Matching,
     Start,
@@ -23,21 +26,19 @@ __all__ = ["MTT"]
 
 
 @register
-class MTT(ExpertMatching):
+class MTT(ExpertMatching[TrajectoryConfig]):
     """Dataset distillation by matching training trajectories.
 
     A student starts from an expert's snapshot, takes N steps on the synthetic images, and is compared with
     the expert M epochs later. Images and the student's step size are learned; labels are hard.
 
     Source: Cazenavette et al. 2022. The gradient is exact in the memory of one step, see
-    :mod:`study.methods.trajectory`.
+    :mod:`study.methods.trajectories.adjoint`.
     """
 
     name: ClassVar[str] = "mtt"
     Config: ClassVar[type[MethodConfig]] = TrajectoryConfig
-
-    def __init__(self, config: TrajectoryConfig) -> None:
-        self.config = config
+    space: ClassVar[Space] = {"distill.image_lr": IMAGE_LR_RANGE, **STUDENT_SPACE}
 
     def order(self, task: Task, generators: Generators) -> EpochOrder:
         """Every epoch sees every image."""

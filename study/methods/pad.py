@@ -8,13 +8,14 @@ from pydantic import Field
 from torch import Tensor
 
 from study.core.seeding import Generators
+from study.core.spaces import Range, Space
 from study.methods.base import MethodConfig, Task, register
 from study.methods.datm import DATM, DATMConfig
-from study.methods.difficulty import DifficultyConfig, difficulty_scores
-from study.methods.experts import EpochOrder
-from study.methods.schedule import ScheduleConfig, build_schedule
-from study.methods.trajectory_losses import Drop
-from study.methods.trajectory_matching import Matching
+from study.methods.difficulty.schedule import ScheduleConfig, build_schedule
+from study.methods.difficulty.scores import DifficultyConfig, difficulty_scores
+from study.methods.experts.experts import EpochOrder
+from study.methods.trajectories.expert_matching import Matching
+from study.methods.trajectories.losses import Drop
 
 __all__ = ["PAD", "PADConfig"]
 
@@ -45,6 +46,12 @@ class PAD(DATM):
 
     name: ClassVar[str] = "pad"
     Config: ClassVar[type[MethodConfig]] = PADConfig
+    space: ClassVar[Space] = {
+        **DATM.space,
+        "distill.discard_fraction": Range(low=0.0, high=0.75, step=0.25),
+        # A coarse grid: every value needs experts of its own, which other trials can then share.
+        "distill.schedule.initial_fraction": Range(low=0.5, high=1.0, step=0.25),
+    }
 
     def __init__(self, config: PADConfig) -> None:
         super().__init__(config)

@@ -12,7 +12,7 @@ from torch.func import functional_call, vmap
 
 from study.core.errors import ConfigError
 
-__all__ = ["LearnedTokens", "Network", "no_feature_maps"]
+__all__ = ["LearnedTokens", "Network", "mixes_images", "no_feature_maps"]
 
 TOKEN_STD = 0.02
 
@@ -129,3 +129,8 @@ class LearnedTokens(nn.Module):
 def no_feature_maps(name: str) -> ConfigError:
     """Build the error of an architecture without convolutions, for a method that matches their maps."""
     return ConfigError(f"model {name!r} has no convolutional feature maps; choose a convolutional model")
+
+
+def mixes_images(network: Network) -> bool:
+    """Whether one image's logits depend on the others of its batch (batch norm)."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())

@@ -15,7 +15,7 @@ from study.core.seeding import Generators
 from study.evaluation.architectures import Bench, Contender, CrossScore
 from study.evaluation.statistics import summarize
 from study.models.pool import ModelConfig
-from study.runs.events import Listener
+from study.runs.context.callbacks import Callback
 
 __all__ = ["TABLE_NAME", "ModelScores", "PoolScores", "describe_score", "score_pool"]
 
@@ -78,7 +78,7 @@ def score_pool(
     pool: Mapping[str, ModelConfig],
     bench: Bench,
     num_seeds: int,
-    listener: Listener,
+    callback: Callback,
 ) -> PoolScores:
     """Train networks of every architecture on a set, and on random real images.
 
@@ -93,12 +93,12 @@ def score_pool(
         pool: networks by name.
         bench: data, recipe, machine and seeds.
         num_seeds: networks of each architecture.
-        listener: told of each.
+        callback: told of each.
     """
 
     def score(name: str) -> tuple[Contender, Score, Score]:
         contender = bench.contender(name, pool[name], own, ipc)
-        listener.on_phase(f"training {2 * num_seeds} networks of {name}")
+        callback.on_phase(f"training {2 * num_seeds} networks of {name}")
         distilled = bench.score(synthetic, real, contender, num_seeds)
         return contender, distilled, bench.random_score(real, ipc, contender, num_seeds)
 

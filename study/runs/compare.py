@@ -1,106 +1,144 @@
-"""Runs side by side: the table that the UI shows, for a terminal or a spreadsheet."""
+"""Two sets against each other: the same recipe, the same evaluation seeds, and how sure the difference is."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from study.core.errors import UnknownSetError
-from study.runs.stores import StoreOptions, open_tracking
-from study.tracking.base import RunInfo, Tracker
+from study.core.errors import ConfigError
+from study.core.records import Score
+from study.evaluation.architectures import Contender
+from study.evaluation.statistics import PairedComparison, compare_scores
+from study.runs.architecture_table import describe_score
+from study.runs.catalog.sets import load_set
+from study.runs.context.callbacks import Callback
+from study.runs.context.recording import describe_run, recorded
+from study.runs.context.run_context import RunContext, open_context
+from study.runs.context.stored_set import (
+    check_comparable,
+    check_fingerprint,
+    config_beside,
+    open_bench,
+    open_split,
+    stored_config,
+)
+from study.runs.context.stores import open_tracking
+from study.runs.evaluate import EvaluateOptions
+from study.sets.files import StoredSet
 
-__all__ = ["COLUMNS", "compare_runs", "to_csv"]
-
-COLUMNS = {
-    "validation": "val/accuracy",
-    "validation_std": "val/accuracy_std",
-    "test": "test/accuracy",
-    "test_std": "test/accuracy_std",
-    "n": "test/num_seeds",
-    "random_test": "random/test_accuracy",
-    "random_test_std": "random/test_accuracy_std",
-    "relative_change": "synthetic/relative_change",
-    "seconds": "cost/search_seconds",
-}
-"""Metrics of a run by column; accuracies are fractions, deviations have ddof 1."""
-
-MACHINE_TAGS = ("study.platform", "study.python", "study.torch")
-KINDS = ("search", "distill")
+__all__ = ["SetComparison", "compare_sets"]
 
 
-def compare_runs(
-    references: Sequence[str], stores: StoreOptions, *, experiment: str | None = None, trials: bool = False
-) -> list[dict[str, Any]]:
-    """One row a run, best validation score first.
+@dataclass(frozen=True)
+class SetComparison:
+    """Two sets on the same evaluation seeds; accuracies are fractions, deviations have ddof 1.
+
+    Attributes:
+        sets: the references as asked, first and second.
+        recipe: of the first set; both are trained on by it.
+        scores: mean, deviation, n, values and bootstrap interval of each.
+        difference: first minus second, seed by seed: mean, deviation, n and bootstrap interval.
+        p_value: two-sided, of the sign-flip test over the pairs.
+        smallest_p_value: what so many pairs can reach at best.
+    """
+
+    sets: tuple[str, str]
+    dataset: str
+    ipc: tuple[int, int]
+    split: str
+    model: str
+    recipe: dict[str, Any]
+    metric: str
+    scores: tuple[dict[str, Any], dict[str, Any]]
+    difference: dict[str, Any]
+    p_value: float
+    smallest_p_value: float
+    run_id: str
+
+    def plain(self) -> dict[str, Any]:
+        """Nested plain values for ``--json``."""
+        return asdict(self)
+
+
+def compare_sets(
+    first: str, second: str, options: EvaluateOptions, callback: Callback | None = None
+) -> SetComparison:
+    """Train on two sets with the same networks at the start and the same recipe, and compare seed by seed.
+
+    Recipe, architecture and seeds are those of the first set; of the second only the preprocessing is
+    kept, since its images live in that space.
 
     Args:
-        references: run ids, names of searches, or registered sets; empty for every search and
-            distillation of ``experiment`` (or of all).
-        stores: where they are tracked.
-        experiment: such as ``digits-ipc1``.
-        trials: give the trials of each search instead of its own row.
+        first: registered name, run id or folder.
+        second: likewise; of the same real data, at the same resolution and split.
+        options: split, seeds, recipe. The pool is not used.
+        callback: told of the stages.
 
     Raises:
-        UnknownSetError: a reference is neither run nor search nor set.
+        ConfigError: the sets cannot be compared, or there are fewer than two seeds.
+        StudyError: a set is unknown or altered, or the real data is missing.
     """
-    tracker = open_tracking(stores)
-    if references:
-        runs = [_find(tracker, reference) for reference in references]
-    else:
-        runs = [run for run in tracker.find_runs(experiment) if run.tags.get("study.kind") in KINDS]
-    if trials:
-        runs = [trial for run in runs for trial in _trials(tracker, run)]
-    rows = [_row(run) for run in runs]
-    return sorted(
-        rows, key=lambda row: -1.0 if row["validation"] is None else row["validation"], reverse=True
+    callback = callback or Callback()
+    if options.num_seeds < 2:
+        raise ConfigError(f"num_seeds = {options.num_seeds}: a paired comparison needs at least 2")
+    uri = options.stores.tracking_uri
+    stored = [load_set(reference, tracking_uri=uri) for reference in (first, second)]
+    config = stored_config(stored[0], options.overrides)
+    other = stored_config(stored[1], {})
+    check_comparable(first, config, second, other)
+    configs = (config, config_beside(config, other))
+    contexts = [open_context(settings, options.stores.data_root) for settings in configs]
+    for reference, one, context in zip((first, second), stored, contexts, strict=True):
+        check_fingerprint(reference, one, context)
+    tracker = open_tracking(options.stores)
+    with recorded(tracker, config, f"compare {first} {second}", kind="compare") as recorder:
+        describe_run(recorder, config, contexts[0])
+        recorder.set_tags({"study.first": first, "study.second": second, "study.split": options.split})
+        scores = []
+        for reference, one, context in zip((first, second), stored, contexts, strict=True):
+            callback.on_phase(f"training {options.num_seeds} networks on {reference}")
+            scores.append(_score(reference, one, context, options))
+        statistics = open_bench(contexts[0], options.seed).generators.child("statistics")
+        comparison = compare_scores(scores[0], scores[1], statistics["difference"])
+        recorder.log_metrics(
+            {"compare/first": scores[0].mean, "compare/second": scores[1].mean, **_metrics(comparison)}
+        )
+        run_id = recorder.run_id
+    return SetComparison(
+        sets=(first, second),
+        dataset=config.dataset,
+        ipc=(config.ipc, other.ipc),
+        split=options.split,
+        model=config.model.name,
+        recipe=config.evaluation.resolve().model_dump(mode="json"),
+        metric=scores[0].metric,
+        scores=(
+            describe_score(scores[0], statistics.child("first")),
+            describe_score(scores[1], statistics.child("second")),
+        ),
+        difference=comparison.difference.plain(),
+        p_value=comparison.p_value,
+        smallest_p_value=comparison.smallest_p_value,
+        run_id=run_id,
     )
 
 
-def _find(tracker: Tracker, reference: str) -> RunInfo:
-    found = [
-        run
-        for run in tracker.find_runs(tags={"study.search": reference})
-        if run.tags.get("study.kind") == "search"
-    ]
-    if found:
-        return found[0]
-    try:
-        return tracker.get_run(tracker.resolve_set(reference).run_id)
-    except UnknownSetError:
-        return tracker.get_run(reference)
+def _score(reference: str, stored: StoredSet, context: RunContext, options: EvaluateOptions) -> Score:
+    config = context.config
+    real = open_split(context, options.split, f"study compare {reference} --split test")
+    own = Contender(config.model.name, config.model, config.evaluation, is_own=True)
+    return open_bench(context, options.seed).score(stored.synthetic, real, own, options.num_seeds)
 
 
-def _trials(tracker: Tracker, run: RunInfo) -> list[RunInfo]:
-    search = run.tags.get("study.search")
-    if search is None:
-        return [run]
-    children = tracker.find_runs(run.experiment, {"study.search": search})
-    return [child for child in children if child.tags.get("study.kind") == "trial"]
-
-
-def _row(run: RunInfo) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "run": run.name,
-        "experiment": run.experiment,
-        "method": run.tags.get("study.method", ""),
-        "budget": run.tags.get("study.budget", ""),
-        "status": run.tags.get("optuna.state", run.status) if run.status != "RUNNING" else "RUNNING",
+def _metrics(comparison: PairedComparison) -> Mapping[str, float]:
+    difference = comparison.difference
+    metrics = {
+        "compare/difference": difference.mean,
+        "compare/difference_std": difference.std,
+        "compare/num_seeds": float(difference.n),
+        "compare/p_value": comparison.p_value,
     }
-    row.update({column: run.metrics.get(metric) for column, metric in COLUMNS.items()})
-    row["set"] = run.tags.get("study.set", "")
-    row["commit"] = run.tags.get("study.git.commit", "")
-    row["machine"] = ", ".join(run.tags[key] for key in MACHINE_TAGS if key in run.tags)
-    row["run_id"] = run.run_id
-    return row
-
-
-def to_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as comma-separated text with a header; an absent value is empty."""
-    stream = io.StringIO()
-    names = list(rows[0]) if rows else ["run"]
-    writer = csv.DictWriter(stream, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+    if difference.low is not None and difference.high is not None:
+        metrics.update({"compare/difference_low": difference.low, "compare/difference_high": difference.high})
+    return metrics

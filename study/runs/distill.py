@@ -6,18 +6,18 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from study.runs.configure import RunConfig
-from study.runs.crown import crown
-from study.runs.difficulty_pictures import log_difficulty
-from study.runs.events import Listener
-from study.runs.finalists import Candidate
-from study.runs.naming import experiment_name, set_name
-from study.runs.outcome import Outcome
-from study.runs.recording import Stopwatch, describe_run, recorded
-from study.runs.register import log_trial_set
-from study.runs.stores import StoreOptions, open_tracking_meanwhile
-from study.runs.trial import run_trial
-from study.runs.workspace import open_workspace
+from study.runs.config.configure import RunConfig
+from study.runs.config.naming import experiment_name, set_name
+from study.runs.context.callbacks import Callback
+from study.runs.context.recording import Stopwatch, describe_run, recorded
+from study.runs.context.run_context import open_context
+from study.runs.context.stores import StoreOptions, open_tracking_meanwhile
+from study.runs.figures.difficulty import log_difficulty
+from study.runs.registration.register import crown
+from study.runs.registration.results import Outcome
+from study.runs.registration.set_folder import log_trial_set
+from study.runs.trials.finalists import Candidate
+from study.runs.trials.trial import run_trial
 
 __all__ = ["DistillOptions", "distill"]
 
@@ -37,7 +37,7 @@ class DistillOptions:
     output: Path | None = None
 
 
-def distill(config: RunConfig, options: DistillOptions, listener: Listener | None = None) -> Outcome:
+def distill(config: RunConfig, options: DistillOptions, callback: Callback | None = None) -> Outcome:
     """Distil one set, score it, register it.
 
     The set is the one that a search trial with the same parameters and seed makes.
@@ -45,37 +45,37 @@ def distill(config: RunConfig, options: DistillOptions, listener: Listener | Non
     Raises:
         StudyError: data, store or configuration is at fault, or the images diverged.
     """
-    listener = listener or Listener()
+    callback = callback or Callback()
     started = time.perf_counter()
-    listener.on_phase(f"loading {config.dataset}")
-    workspace = open_workspace(config, options.stores.data_root)
+    callback.on_phase(f"loading {config.dataset}")
+    context = open_context(config, options.stores.data_root)
     opening = open_tracking_meanwhile(options.stores)
-    listener.on_phase("scoring random real images under the same recipe")
-    random = workspace.score_baselines()
+    callback.on_phase("scoring random real images under the same recipe")
+    random = context.score_baselines()
     watch = Stopwatch()
     with watch.running():
         tracker = watch.wrap(opening.result())
     name = options.name or set_name(config)
     with recorded(tracker, config, name, kind="distill") as recorder:
-        describe_run(recorder, config, workspace)
-        log_difficulty(recorder, config, workspace)
-        listener.on_trial_start(0, {}, config.distill.num_iterations)
-        result = run_trial(workspace, config, recorder, listener, None)
-        listener.on_trial_end(0, "COMPLETE", {"accuracy": result.score.mean})
+        describe_run(recorder, config, context)
+        log_difficulty(recorder, config, context)
+        callback.on_trial_start(0, {}, config.distill.num_iterations)
+        result = run_trial(context, config, recorder, callback, None)
+        callback.on_trial_end(0, "COMPLETE", {"accuracy": result.score.mean})
         with watch.running():
-            log_trial_set(recorder, result, config, workspace, random)
+            log_trial_set(recorder, result, config, context, random)
         candidate = Candidate(
             run_id=recorder.run_id,
             trial=None,
             params={},
             synthetic=result.synthetic,
-            score=workspace.score(result.synthetic, "finalist", config.search.num_finalist_seeds),
+            score=context.score(result.synthetic, "finalist", config.search.num_finalist_seeds),
             start_score=result.start_score,
             relative_change=result.relative_change,
             objectives=result.objectives,
             cross={} if result.cross is None else result.cross.metrics(),
         )
-        crowned = crown(tracker, watch, workspace, candidate, listener, origin=name, output=options.output)
+        crowned = crown(tracker, watch, context, candidate, callback, origin=name, output=options.output)
         recorder.log_metrics({**crowned.metrics(), "cost/tracking_seconds": watch.seconds},
                              config.distill.num_iterations)  # fmt: skip
         recorder.set_tags({"study.set": crowned.winner.set})

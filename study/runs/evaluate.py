@@ -11,13 +11,13 @@ from study.evaluation.architectures import POOLS, build_pool, parse_model
 from study.evaluation.baselines import majority_rate
 from study.models.pool import ModelConfig
 from study.runs.architecture_table import TABLE_NAME, ModelScores, score_pool
-from study.runs.events import Listener
-from study.runs.recording import describe_run, recorded
-from study.runs.reopen import Split, check_fingerprint, open_bench, open_split, stored_config
-from study.runs.sets import load_set
-from study.runs.stores import StoreOptions, open_tracking
-from study.runs.whole_data import WholeLine, whole_line
-from study.runs.workspace import open_workspace
+from study.runs.catalog.sets import load_set
+from study.runs.context.callbacks import Callback
+from study.runs.context.full_data import FullDataLine, full_data_line
+from study.runs.context.recording import describe_run, recorded
+from study.runs.context.run_context import open_context
+from study.runs.context.stored_set import Split, check_fingerprint, open_bench, open_split, stored_config
+from study.runs.context.stores import StoreOptions, open_tracking
 
 __all__ = ["EvaluateOptions", "Evaluation", "evaluate_set"]
 
@@ -33,7 +33,7 @@ class EvaluateOptions:
         overrides: nested settings over the set's own recipe, such as ``{"evaluation": {"lr": 0.05}}``.
         pool: architectures beside the set's own: ``none``, ``quick`` or ``full``.
         models: architectures as ``name`` or ``name:width``, in place of ``pool``.
-        whole_data: train on all real images where their score is not kept yet; None does where it costs seconds.
+        full_data: train on all real images where their score is not kept yet; None does where it costs seconds.
     """
 
     split: Split = "validation"
@@ -43,7 +43,7 @@ class EvaluateOptions:
     stores: StoreOptions = field(default_factory=StoreOptions)
     pool: str = "full"
     models: Sequence[str] = ()
-    whole_data: bool | None = None
+    full_data: bool | None = None
 
     def pool_models(self) -> list[ModelConfig]:
         """The networks asked for.
@@ -80,7 +80,7 @@ class Evaluation:
     n: int
     distilled: dict[str, Any]
     random: dict[str, Any]
-    whole: WholeLine
+    whole: FullDataLine
     majority_rate: float
     architectures: list[ModelScores]
     cross: dict[str, float]
@@ -93,7 +93,7 @@ class Evaluation:
         return asdict(self)
 
 
-def evaluate_set(reference: str, options: EvaluateOptions, listener: Listener | None = None) -> Evaluation:
+def evaluate_set(reference: str, options: EvaluateOptions, callback: Callback | None = None) -> Evaluation:
     """Train fresh networks on a stored set and score them beside random real images.
 
     The architecture the set was distilled with keeps the set's recipe. The others never use its step
@@ -102,34 +102,34 @@ def evaluate_set(reference: str, options: EvaluateOptions, listener: Listener | 
     Args:
         reference: registered name, run id or folder.
         options: split, seeds, recipe, architectures.
-        listener: told of the stages.
+        callback: told of the stages.
 
     Raises:
         StudyError: the set is unknown or altered, a network is unknown, or the real data is missing or
             differs from the data it was made from.
     """
-    listener = listener or Listener()
+    callback = callback or Callback()
     models = options.pool_models()
     stored = load_set(reference, tracking_uri=options.stores.tracking_uri, root=options.stores.root)
     config = stored_config(stored, options.overrides)
-    listener.on_phase(f"loading {config.dataset}")
-    workspace = open_workspace(config, options.stores.data_root)
-    check_fingerprint(reference, stored, workspace)
+    callback.on_phase(f"loading {config.dataset}")
+    context = open_context(config, options.stores.data_root)
+    check_fingerprint(reference, stored, context)
     pool, left_out = build_pool(
-        models, config.model, workspace.splits.image_shape, stored.synthetic.num_classes
+        models, config.model, context.splits.image_shape, stored.synthetic.num_classes
     )
     if options.models and left_out:
         raise ConfigError(next(iter(left_out.values())))
     prefix = "val" if options.split == "validation" else "test"
     tracker = open_tracking(options.stores)
     with recorded(tracker, config, f"evaluate {stored.manifest.name}", kind="evaluate") as recorder:
-        describe_run(recorder, config, workspace)
+        describe_run(recorder, config, context)
         recorder.set_tags({"study.set": reference, "study.split": options.split})
-        real = open_split(workspace, options.split, f"study evaluate {reference} --split test")
-        whole = whole_line(workspace, options.split, lambda: real, options.whole_data, listener)
+        real = open_split(context, options.split, f"study evaluate {reference} --split test")
+        whole = full_data_line(context, options.split, lambda: real, options.full_data, callback)
         scored = score_pool(
             stored.synthetic, real, config.ipc, config.model, {config.model.name: config.model, **pool},
-            open_bench(workspace, options.seed), options.num_seeds, listener,
+            open_bench(context, options.seed), options.num_seeds, callback,
         )  # fmt: skip
         recorder.log_metrics({**scored.metrics(prefix), **whole.metrics(prefix)})
         recorder.log_table(scored.table(), TABLE_NAME)
@@ -148,7 +148,7 @@ def evaluate_set(reference: str, options: EvaluateOptions, listener: Listener | 
         distilled=own.distilled,
         random=own.random,
         whole=whole,
-        majority_rate=majority_rate(workspace.train),
+        majority_rate=majority_rate(context.train),
         architectures=scored.rows,
         cross=scored.distilled.metrics(),
         random_cross=scored.random.metrics(),

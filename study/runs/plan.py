@@ -10,15 +10,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from study.core.records import SyntheticSet
+from study.core.spaces import Choice, describe
 from study.evaluation.architectures import num_rate_networks
 from study.methods.base import find_method
-from study.methods.experts import UsesExperts
-from study.runs.configure import RunConfig
-from study.runs.naming import experiment_name, set_name
-from study.runs.stores import StoreOptions
-from study.runs.trial import rung_iterations
-from study.runs.workspace import Workspace, open_workspace
-from study.search.spaces import Choice, describe
+from study.methods.experts.experts import UsesExperts
+from study.runs.config.configure import RunConfig
+from study.runs.config.naming import experiment_name, set_name
+from study.runs.context.run_context import RunContext, open_context
+from study.runs.context.stores import StoreOptions
+from study.runs.trials.trial import rung_iterations
 
 __all__ = ["Plan", "plan"]
 
@@ -65,21 +65,21 @@ class Plan:
 
 def plan(config: RunConfig, stores: StoreOptions) -> Plan:
     """Load the data, time a few iterations and one evaluation network, and extrapolate."""
-    workspace = open_workspace(config, stores.data_root)
-    synthetic, seconds_per_iteration = _time_iterations(config, workspace)
+    context = open_context(config, stores.data_root)
+    synthetic, seconds_per_iteration = _time_iterations(config, context)
     started = time.perf_counter()
-    workspace.score(synthetic, "plan", 1)
+    context.score(synthetic, "plan", 1)
     seconds_per_score = time.perf_counter() - started
     search, iterations = config.search, config.distill.num_iterations
     num_rungs = len(rung_iterations(iterations, search.rungs))
     per_trial = num_rungs * search.num_rung_seeds + search.num_trial_seeds
     scores = search.num_trials * per_trial + search.num_random_seeds * 2
     scores += search.num_finalist_seeds * (min(search.num_finalists, search.num_trials) + 2)
-    experts = _plan_experts(config, workspace)
+    experts = _plan_experts(config, context)
     building = experts["estimated_seconds"] * min(search.num_trials, experts["trainings"]) if experts else 0.0
-    cross = _plan_cross(config, workspace, synthetic, num_rungs)
+    cross = _plan_cross(config, context, synthetic, num_rungs)
     crossing = cross["estimated_seconds"] if cross else 0.0
-    counts = workspace.splits.class_counts()
+    counts = context.splits.class_counts()
     return Plan(
         name=set_name(config),
         experiment=experiment_name(config),
@@ -88,13 +88,13 @@ def plan(config: RunConfig, stores: StoreOptions) -> Plan:
         num_iterations=iterations,
         space={key: describe(parameter) for key, parameter in config.space.items()},
         data={
-            "image_shape": list(workspace.splits.image_shape),
-            "classes": workspace.splits.num_classes,
+            "image_shape": list(context.splits.image_shape),
+            "classes": context.splits.num_classes,
             "train": sum(counts["train"]),
             "validation": sum(counts["validation"]),
-            "test": len(workspace.splits.test),
+            "test": len(context.splits.test),
         },
-        machine=workspace.compute.describe(),
+        machine=context.compute.describe(),
         seconds_per_iteration=seconds_per_iteration,
         seconds_per_score=seconds_per_score,
         estimated_seconds=search.num_trials * iterations * seconds_per_iteration
@@ -107,13 +107,13 @@ def plan(config: RunConfig, stores: StoreOptions) -> Plan:
     )
 
 
-def _time_iterations(config: RunConfig, workspace: Workspace) -> tuple[SyntheticSet, float]:
+def _time_iterations(config: RunConfig, context: RunContext) -> tuple[SyntheticSet, float]:
     method = find_method(config.method)(config.distill)
     last = WARM_UP_ITERATIONS + TIMED_ITERATIONS
     started, synthetic, timed = 0.0, None, 0
     # Experts may take hours to train, and cost the same time to match once they are there.
     iterate = method.rehearse if isinstance(method, UsesExperts) else method.distill
-    for progress in iterate(workspace.task(config), workspace.distill_generators()):
+    for progress in iterate(context.task(config), context.distill_generators()):
         if progress.iteration == WARM_UP_ITERATIONS:
             started = time.perf_counter()
         timed = max(0, progress.iteration - WARM_UP_ITERATIONS)
@@ -125,10 +125,10 @@ def _time_iterations(config: RunConfig, workspace: Workspace) -> tuple[Synthetic
 
 
 def _plan_cross(
-    config: RunConfig, workspace: Workspace, synthetic: SyntheticSet, num_rungs: int
+    config: RunConfig, context: RunContext, synthetic: SyntheticSet, num_rungs: int
 ) -> dict[str, Any] | None:
     """What scoring on other architectures costs, random real images and the choice of learning rates included."""
-    pool, search = workspace.cross, config.search
+    pool, search = context.cross, config.search
     if pool is None:
         return None
     seconds = pool.time_networks(synthetic)
@@ -144,11 +144,11 @@ def _plan_cross(
     }
 
 
-def _plan_experts(config: RunConfig, workspace: Workspace) -> dict[str, Any] | None:
+def _plan_experts(config: RunConfig, context: RunContext) -> dict[str, Any] | None:
     method = find_method(config.method)(config.distill)
     if not isinstance(method, UsesExperts):
         return None
-    plan = method.expert_plan(workspace.task(config), workspace.distill_generators())
+    plan = method.expert_plan(context.task(config), context.distill_generators())
     return {
         "needed": plan.num_experts,
         "to_build": plan.num_to_build,

@@ -25,17 +25,17 @@ HERDING_IMAGES = 32_000
 
 def measure_leakage(session: Session) -> Findings:
     """Distances to the nearest training images; the closest pairs side by side."""
-    workspace, synthetic = session.workspace, session.synthetic
-    session.listener.on_phase(f"comparing {len(synthetic)} with {len(workspace.train)} real images")
-    report = leakage_report(workspace, synthetic)
+    context, synthetic = session.context, session.synthetic
+    session.callback.on_phase(f"comparing {len(synthetic)} with {len(context.train)} real images")
+    report = leakage_report(context, synthetic)
     ratios = torch.minimum(_ratio(report, "pixels"), _ratio(report, "features"))
     order = torch.argsort(ratios, stable=True)[:MAX_PAIRS].tolist()
     rows = [_pair(report, synthetic, position) for position in order]
     plain = report.plain()
-    invert = workspace.splits.preprocessing.invert
+    invert = context.splits.preprocessing.invert
     figure = draw_pairs(
         invert(synthetic.images[order].cpu()),
-        invert(workspace.train.images[report.pixels.nearest[order]].cpu()),
+        invert(context.train.images[report.pixels.nearest[order]].cpu()),
         [f"{row['class']}: {row['pixel_distance']:.2f}, {row['feature_distance']:.2f}" for row in rows],
         [bool(row["near_copy"]) for row in rows],
         f"{session.stored.manifest.name}: synthetic | nearest real; class: distance in pixels (copy up to "
@@ -75,17 +75,17 @@ def _pair(report: LeakageReport, synthetic: SyntheticSet, position: int) -> dict
 
 def measure_continual(session: Session) -> Findings:
     """Accuracy after each stage with the set, herded and random real images as memory."""
-    workspace = session.workspace
+    context = session.context
     num_classes = session.synthetic.num_classes
     num_stages = min(MAX_STAGES, num_classes - 1)
     orders = class_orders(num_classes, num_stages, session.num_seeds, session.generators)
-    session.listener.on_phase("choosing a herding memory")
+    session.callback.on_phase("choosing a herding memory")
     memories: dict[str, Sequence[SyntheticSet]] = {
         DISTILLED: [session.synthetic], HERDING: [_herded(session)], RANDOM: session.random_sets(),
     }  # fmt: skip
     scores = {}
     for name, some in memories.items():
-        session.listener.on_phase(f"training {len(orders) * num_stages} networks: {name}")
+        session.callback.on_phase(f"training {len(orders) * num_stages} networks: {name}")
         scores[name] = learn_in_stages(
             some, session.real(), orders, *session.common(), session.generators.child("learn")
         )
@@ -102,7 +102,7 @@ def measure_continual(session: Session) -> Findings:
         curves[f"continual/{_key(name)}"] = [
             (count, score.mean) for count, score in zip(seen, stages, strict=True)
         ]
-    ipc = workspace.config.ipc
+    ipc = context.config.ipc
     figure = draw_curves(
         {f"memory of {ipc} image{'s' if ipc > 1 else ''} a class": scores}, seen, xlabel="classes seen so far",
         ylabel="accuracy on them", title=f"{session.stored.manifest.name}: class-incremental learning",
@@ -116,10 +116,10 @@ def measure_continual(session: Session) -> Findings:
 
 def _herded(session: Session) -> SyntheticSet:
     """As many real images a class as the set has, chosen by herding."""
-    workspace = session.workspace
+    context = session.context
     method = find_method("herding")
-    num_epochs = max(1, round(HERDING_IMAGES / len(workspace.train)))
-    task = workspace.task(workspace.config)
+    num_epochs = max(1, round(HERDING_IMAGES / len(context.train)))
+    task = context.task(context.config)
     chosen = method(method.Config.model_validate({"num_epochs": num_epochs}))
     return next(iter(chosen.distill(task, session.generators.child("herding")))).snapshot()
 

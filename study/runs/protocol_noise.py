@@ -11,10 +11,10 @@ from study.core.config import flatten
 from study.core.records import Score
 from study.data.mhist import NUM_ANNOTATORS
 from study.evaluation.robustness import NOISE_LEVELS, NoiseTest
-from study.runs.configure import Request, RunConfig, configure
+from study.runs.config.configure import Request, RunConfig, configure
+from study.runs.context.stored_set import stored_config
 from study.runs.protocol_pictures import draw_curves
 from study.runs.protocol_session import BESIDE, DISTILLED, RANDOM, Findings, Session
-from study.runs.reopen import stored_config
 from study.sets.files import StoredSet
 
 __all__ = ["measure_noise", "twin_command"]
@@ -28,7 +28,7 @@ Curves = Mapping[str, Mapping[str, list[Score]]]
 
 def measure_noise(session: Session) -> Findings:
     """Curves over noise on the synthetic images and on the real ones, random real images beside."""
-    unit = float(session.workspace.train.images.std())
+    unit = float(session.context.train.images.std())
     curves = _curves(session, unit)
     labels = _labels(session)
     rows = [
@@ -61,11 +61,11 @@ def _by_agreement(score: Score) -> dict[str, float]:
 def _curves(session: Session, unit: float) -> dict[str, dict[str, list[Score]]]:
     sets = {DISTILLED: [session.synthetic]}
     if session.beside is not None:
-        sets[BESIDE] = [session.beside.synthetic.to(session.workspace.compute.device)]
+        sets[BESIDE] = [session.beside.synthetic.to(session.context.compute.device)]
     sets[RANDOM] = session.random_sets()
     curves: dict[str, dict[str, list[Score]]] = {"on training images": {}, "on real images": {}}
     for name, some in sets.items():
-        session.listener.on_phase(f"training {session.num_seeds * (len(NOISE_LEVELS) + 1)} networks: {name}")
+        session.callback.on_phase(f"training {session.num_seeds * (len(NOISE_LEVELS) + 1)} networks: {name}")
         # Two sets get the same networks at the start, and the same noise on the real images.
         family = session.generators.child("curves", DISTILLED if name == BESIDE else name)
         test = NoiseTest(

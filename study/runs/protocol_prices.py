@@ -10,9 +10,9 @@ from study.evaluation.baselines import whole_set
 from study.evaluation.cost import TrainingCost, cheapest_training, count_flops, stored_bytes, training_cost
 from study.evaluation.protocol import build_job, evaluation_seeds
 from study.evaluation.ranking import augmentation_robust_score, label_robust_score
+from study.runs.context.full_data import open_full_data
 from study.runs.protocol_pictures import draw_bars
 from study.runs.protocol_session import DISTILLED, RANDOM, Findings, Session
-from study.runs.whole_data import open_whole_data
 
 __all__ = ["measure_cost", "measure_ranking"]
 
@@ -23,10 +23,10 @@ TOLERANCE = 0.005
 def measure_cost(session: Session) -> Findings:
     """The set's own training, the shortest that equals it, and the shortest on all real data that does."""
     session.require_validation("the length of training is chosen by its scores")
-    workspace, synthetic = session.workspace, session.synthetic
-    config, compute, augmentation = workspace.config, workspace.compute, workspace.splits.augmentation
+    context, synthetic = session.context, session.synthetic
+    config, compute, augmentation = context.config, context.compute, context.splits.augmentation
     seeds = evaluation_seeds(session.generators, session.num_seeds)
-    session.listener.on_phase("training by the set's own recipe")
+    session.callback.on_phase("training by the set's own recipe")
     job = build_job(synthetic, config.model, config.evaluation.resolve(), augmentation, compute)
     own = training_cost(job, session.real(), seeds)
     target = max(0.0, own.accuracy - TOLERANCE)
@@ -34,9 +34,9 @@ def measure_cost(session: Session) -> Findings:
     found = {"distilled, own recipe": own}
     shortened = config.evaluation.model_copy(update={"use_schedule": False})
     for name, some, recipe in (
-        ("distilled, shortest", synthetic, shortened), ("whole data, shortest", whole_set(workspace.train), plain)
+        ("distilled, shortest", synthetic, shortened), ("whole data, shortest", whole_set(context.train), plain)
     ):  # fmt: skip
-        session.listener.on_phase(f"looking for the shortest training: {name}")
+        session.callback.on_phase(f"looking for the shortest training: {name}")
         found[name] = cheapest_training(
             some, session.real(), target, config.model, recipe, augmentation, compute, session.generators,
             num_seeds=session.num_seeds, max_steps=max(2000, own.num_steps),
@@ -62,10 +62,10 @@ def measure_cost(session: Session) -> Findings:
 def _cost_metrics(
     session: Session, own: TrainingCost, short: TrainingCost, real: TrainingCost
 ) -> tuple[dict[str, float], list[str]]:
-    workspace, synthetic = session.workspace, session.synthetic
-    forward, _ = count_flops(workspace.config.model, workspace.splits.image_shape, synthetic.num_classes)
+    context, synthetic = session.context, session.synthetic
+    forward, _ = count_flops(context.config.model, context.splits.image_shape, synthetic.num_classes)
     set_bytes = stored_bytes(synthetic.images, synthetic.labels, synthetic.logits)
-    real_bytes = stored_bytes(workspace.train.images, pixel_bytes=1) + len(workspace.train)
+    real_bytes = stored_bytes(context.train.images, pixel_bytes=1) + len(context.train)
     metrics = {
         "cost/forward_flops": forward,
         "cost/set_train_flops": own.flops,
@@ -79,7 +79,7 @@ def _cost_metrics(
         "cost/set_bytes": float(set_bytes),
         "cost/real_bytes": float(real_bytes),
         "cost/storage_ratio": real_bytes / set_bytes,
-        "cost/images_ratio": len(workspace.train) / len(synthetic),
+        "cost/images_ratio": len(context.train) / len(synthetic),
     }
     notes = [
         "FLOPs are of products and convolutions; real data is counted at 8 bits a pixel, the set as it is stored",
@@ -114,7 +114,7 @@ def _distillation_seconds(session: Session) -> float | None:
 
 def measure_ranking(session: Session) -> Findings:
     """LRS and ARS from scores under the set's own recipe, with hard labels, and with and without augmentation."""
-    config = session.workspace.config.evaluation
+    config = session.context.config.evaluation
     own = config.resolve()
     recipes = {
         "own recipe": config,
@@ -126,16 +126,16 @@ def measure_ranking(session: Session) -> Findings:
     for name, recipe in recipes.items():
         resolved = recipe.resolve()
         if resolved not in by_recipe:
-            session.listener.on_phase(f"training {2 * session.num_seeds} networks, {name}")
+            session.callback.on_phase(f"training {2 * session.num_seeds} networks, {name}")
             by_recipe[resolved] = (session.score(session.synthetic, recipe), session.random_score(recipe))
         found[name] = by_recipe[resolved]
     hard = found["own recipe"][0]
     if session.synthetic.logits is not None and own.use_soft_labels:
-        session.listener.on_phase("training with hard labels")
+        session.callback.on_phase("training with hard labels")
         hard = session.score(session.synthetic, config.model_copy(update={"use_soft_labels": False}))
-    session.listener.on_phase("training on the whole data, unless that is cached")
-    whole_data = open_whole_data(session.workspace)
-    whole = whole_data.score(session.options.split, session.real)
+    session.callback.on_phase("training on the whole data, unless that is cached")
+    full_data = open_full_data(session.context)
+    whole = full_data.score(session.options.split, session.real)
     lrs = label_robust_score(
         real_hard=whole.mean, synthetic_hard=hard.mean, synthetic_own=found["own recipe"][0].mean,
         random_own=found["own recipe"][1].mean,
@@ -146,7 +146,7 @@ def measure_ranking(session: Session) -> Findings:
         synthetic_plain=plain[0].mean, random_plain=plain[1].mean,
     )  # fmt: skip
     rows = [
-        _score_row("whole data", f"{whole_data.num_epochs} epochs", whole),
+        _score_row("whole data", f"{full_data.num_epochs} epochs", whole),
         _score_row(DISTILLED, "hard labels", hard),
     ]
     for name, pair in found.items():
@@ -155,7 +155,7 @@ def measure_ranking(session: Session) -> Findings:
                "ranking/improvement_over_random": lrs.improvement_over_random, "ranking/ars": ars.score,
                "ranking/improvement_augmented": ars.improvement_augmented,
                "ranking/improvement_plain": ars.improvement_plain,
-               "ranking/whole_data_accuracy": whole.mean}  # fmt: skip
+               "ranking/full_data_accuracy": whole.mean}  # fmt: skip
     bars = {name: dict(zip((DISTILLED, RANDOM), (pair[0].mean, pair[1].mean), strict=True))
             for name, pair in found.items()}  # fmt: skip
     title = f"{session.stored.manifest.name}: accuracies behind LRS {lrs.score:.3f} and ARS {ars.score:.3f}"

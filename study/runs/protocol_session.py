@@ -16,10 +16,10 @@ from study.data.augment import AugmentationConfig
 from study.evaluation.baselines import random_baseline, random_real_sets
 from study.evaluation.protocol import EvaluationConfig, evaluate
 from study.models.pool import ModelConfig
-from study.runs.events import Listener
-from study.runs.reopen import Split
-from study.runs.stores import StoreOptions
-from study.runs.workspace import Workspace
+from study.runs.context.callbacks import Callback
+from study.runs.context.run_context import RunContext
+from study.runs.context.stored_set import Split
+from study.runs.context.stores import StoreOptions
 from study.sets.files import StoredSet
 from study.tracking.base import Tracker
 
@@ -116,10 +116,10 @@ class Session:
 
     Attributes:
         stored: the set, verified.
-        workspace: real images and machine.
+        context: real images and machine.
         options: as asked for.
         generators: of this protocol's own numbers.
-        listener: told of the stages.
+        callback: told of the stages.
         tracker: the open store.
         purpose: why the test set is opened, if it is.
         reference: the set as it was asked for.
@@ -127,10 +127,10 @@ class Session:
     """
 
     stored: StoredSet
-    workspace: Workspace
+    context: RunContext
     options: ProtocolOptions
     generators: Generators
-    listener: Listener
+    callback: Callback
     tracker: Tracker
     purpose: str
     reference: str
@@ -140,7 +140,7 @@ class Session:
     @property
     def synthetic(self) -> SyntheticSet:
         """The set, on the device."""
-        return self.stored.synthetic.to(self.workspace.compute.device)
+        return self.stored.synthetic.to(self.context.compute.device)
 
     @property
     def num_seeds(self) -> int:
@@ -150,28 +150,28 @@ class Session:
     def real(self) -> ImageDataset:
         """The images to classify; the test set is opened on first use, and then never again."""
         if self._real is None:
-            workspace = self.workspace
-            self._real = workspace.validation
+            context = self.context
+            self._real = context.validation
             if self.options.split == "test":
-                self._real = workspace.splits.test.open(self.purpose).to(workspace.compute.device)
+                self._real = context.splits.test.open(self.purpose).to(context.compute.device)
         return self._real
 
     def votes(self) -> Tensor | None:
         """Annotators who chose class 1 of each image of :meth:`real`, or None."""
         if self.options.split == "test":
-            return self.workspace.splits.test.votes(self.purpose)
-        return self.workspace.splits.validation_votes
+            return self.context.splits.test.votes(self.purpose)
+        return self.context.splits.validation_votes
 
     def common(
         self, config: EvaluationConfig | None = None
     ) -> tuple[ModelConfig, EvaluationConfig, AugmentationConfig, Compute]:
         """What every evaluation takes between the real images and the generators."""
-        workspace = self.workspace
+        context = self.context
         return (
-            workspace.config.model,
-            workspace.config.evaluation if config is None else config,
-            workspace.splits.augmentation,
-            workspace.compute,
+            context.config.model,
+            context.config.evaluation if config is None else config,
+            context.splits.augmentation,
+            context.compute,
         )
 
     def score(self, synthetic: SyntheticSet, config: EvaluationConfig | None = None) -> Score:
@@ -183,14 +183,14 @@ class Session:
     def random_score(self, config: EvaluationConfig | None = None) -> Score:
         """Score random real images of the same IPC, a fresh draw for each seed."""
         return random_baseline(
-            self.workspace.train, self.real(), self.workspace.config.ipc, *self.common(config),
+            self.context.train, self.real(), self.context.config.ipc, *self.common(config),
             self.generators.child("random"), num_draws=self.num_seeds,
         )  # fmt: skip
 
     def random_sets(self) -> list[SyntheticSet]:
         """As many draws of random real images as there are seeds."""
         return random_real_sets(
-            self.workspace.train, self.workspace.config.ipc, self.num_seeds, self.generators.child("random")
+            self.context.train, self.context.config.ipc, self.num_seeds, self.generators.child("random")
         )
 
     def require_validation(self, why: str) -> None:

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from study.core.errors import ConfigError, unknown_name
 from study.core.seeding import Generators
-from study.runs.events import Listener
+from study.runs.catalog.sets import load_set
+from study.runs.context.callbacks import Callback
+from study.runs.context.recording import describe_run, recorded
+from study.runs.context.run_context import RunContext, open_context
+from study.runs.context.stored_set import check_comparable, check_fingerprint, stored_config
+from study.runs.context.stores import open_tracking
 from study.runs.protocol_measures import measure_continual, measure_leakage
 from study.runs.protocol_noise import measure_noise
 from study.runs.protocol_prices import measure_cost, measure_ranking
 from study.runs.protocol_session import Findings, Measure, ProtocolOptions, ProtocolResult, Session
-from study.runs.recording import describe_run, recorded
-from study.runs.reopen import check_comparable, check_fingerprint, stored_config
-from study.runs.sets import load_set
-from study.runs.stores import open_tracking
-from study.runs.workspace import Workspace, open_workspace
 from study.sets.files import StoredSet
 from study.tracking.base import Recorder
 
@@ -54,7 +54,7 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def run_protocol(
-    name: str, reference: str, options: ProtocolOptions | None = None, listener: Listener | None = None
+    name: str, reference: str, options: ProtocolOptions | None = None, callback: Callback | None = None
 ) -> ProtocolResult:
     """Judge a stored set by one protocol, and record what it found as a run of its own.
 
@@ -62,7 +62,7 @@ def run_protocol(
         name: a key of :data:`PROTOCOLS`.
         reference: registered name, run id or folder of the set.
         options: split, seeds, recipe, stores.
-        listener: told of the stages.
+        callback: told of the stages.
 
     Raises:
         UnknownNameError: no protocol has that name.
@@ -72,30 +72,28 @@ def run_protocol(
     if name not in PROTOCOLS:
         raise unknown_name("protocol", name, PROTOCOLS)
     protocol = PROTOCOLS[name]
-    options, listener = options or ProtocolOptions(), listener or Listener()
+    options, callback = options or ProtocolOptions(), callback or Callback()
     if options.beside is not None and not protocol.compares:
         able = ", ".join(key for key, one in PROTOCOLS.items() if one.compares)
         raise ConfigError(f"beside = {options.beside!r}: protocol {name!r} takes no second set; {able} does")
     stored = load_set(reference, tracking_uri=options.stores.tracking_uri, root=options.stores.root)
     config = stored_config(stored, options.overrides)
-    listener.on_phase(f"loading {config.dataset}")
-    workspace = open_workspace(config, options.stores.data_root)
-    check_fingerprint(reference, stored, workspace)
-    beside = None if options.beside is None else _load_beside(options.beside, reference, workspace, options)
-    root = (
-        workspace.generators if options.seed is None else Generators(options.seed, workspace.compute.device)
-    )
+    callback.on_phase(f"loading {config.dataset}")
+    context = open_context(config, options.stores.data_root)
+    check_fingerprint(reference, stored, context)
+    beside = None if options.beside is None else _load_beside(options.beside, reference, context, options)
+    root = context.generators if options.seed is None else Generators(options.seed, context.compute.device)
     tracker = open_tracking(options.stores)
     split = options.split if protocol.trains else "train"
     with recorded(tracker, config, f"{name} of {stored.manifest.name}", kind="protocol") as recorder:
-        describe_run(recorder, config, workspace)
+        describe_run(recorder, config, context)
         recorder.set_tags({"study.set": reference, "study.protocol": name, "study.split": split})
         session = Session(
             stored=stored,
-            workspace=workspace,
+            context=context,
             options=options,
             generators=root.child("protocol", name),
-            listener=listener,
+            callback=callback,
             tracker=tracker,
             purpose=f"study evaluate {reference} --protocol {name} --split test",
             reference=reference,
@@ -121,16 +119,16 @@ def run_protocol(
     )
 
 
-def _load_beside(beside: str, reference: str, workspace: Workspace, options: ProtocolOptions) -> StoredSet:
+def _load_beside(beside: str, reference: str, context: RunContext, options: ProtocolOptions) -> StoredSet:
     """A second set, which has to be of the same real data, size and normalised space.
 
     Raises:
         ConfigError: it is not.
     """
     stored = load_set(beside, tracking_uri=options.stores.tracking_uri, root=options.stores.root)
-    config, other = workspace.config, stored_config(stored, {})
+    config, other = context.config, stored_config(stored, {})
     check_comparable(reference, config, beside, other)
-    check_fingerprint(beside, stored, workspace)
+    check_fingerprint(beside, stored, context)
     for what, one, two in (
         ("ipc", config.ipc, other.ipc),
         ("preprocessing", config.data.preprocessing, other.data.preprocessing),

@@ -7,8 +7,8 @@ from typing import Any
 
 from study.core.config import build, flatten, parse_overrides
 from study.core.errors import SearchError
-from study.runs.configure import RunConfig, restore
-from study.runs.stores import StoreOptions, open_search_storage
+from study.runs.config.configure import RunConfig, restore
+from study.runs.context.stores import StoreOptions, open_search_storage
 from study.search.config import SearchConfig
 from study.search.optimize import find_search
 

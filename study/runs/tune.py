@@ -10,21 +10,21 @@ from pathlib import Path
 
 from study.core.errors import ConfigError
 from study.core.records import Score
-from study.runs.comparison import log_comparison
-from study.runs.configure import RunConfig
-from study.runs.crown import Crowned, crown
-from study.runs.difficulty_pictures import log_difficulty
-from study.runs.events import Listener
-from study.runs.finalists import Choice, choose_winner, note_result
-from study.runs.front import log_front
-from study.runs.naming import experiment_name, set_name
-from study.runs.outcome import Outcome
-from study.runs.pictures import log_layer_weights
-from study.runs.recording import Stopwatch, describe_run, recorded, run_tags
-from study.runs.register import log_trial_set
-from study.runs.stores import StoreOptions, open_search_storage, open_tracking_meanwhile
-from study.runs.trial import run_trial
-from study.runs.workspace import Workspace, open_workspace
+from study.runs.config.configure import RunConfig
+from study.runs.config.naming import experiment_name, set_name
+from study.runs.context.callbacks import Callback
+from study.runs.context.recording import Stopwatch, describe_run, recorded, run_tags
+from study.runs.context.run_context import RunContext, open_context
+from study.runs.context.stores import StoreOptions, open_search_storage, open_tracking_meanwhile
+from study.runs.figures.difficulty import log_difficulty
+from study.runs.figures.images import log_layer_weights
+from study.runs.figures.pareto_front import log_front
+from study.runs.registration.register import Crowned, crown
+from study.runs.registration.results import Outcome
+from study.runs.registration.set_folder import log_trial_set
+from study.runs.search_report import log_comparison
+from study.runs.trials.finalists import Choice, choose_winner, note_result
+from study.runs.trials.trial import run_trial
 from study.search.optimize import Pruned, Search, TrialHandle, create_search, find_search
 from study.tracking.base import Recorder, Tracker
 
@@ -52,14 +52,14 @@ class TuneOptions:
     output: Path | None = None
 
 
-def tune(config: RunConfig, options: TuneOptions, listener: Listener | None = None) -> Outcome:
+def tune(config: RunConfig, options: TuneOptions, callback: Callback | None = None) -> Outcome:
     """Search the hyperparameters of one method on one dataset at one IPC.
 
     Args:
-        config: what is searched; from :func:`study.runs.configure.configure`, or
+        config: what is searched; from :func:`study.runs.config.configure.configure`, or
             :func:`study.runs.resume.resume_config` for a search that exists.
         options: where it is kept and when it stops.
-        listener: told what happens.
+        callback: told what happens.
 
     Returns:
         The winner with its validation and test scores, beside random real images.
@@ -73,17 +73,17 @@ def tune(config: RunConfig, options: TuneOptions, listener: Listener | None = No
             f"nothing to search for method {config.method!r}: give --space KEY=LOW:HIGH, or use `study distill`"
         )
     started = time.perf_counter()
-    listener = listener or Listener()
-    listener.on_phase(f"loading {config.dataset}")
-    workspace = open_workspace(config, options.stores.data_root)
+    callback = callback or Callback()
+    callback.on_phase(f"loading {config.dataset}")
+    context = open_context(config, options.stores.data_root)
     opening = open_tracking_meanwhile(options.stores)
-    listener.on_phase("scoring random real images under the same recipe")
-    workspace.score_baselines()
+    callback.on_phase("scoring random real images under the same recipe")
+    context.score_baselines()
     watch = Stopwatch()
     with watch.running():
         tracker = watch.wrap(opening.result())
     search = _open_search(config, options)
-    return _TuneRun(config, options, listener, workspace, watch, tracker, search, started).run()
+    return _TuneRun(config, options, callback, context, watch, tracker, search, started).run()
 
 
 def _open_search(config: RunConfig, options: TuneOptions) -> Search:
@@ -102,8 +102,8 @@ class _TuneRun:
 
     config: RunConfig
     options: TuneOptions
-    listener: Listener
-    workspace: Workspace
+    callback: Callback
+    context: RunContext
     watch: Stopwatch
     tracker: Tracker
     search: Search
@@ -116,9 +116,9 @@ class _TuneRun:
         parent = self._open_parent()
         try:
             self._run_trials(parent)
-            choice = choose_winner(self.workspace, self.search, self.tracker, self.listener)
+            choice = choose_winner(self.context, self.search, self.tracker, self.callback)
             crowned = crown(
-                self.tracker, self.watch, self.workspace, choice.winner, self.listener,
+                self.tracker, self.watch, self.context, choice.winner, self.callback,
                 origin=self.search.name, output=self.options.output,
             )  # fmt: skip
             outcome = self._finish(parent, choice, crowned)
@@ -140,28 +140,28 @@ class _TuneRun:
             experiment_name(self.config), self.search.name, tags=run_tags(self.config, "search", **tags)
         )
         self.search.note("run_id", parent.run_id)
-        describe_run(parent, self.config, self.workspace)
-        log_difficulty(parent, self.config, self.workspace)
+        describe_run(parent, self.config, self.context)
+        log_difficulty(parent, self.config, self.context)
         self.search.propose(self.config.defaults_of_space())
         return parent
 
     def _run_trials(self, parent: Recorder) -> None:
         self.search.recover()
         finished = sum(record.counts for record in self.search.records())
-        self.listener.on_search(self.search.name, self.num_trials, finished)
+        self.callback.on_search(self.search.name, self.num_trials, finished)
         if finished < self.num_trials:
             random = self._random()
             parent.log_metrics({"random/val_accuracy": random.mean, "random/val_accuracy_std": random.std})
-            self.listener.on_phase(f"searching {', '.join(self.config.space)}")
+            self.callback.on_phase(f"searching {', '.join(self.config.space)}")
         self.search.optimize(
             lambda handle: self._trial(handle, parent), self.num_trials, self.options.timeout_seconds
         )
 
     def _random(self) -> Score:
-        return self.workspace.random_score("trial", self.config.search.num_random_seeds)
+        return self.context.random_score("trial", self.config.search.num_random_seeds)
 
     def _trial(self, handle: TrialHandle, parent: Recorder) -> tuple[float, ...]:
-        self.listener.on_trial_start(handle.slot, handle.params, self.config.distill.num_iterations)
+        self.callback.on_trial_start(handle.number, handle.params, self.config.distill.num_iterations)
         outcome, values = "INTERRUPTED", {}
         try:
             values = dict(self._distill(handle, parent))
@@ -174,7 +174,7 @@ class _TuneRun:
             outcome = "DIVERGED"
             raise
         finally:
-            self.listener.on_trial_end(handle.slot, outcome, values)
+            self.callback.on_trial_end(handle.number, outcome, values)
 
     def _distill(self, handle: TrialHandle, parent: Recorder) -> Mapping[str, float]:
         def on_rung(value: float, percent: int) -> None:
@@ -182,25 +182,25 @@ class _TuneRun:
                 raise Pruned
 
         config = self.config.with_params(handle.params)
-        tags = {"study.search": self.search.name, "study.trial": str(handle.slot)}
-        name = f"trial-{handle.slot}"
+        tags = {"study.search": self.search.name, "study.trial": str(handle.number)}
+        name = f"trial-{handle.number}"
         with recorded(self.tracker, config, name, kind="trial", parent=parent.run_id, **tags) as recorder:
             handle.note("run_id", recorder.run_id)
             recorder.log_params(handle.params)
-            result = run_trial(self.workspace, config, recorder, self.listener, on_rung)
+            result = run_trial(self.context, config, recorder, self.callback, on_rung)
             with self.watch.running():
-                log_trial_set(recorder, result, config, self.workspace, self._random())
+                log_trial_set(recorder, result, config, self.context, self._random())
             note_result(handle, result)
         return result.objectives
 
     def _finish(self, parent: Recorder, choice: Choice, crowned: Crowned) -> Outcome:
         winning = self.config.with_params(crowned.winner.params)
         # A store keeps the first value of a parameter, and a resumed search may have another winner.
-        log_layer_weights(parent, winning, self.workspace.splits, as_params=False)
-        log_comparison(parent, self.tracker, self.search, crowned, self.workspace, self.watch)
+        log_layer_weights(parent, winning, self.context.splits, as_params=False)
+        log_comparison(parent, self.tracker, self.search, crowned, self.context, self.watch)
         records = self.search.records()
         with self.watch.running():
-            log_front(parent, self.tracker, records, crowned.winner.trial, self.workspace)
+            log_front(parent, self.tracker, records, crowned.winner.trial, self.context)
         seconds = time.perf_counter() - self.started
         parent.log_metrics(
             {
@@ -232,7 +232,7 @@ class _TuneRun:
             links=self.tracker.links(experiment_name(self.config), parent.run_id),
             tracking_seconds=self.watch.seconds,
             objective=self.config.search.objective,
-            front=tuple(record.slot for record in records if record.on_front),
+            front=tuple(record.number for record in records if record.on_front),
             finalists=tuple({"trial": one.trial or 0, **one.objectives} for one in choice.finalists),
             choice=choice.rule,
         )

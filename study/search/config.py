@@ -24,7 +24,7 @@ def canonical_objective(asked: Any) -> Any:
 
 
 class SearchConfig(Frozen):
-    """Counts and choices of a search; the space itself lives in :mod:`study.search.spaces`."""
+    """Counts and choices of a search; the space itself lives in :mod:`study.core.spaces`."""
 
     num_trials: int = Field(8, ge=1)
     """Trials to finish; pruned and diverged ones count, interrupted ones do not."""

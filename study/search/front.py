@@ -30,8 +30,8 @@ def choose_finalists(front: Sequence[TrialRecord], count: int) -> list[TrialReco
     """
     if not front:
         return []
-    by_mean = sorted(front, key=lambda record: (-(record.value or 0.0), record.slot))
+    by_mean = sorted(front, key=lambda record: (-(record.value or 0.0), record.number))
     num_objectives = len(front[0].values or ())
     ends = [max(by_mean, key=lambda record: (record.values or ())[index]) for index in range(num_objectives)]
-    chosen = {record.slot: record for record in (by_mean[0], *ends, *by_mean)}
+    chosen = {record.number: record for record in (by_mean[0], *ends, *by_mean)}
     return list(chosen.values())[:count]

@@ -10,12 +10,12 @@ import optuna
 from optuna.trial import TrialState
 
 from study.core.errors import DivergedError, SearchError
+from study.core.spaces import Choice, Parameter, Space
 from study.search.config import SearchConfig
 from study.search.front import choose_finalists, front_numbers
 from study.search.pruning import build_pruner, report
 from study.search.records import DIVERGED, TrialRecord, outcome_of, record_of
-from study.search.sampler import INTERRUPTED, SLOT, SlotSampler, slot_of
-from study.search.spaces import Choice, Parameter, Space
+from study.search.sampler import INTERRUPTED, TRIAL_NUMBER, SeededSampler, trial_number
 from study.search.storage import owner_is_dead, owner_tag
 
 __all__ = ["Objective", "Pruned", "Search", "TrialHandle", "TrialRecord", "create_search", "find_search"]
@@ -32,8 +32,8 @@ class TrialHandle:
     def __init__(self, trial: optuna.Trial, params: Mapping[str, Any], config: SearchConfig) -> None:
         self._trial = trial
         self._config = config
-        # Asked of the storage: the trial was read before the sampler gave it its slot.
-        self.slot = slot_of(trial.storage.get_trial(trial._trial_id))
+        # Asked of the storage: the trial was read before the sampler gave it its number.
+        self.number = trial_number(trial.storage.get_trial(trial._trial_id))
         self.params = dict(params)
 
     def report(self, value: float, percent: int) -> bool:
@@ -56,7 +56,7 @@ class Search:
         self._study = optuna_study
         self._config = config
         self._space = space
-        self._study.sampler = SlotSampler(config, seed)
+        self._study.sampler = SeededSampler(config, seed)
         self._study.pruner = build_pruner(config)
 
     @property
@@ -78,14 +78,14 @@ class Search:
         return dict(self._study.user_attrs)
 
     def records(self) -> list[TrialRecord]:
-        """Every trial that was started, by slot; a repeated trial appears once, as its last attempt."""
+        """Every trial that was started, by number; a repeated trial appears once, as its last attempt."""
         latest: dict[int, TrialRecord] = {}
         front = front_numbers(self._study)
         for trial in self._study.get_trials(deepcopy=False):
             if trial.state is not TrialState.WAITING:
                 on_front = None if front is None else trial.number in front
-                latest[slot_of(trial)] = record_of(trial, on_front)
-        return [latest[slot] for slot in sorted(latest)]
+                latest[trial_number(trial)] = record_of(trial, on_front)
+        return [latest[number] for number in sorted(latest)]
 
     def best(self, count: int) -> list[TrialRecord]:
         """The best complete trials, best first; an earlier one wins a tie.
@@ -95,7 +95,7 @@ class Search:
         complete = [record for record in self.records() if record.value is not None]
         if len(self._config.objectives) > 1:
             return choose_finalists([record for record in complete if record.on_front], count)
-        return sorted(complete, key=lambda record: (-(record.value or 0.0), record.slot))[:count]
+        return sorted(complete, key=lambda record: (-(record.value or 0.0), record.number))[:count]
 
     def propose(self, params: Mapping[str, Any]) -> None:
         """Have these values tried first, if the space allows them and nothing has run yet."""
@@ -104,7 +104,7 @@ class Search:
             self._study.enqueue_trial(fitting)
 
     def recover(self) -> list[int]:
-        """Queue again what an earlier process left unfinished; gives the slots."""
+        """Queue again what an earlier process left unfinished; gives the numbers."""
         trials = self._study.get_trials(deepcopy=False)
         for trial in trials:
             owner = trial.user_attrs.get(OWNER)
@@ -112,11 +112,11 @@ class Search:
                 self._study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
         trials = self._study.get_trials(deepcopy=False)
         settled = {
-            slot_of(t) for t in trials if t.state is TrialState.WAITING or outcome_of(t) != "INTERRUPTED"
+            trial_number(t) for t in trials if t.state is TrialState.WAITING or outcome_of(t) != "INTERRUPTED"
         }
-        lost = {slot_of(t): t for t in trials if slot_of(t) not in settled}
-        for slot, trial in sorted(lost.items()):
-            self._study.enqueue_trial(trial.params, user_attrs={SLOT: slot})
+        lost = {trial_number(t): t for t in trials if trial_number(t) not in settled}
+        for number, trial in sorted(lost.items()):
+            self._study.enqueue_trial(trial.params, user_attrs={TRIAL_NUMBER: number})
         return sorted(lost)
 
     def optimize(self, objective: Objective, num_trials: int, timeout_seconds: float | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from optuna.trial import FrozenTrial, TrialState
 
 from study.search.pruning import rung_scores
-from study.search.sampler import slot_of
+from study.search.sampler import trial_number
 
 __all__ = ["DIVERGED", "TrialOutcome", "TrialRecord", "outcome_of", "record_of"]
 
@@ -24,7 +24,7 @@ class TrialRecord:
     """A trial as the storage knows it.
 
     Attributes:
-        slot: position in the search, from 0; the number that users see.
+        number: position in the search, from 0; the number that users see.
         outcome: how it ended; ``INTERRUPTED`` trials are repeated, all others count.
         params: sampled values by dotted key.
         values: of the objectives on validation, in the order of
@@ -36,7 +36,7 @@ class TrialRecord:
             there is one objective only.
     """
 
-    slot: int
+    number: int
     outcome: TrialOutcome
     params: Mapping[str, Any]
     values: tuple[float, ...] | None
@@ -58,7 +58,7 @@ class TrialRecord:
     def plain(self) -> dict[str, Any]:
         """Plain values for tables and ``--json``."""
         return {
-            "trial": self.slot,
+            "trial": self.number,
             "outcome": self.outcome,
             "val_accuracy": self.attributes.get("val_accuracy", self.value),
             "objective": self.value,
@@ -85,7 +85,7 @@ def outcome_of(trial: FrozenTrial) -> TrialOutcome:
 def record_of(trial: FrozenTrial, on_front: bool | None) -> TrialRecord:
     """A stored trial as a record; whether it lies on the front is known to the search alone."""
     return TrialRecord(
-        slot=slot_of(trial),
+        number=trial_number(trial),
         outcome=outcome_of(trial),
         params=trial.params,
         values=tuple(trial.values) if trial.state is TrialState.COMPLETE else None,

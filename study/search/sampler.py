@@ -1,7 +1,7 @@
-"""A sampler whose numbers depend on the seed and a trial's slot, not on the process that runs it.
+"""A sampler whose numbers depend on the seed and a trial's number, not on the process that runs it.
 
 Optuna seeds a sampler when it is made, so that a resumed search would draw its first numbers again. Here
-each trial is sampled with a seed derived from its slot: a search that was interrupted and resumed proposes
+each trial is sampled with a seed derived from its number: a search that was interrupted and resumed proposes
 what it would have proposed undisturbed.
 """
 
@@ -19,27 +19,27 @@ from optuna.trial import FrozenTrial, TrialState
 from study.core.seeding import derive_seed
 from study.search.config import SearchConfig
 
-__all__ = ["INTERRUPTED", "SLOT", "SlotSampler", "slot_of"]
+__all__ = ["INTERRUPTED", "TRIAL_NUMBER", "SeededSampler", "trial_number"]
 
-SLOT = "study.slot"
+TRIAL_NUMBER = "study.trial_number"
 INTERRUPTED = "study.interrupted"
 
 
-def slot_of(trial: FrozenTrial | optuna.Trial) -> int:
-    """Position of a trial in its search, from 0; a retry has the slot of what it repeats."""
-    return int(trial.user_attrs.get(SLOT, trial.number))
+def trial_number(trial: FrozenTrial | optuna.Trial) -> int:
+    """Position of a trial in its search, from 0; a retry has the number of what it repeats."""
+    return int(trial.user_attrs.get(TRIAL_NUMBER, trial.number))
 
 
-class SlotSampler(BaseSampler):
-    """Delegates to Optuna's own samplers, freshly seeded for every slot."""
+class SeededSampler(BaseSampler):
+    """Delegates to Optuna's own samplers, freshly seeded for every number."""
 
     def __init__(self, config: SearchConfig, seed: int) -> None:
         self._config = config
         self._seed = seed
         self._inner = self._build(0)
 
-    def _build(self, slot: int) -> BaseSampler:
-        seed = derive_seed(self._seed, "sampler", slot) % 2**32
+    def _build(self, number: int) -> BaseSampler:
+        seed = derive_seed(self._seed, "sampler", number) % 2**32
         startup = self._config.num_startup_trials
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -50,13 +50,15 @@ class SlotSampler(BaseSampler):
             return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Give the trial its slot, unless it repeats an earlier one, and seed for it."""
-        slot = trial.user_attrs.get(SLOT)
-        if slot is None:
+        """Give the trial its number, unless it repeats an earlier one, and seed for it."""
+        number = trial.user_attrs.get(TRIAL_NUMBER)
+        if number is None:
             others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-            slot = 1 + max((slot_of(t) for t in others if t.state is not TrialState.WAITING), default=-1)
-            study._storage.set_trial_user_attr(trial._trial_id, SLOT, slot)
-        self._inner = self._build(slot)
+            number = 1 + max(
+                (trial_number(t) for t in others if t.state is not TrialState.WAITING), default=-1
+            )
+            study._storage.set_trial_user_attr(trial._trial_id, TRIAL_NUMBER, number)
+        self._inner = self._build(number)
         self._inner.before_trial(study, trial)
 
     def infer_relative_search_space(

@@ -84,7 +84,7 @@ def _scores(manifest: Manifest) -> str:
     lines += [
         _score_line(*SCORE_ROWS.get(key, (key, "")), known[key], extra) for key in order if key in known
     ]
-    if (whole := manifest.whole_data) is not None:
+    if (whole := manifest.full_data) is not None:
         words = f"all {whole.num_images:,} training images, {whole.num_epochs} epochs"
         lines += [_score_line(words, split, score, extra) for split, score in whole.scores.items()]
     return (
@@ -93,7 +93,7 @@ def _scores(manifest: Manifest) -> str:
         + "\n\nAccuracies in percent: mean and sample deviation (ddof 1) over n "
         "networks trained from scratch with the recipe below. "
         + _replay_note(manifest)
-        + ("All training images together have a recipe of their own. " if manifest.whole_data else "")
+        + ("All training images together have a recipe of their own. " if manifest.full_data else "")
         + "The set was chosen on validation"
         + (", and met the test images once, afterwards." if "test" in known else "; test was not opened.")
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator
 
 from study.core.config import Frozen
 from study.core.errors import CorruptSetError
@@ -15,11 +15,11 @@ __all__ = [
     "SCHEMA_VERSION",
     "CrossRecord",
     "FileRecord",
+    "FullDataRecord",
     "LeakageRecord",
     "Manifest",
     "ScheduleRecord",
     "ScoreRecord",
-    "WholeDataRecord",
     "parse_manifest",
 ]
 
@@ -120,7 +120,7 @@ class CrossRecord(Frozen):
     """The same of random real images; empty where nobody measured it."""
 
 
-class WholeDataRecord(Frozen):
+class FullDataRecord(Frozen):
     """What the same architecture reaches on all real training images, by a recipe of its own."""
 
     num_images: int = Field(ge=1)
@@ -185,7 +185,8 @@ class Manifest(Frozen):
 
     cross: CrossRecord | None = None
     """Scores on other architectures, as the trial measured them; None where it measured none."""
-    whole_data: WholeDataRecord | None = None
+    # Sets of the first versions call it whole_data.
+    full_data: FullDataRecord | None = Field(None, validation_alias=AliasChoices("full_data", "whole_data"))
     """All real training images, where their score was known when the set was registered."""
 
     leakage: LeakageRecord | None = None

@@ -28,7 +28,7 @@ def run(*words):
     ("words", "message"),
     [
         (["--beside", "other"], "--beside other: for --protocol noise"),
-        (["--protocol", "noise", "--whole-data"], "without --protocol"),
+        (["--protocol", "noise", "--full-data"], "without --protocol"),
         (["--protocol", "noise", "--models", "mlp"], "--models mlp"),
     ],
 )
@@ -39,18 +39,18 @@ def test_options_that_would_be_ignored_are_refused(tmp_path, words, message):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_whole_data_is_a_line_of_the_table(tmp_path, monkeypatch):
+def test_full_data_is_a_line_of_the_table(tmp_path, monkeypatch):
     monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("study.evaluation.whole_data.WHOLE_DATA", EvaluationConfig(num_epochs=1, num_seeds=2))
+    monkeypatch.setattr("study.evaluation.full_data.FULL_DATA", EvaluationConfig(num_epochs=1, num_seeds=2))
     made = run("distill", "--method", "random", "--budget", "smoke", "--output", "set", "--json")
     assert made.exit_code == 0, made.stderr
     asked = ["evaluate", "./set", "--pool", "none", "--seeds", 1, "--set", "evaluation.num_steps=2"]
-    without = run(*asked, "--no-whole-data")
+    without = run(*asked, "--no-full-data")
     assert without.exit_code == 0, without.stderr
-    assert "not known here; --whole-data trains on it once, about 0 s" in " ".join(without.stdout.split())
+    assert "not known here; --full-data trains on it once, about 0 s" in " ".join(without.stdout.split())
     plain = json.loads(run(*asked, "--json").stdout)["whole"]
     assert (plain["score"]["n"], plain["num_epochs"]) == (2, 1)
-    table = run(*asked, "--no-whole-data").stdout
+    table = run(*asked, "--no-full-data").stdout
     assert f"{100 * plain['score']['mean']:.1f} ± {100 * plain['score']['std']:.1f} %" in table
     assert "not known" not in table
     cells = [line.split("│")[1].strip() for line in table.splitlines() if line.startswith("│")]

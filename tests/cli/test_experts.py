@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from study.cli import common
 from study.cli.app import app
 from study.core.config import Frozen
-from study.methods.base import METHODS, MethodConfig, load_methods
-from study.methods.expert_store import ExpertStore
-from study.methods.experts import AllImages, ExpertConfig, obtain_experts, plan_experts
+from study.methods.base import METHODS, Method, MethodConfig, load_methods
+from study.methods.experts.experts import AllImages, ExpertConfig, obtain_experts, plan_experts
+from study.methods.experts.store import ExpertStore
 
 TRAINING = {"lr": 0.01, "optimizer": "gsam", "batch_size": 256}
 KEY = {
@@ -36,14 +36,11 @@ class ToyConfig(MethodConfig):
     experts: ToyExperts = ToyExperts()
 
 
-class Toy:
+class Toy(Method[ToyConfig]):
     """Matches nothing; has experts as trajectory matching has them."""
 
     name: ClassVar[str] = "toy"
     Config: ClassVar[type[Frozen]] = ToyConfig
-
-    def __init__(self, config):
-        self.config = config
 
     def distill(self, task, generators):
         raise NotImplementedError

@@ -4,7 +4,7 @@ import pytest
 
 from study.cli.common import out
 from study.cli.summary import print_outcome
-from study.runs.outcome import Outcome, Winner
+from study.runs.registration.results import Outcome, Winner
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def show(monkeypatch, capsys):
 
 def outcome_of(params, relative_change=0.5):
     trials = [
-        {"trial": slot, "outcome": "COMPLETE", "on_front": False, "val_accuracy": 0.5, "cross_mean": 0.4,
+        {"trial": number, "outcome": "COMPLETE", "on_front": False, "val_accuracy": 0.5, "cross_mean": 0.4,
          "seconds": 12.0, "params": params}
-        for slot in range(2)
+        for number in range(2)
     ]  # fmt: skip
     winner = Winner(
         trial=1, run_id="r", set="digits-dm-ipc1/1", params=params, metric="accuracy", val_accuracy=0.5,

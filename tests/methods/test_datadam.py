@@ -12,12 +12,12 @@ from study.core.config import build
 from study.core.errors import ConfigError
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig, augment, draw
-from study.methods.attention import AttentionFeatures
 from study.methods.datadam import DataDAM, DataDAMConfig
-from study.methods.features import RandomFeatures
-from study.methods.inner_training import InnerTraining
-from study.methods.losses import attention_matching_loss, distribution_matching_loss
-from study.methods.matching import ClassBatches
+from study.methods.matching.attention import AttentionFeatures
+from study.methods.matching.inner_training import InnerTraining
+from study.methods.matching.losses import attention_matching_loss, distribution_matching_loss
+from study.methods.matching.random_features import RandomFeatures
+from study.methods.matching.synthetic_images import ClassBatches
 from study.models.pool import ModelConfig, build_model
 
 Factory = Callable[..., Any]

@@ -15,9 +15,9 @@ from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig
 from study.methods import dd
 from study.methods.dd import DDConfig, classification_loss
-from study.methods.learned_schedule import LearnedSchedule, mini_sets
-from study.methods.student import ordered_steps
-from study.methods.trajectory import StudentGradients, student_gradients
+from study.methods.trajectories.adjoint import StudentGradients, student_gradients
+from study.methods.trajectories.learned_schedule import LearnedSchedule, mini_sets
+from study.methods.trajectories.student import ordered_steps
 from study.models.flat_params import flatten_parameters, forward_flat
 from study.models.pool import ModelConfig, build_model
 

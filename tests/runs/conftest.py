@@ -1,23 +1,23 @@
 import pytest
 
-from study.runs.events import Listener
+from study.runs.context.callbacks import Callback
 
 
-class InterruptAt(Listener):
+class InterruptAt(Callback):
     """Presses Ctrl-C in the first iteration of one trial."""
 
-    def __init__(self, slot):
-        self.slot, self.now = slot, None
+    def __init__(self, number):
+        self.number, self.now = number, None
 
-    def on_trial_start(self, slot, params, num_iterations):
-        self.now = slot
+    def on_trial_start(self, number, params, num_iterations):
+        self.now = number
 
     def on_iteration(self, iteration, losses):
-        if self.now == self.slot and iteration == 1:
+        if self.now == self.number and iteration == 1:
             raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="session")
 def interrupt_at():
-    """``interrupt_at(2)`` is a listener that interrupts a search in its third trial."""
+    """``interrupt_at(2)`` is a callback that interrupts a search in its third trial."""
     return InterruptAt

@@ -14,7 +14,7 @@ from study.evaluation.protocol import EvaluationConfig
 from study.models.pool import ModelConfig
 from study.runs import architecture_table
 from study.runs.architecture_table import score_pool
-from study.runs.events import Listener
+from study.runs.context.callbacks import Callback
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_side_by_side_or_alone_the_scores_are_the_same(bench, synthetic, digits,
     tables = []
     for num_workers in (1, 3):
         monkeypatch.setattr(architecture_table, "_num_workers", lambda bench, num=num_workers: num)
-        scored = score_pool(synthetic, digits.validation, 1, own, pool, bench, 2, Listener())
+        scored = score_pool(synthetic, digits.validation, 1, own, pool, bench, 2, Callback())
         tables.append(scored.table())
     assert tables[0] == tables[1]
     assert [row["model"] for row in tables[0]] == list(pool)

@@ -7,11 +7,11 @@ import pytest
 
 from study.core.errors import ConfigError, UnknownNameError
 from study.evaluation.protocol import EvaluationConfig
-from study.runs.compare_sets import compare_sets
-from study.runs.configure import Request, configure
+from study.runs.compare import compare_sets
+from study.runs.config.configure import Request, configure
+from study.runs.context.stores import StoreOptions, open_tracking
 from study.runs.distill import DistillOptions, distill
 from study.runs.evaluate import EvaluateOptions, evaluate_set
-from study.runs.stores import StoreOptions, open_tracking
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def stored(tmp_path_factory):
 
 
 def options(stored, **more):
-    settings = {"whole_data": False, **more}
+    settings = {"full_data": False, **more}
     return EvaluateOptions(num_seeds=2, stores=StoreOptions(root=stored / "mlruns"), **settings)
 
 
@@ -84,40 +84,40 @@ def test_own_architecture_alone_has_no_cross_score(stored):
     assert set(evaluation.cross) == {"convnet"}
 
 
-def test_the_whole_data_stands_above_the_set_once_it_is_known(stored, monkeypatch, tmp_path):
+def test_the_full_data_stands_above_the_set_once_it_is_known(stored, monkeypatch, tmp_path):
     monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
-    monkeypatch.setattr("study.evaluation.whole_data.WHOLE_DATA", EvaluationConfig(num_epochs=2, num_seeds=2))
+    monkeypatch.setattr("study.evaluation.full_data.FULL_DATA", EvaluationConfig(num_epochs=2, num_seeds=2))
     tracker = open_tracking(StoreOptions(root=stored / "mlruns"))
 
     def evaluated(**more):
         evaluation = evaluate_set(str(stored / "first"), options(stored, pool="none", **more))
         metrics = tracker.get_run(evaluation.run_id).metrics
-        return evaluation.whole, {name: value for name, value in metrics.items() if name.startswith("whole/")}
+        return evaluation.whole, {name: value for name, value in metrics.items() if name.startswith("full/")}
 
-    unknown, metrics = evaluated(whole_data=False)
+    unknown, metrics = evaluated(full_data=False)
     assert unknown.score is None
     assert not metrics
     assert unknown.num_images > 1000
     assert unknown.num_epochs == 2
     assert 0 < unknown.expected_seconds < 20
-    monkeypatch.setattr("study.runs.whole_data.MAX_UNASKED_SECONDS", 0.0)
-    assert evaluated(whole_data=None)[0].score is None, "too dear to be trained unasked"
-    known, metrics = evaluated(whole_data=True)
+    monkeypatch.setattr("study.runs.context.full_data.MAX_UNASKED_SECONDS", 0.0)
+    assert evaluated(full_data=None)[0].score is None, "too dear to be trained unasked"
+    known, metrics = evaluated(full_data=True)
     assert known.score["n"] == 2
     assert metrics == {
-        "whole/val_accuracy": pytest.approx(known.score["mean"]),
-        "whole/val_accuracy_std": pytest.approx(known.score["std"]),
-        "whole/num_seeds": 2.0,
+        "full/val_accuracy": pytest.approx(known.score["mean"]),
+        "full/val_accuracy_std": pytest.approx(known.score["std"]),
+        "full/num_seeds": 2.0,
     }
-    monkeypatch.setattr("study.evaluation.whole_data.whole_set", None)
-    assert evaluated(whole_data=None)[0] == known == evaluated(whole_data=False)[0]
+    monkeypatch.setattr("study.evaluation.full_data.whole_set", None)
+    assert evaluated(full_data=None)[0] == known == evaluated(full_data=False)[0]
 
 
-def test_cheap_whole_data_is_trained_on_without_asking(stored, monkeypatch, tmp_path):
+def test_cheap_full_data_is_trained_on_without_asking(stored, monkeypatch, tmp_path):
     monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
-    monkeypatch.setattr("study.evaluation.whole_data.WHOLE_DATA", EvaluationConfig(num_epochs=1, num_seeds=1))
+    monkeypatch.setattr("study.evaluation.full_data.FULL_DATA", EvaluationConfig(num_epochs=1, num_seeds=1))
     whole = evaluate_set(
-        str(stored / "first"), options(stored, pool="none", whole_data=None, split="test")
+        str(stored / "first"), options(stored, pool="none", full_data=None, split="test")
     ).whole
     assert whole.score["n"] == 1
     assert whole.label == f"whole training data ({whole.num_images:,} images, 1 epochs)"

@@ -7,15 +7,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from study.cli.app import app
-from study.runs.configure import Request, configure
-from study.runs.events import Listener
+from study.core.spaces import Choice
+from study.runs.config.configure import Request, configure
+from study.runs.context.callbacks import Callback
+from study.runs.context.stores import StoreOptions, open_tracking
 from study.runs.plan import plan
-from study.runs.stores import StoreOptions, open_tracking
 from study.runs.tune import TuneOptions, tune
-from study.search.spaces import Choice
 
 
-class Watching(Listener):
+class Watching(Callback):
     def __init__(self):
         self.experts = []
 

@@ -13,13 +13,13 @@ from study.core.records import Score, SyntheticSet
 from study.core.seeding import Generators
 from study.evaluation.baselines import random_real_sets
 from study.evaluation.protocol import EvaluationConfig
-from study.runs.configure import Request, configure
-from study.runs.finalists import Candidate
+from study.runs.config.configure import Request, configure
+from study.runs.context.run_context import open_context
+from study.runs.context.stores import StoreOptions
 from study.runs.protocol_noise import twin_command
 from study.runs.protocols import PROTOCOLS, ProtocolOptions, run_protocol
-from study.runs.register import SetScores, register
-from study.runs.stores import StoreOptions
-from study.runs.workspace import open_workspace
+from study.runs.registration.set_folder import SetScores, register
+from study.runs.trials.finalists import Candidate
 from study.sets.files import read_set, write_set
 from study.sets.manifest import Manifest, parse_manifest
 from study.tracking.open import open_tracker
@@ -28,28 +28,28 @@ SMALL = {"model": {"width": 16}, "evaluation": {"num_steps": 30}}
 
 
 @pytest.fixture(scope="module")
-def workspace():
-    return open_workspace(configure(Request("random", "digits", 2, "smoke", overrides=SMALL)), None)
+def context():
+    return open_context(configure(Request("random", "digits", 2, "smoke", overrides=SMALL)), None)
 
 
-def real_set(workspace):
-    return random_real_sets(workspace.train, 2, 1, Generators(5))[0]
+def real_set(context):
+    return random_real_sets(context.train, 2, 1, Generators(5))[0]
 
 
-def noise_set(workspace):
-    real = real_set(workspace)
+def noise_set(context):
+    real = real_set(context)
     noise = torch.randn(real.images.shape, generator=torch.Generator().manual_seed(1))
     return SyntheticSet(noise, real.labels, real.class_names)
 
 
 @pytest.fixture(scope="module")
-def folder(workspace, tmp_path_factory):
+def folder(context, tmp_path_factory):
     path = tmp_path_factory.mktemp("sets") / "real"
     manifest = Manifest(
-        name="digits-random-ipc2", dataset="digits", method="random", config=workspace.config.plain(),
-        dataset_fingerprint=workspace.splits.fingerprint,
+        name="digits-random-ipc2", dataset="digits", method="random", config=context.config.plain(),
+        dataset_fingerprint=context.splits.fingerprint,
     )  # fmt: skip
-    write_set(path, real_set(workspace), manifest, workspace.splits.preprocessing)
+    write_set(path, real_set(context), manifest, context.splits.preprocessing)
     return str(path)
 
 
@@ -95,16 +95,16 @@ def test_noise_gives_a_curve_of_each_kind(request, folder):
 
 
 @pytest.fixture(scope="module")
-def noise_folder(workspace, tmp_path_factory):
+def noise_folder(context, tmp_path_factory):
     """The same set, as if it had started from noise."""
-    config = workspace.config.plain()
+    config = context.config.plain()
     config["distill"]["init"] = "noise"
     path = tmp_path_factory.mktemp("sets") / "noise"
     manifest = Manifest(
         name="digits-random-ipc2", dataset="digits", method="random", config={**config, "method": "dm"},
-        dataset_fingerprint=workspace.splits.fingerprint,
+        dataset_fingerprint=context.splits.fingerprint,
     )  # fmt: skip
-    write_set(path, noise_set(workspace), manifest, workspace.splits.preprocessing)
+    write_set(path, noise_set(context), manifest, context.splits.preprocessing)
     return str(path)
 
 
@@ -124,7 +124,7 @@ def test_noise_draws_a_set_that_started_elsewhere_beside(request, folder, noise_
         assert means[0] == means[1], "a set beside itself gets the same seeds and the same noise"
 
 
-def test_a_set_beside_has_to_be_comparable(request, folder, noise_folder, workspace, tmp_path):
+def test_a_set_beside_has_to_be_comparable(request, folder, noise_folder, context, tmp_path):
     uri = f"memory:{request.node.nodeid}"
     with pytest.raises(ConfigError, match="takes no second set; noise does"):
         run("cost", folder, uri, beside=noise_folder)
@@ -132,10 +132,10 @@ def test_a_set_beside_has_to_be_comparable(request, folder, noise_folder, worksp
         [({"ipc": 1}, "ipc = 2"), ({"data": {"split_seed": 9}}, "split_seed")]
     ):
         manifest = Manifest(
-            name="other", dataset="digits", method="random", config=merge(workspace.config.plain(), changes),
-            dataset_fingerprint=workspace.splits.fingerprint,
+            name="other", dataset="digits", method="random", config=merge(context.config.plain(), changes),
+            dataset_fingerprint=context.splits.fingerprint,
         )  # fmt: skip
-        write_set(tmp_path / str(number), real_set(workspace), manifest, workspace.splits.preprocessing)
+        write_set(tmp_path / str(number), real_set(context), manifest, context.splits.preprocessing)
         with pytest.raises(ConfigError, match=fault):
             run("noise", folder, uri, beside=str(tmp_path / str(number)))
 
@@ -151,7 +151,7 @@ def test_the_command_for_a_twin_gives_the_same_configuration_but_for_the_change(
     assert again.plain() == twin != config.plain()
 
 
-def test_cost_weighs_the_set_against_real_data(request, folder, workspace):
+def test_cost_weighs_the_set_against_real_data(request, folder, context):
     result, recorded = run("cost", folder, f"memory:{request.node.nodeid}")
     assert_recorded(result, recorded)
     own, short, real = result.rows
@@ -159,7 +159,7 @@ def test_cost_weighs_the_set_against_real_data(request, folder, workspace):
     assert short["num_steps"] <= 45
     assert real["reached"]
     assert result.metrics["cost/flops_ratio"] == pytest.approx(real["flops"] / short["flops"])
-    assert result.metrics["cost/images_ratio"] == pytest.approx(len(workspace.train) / 20)
+    assert result.metrics["cost/images_ratio"] == pytest.approx(len(context.train) / 20)
     assert result.metrics["cost/set_bytes"] == 20 * 64 * 4 + 20 * 8
 
 
@@ -168,9 +168,9 @@ def test_cost_refuses_test_images(request, folder):
         run("cost", folder, f"memory:{request.node.nodeid}", split="test")
 
 
-def test_ranking_follows_its_own_accuracies_and_keeps_the_whole_data(request, folder, monkeypatch):
+def test_ranking_follows_its_own_accuracies_and_keeps_the_full_data(request, folder, monkeypatch):
     monkeypatch.setattr(
-        "study.evaluation.whole_data.WHOLE_DATA",
+        "study.evaluation.full_data.FULL_DATA",
         EvaluationConfig(preset="course", num_epochs=4, num_seeds=2),
     )
     result, recorded = run("ranking", folder, f"memory:{request.node.nodeid}")
@@ -188,7 +188,7 @@ def test_ranking_follows_its_own_accuracies_and_keeps_the_whole_data(request, fo
     def fail(*_, **__):
         raise AssertionError("the whole data was trained on again")
 
-    monkeypatch.setattr("study.evaluation.whole_data.whole_set", fail)
+    monkeypatch.setattr("study.evaluation.full_data.whole_set", fail)
     again, _ = run("ranking", folder, f"memory:{request.node.nodeid}/again")
     assert again.metrics == metrics
 
@@ -222,13 +222,13 @@ def test_an_unknown_protocol_is_refused(folder):
 
 
 @pytest.mark.parametrize(("make", "copies"), [(real_set, 20), (noise_set, 0)])
-def test_registration_states_copies_in_manifest_card_and_tags(workspace, tmp_path, request, make, copies):
+def test_registration_states_copies_in_manifest_card_and_tags(context, tmp_path, request, make, copies):
     score = Score("accuracy", (0.5, 0.6))
     tracker = open_tracker(f"memory:{request.node.nodeid}")
     run = tracker.start_run("digits-ipc2", "trial")
-    candidate = Candidate(run.run_id, None, {}, make(workspace), score, score, 0.0, score.mean, {})
+    candidate = Candidate(run.run_id, None, {}, make(context), score, score, 0.0, score.mean, {})
     done = register(
-        tracker, workspace, candidate, SetScores(score, score, score, score, score), tmp_path / "copy"
+        tracker, context, candidate, SetScores(score, score, score, score, score), tmp_path / "copy"
     )
     manifest = read_set(tmp_path / "copy").manifest
     card = (tmp_path / "copy" / "README.md").read_text()

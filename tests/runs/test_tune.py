@@ -8,14 +8,14 @@ import pytest
 
 from study.core.errors import ConfigError, DataError, SearchError
 from study.core.records import Score
-from study.runs.configure import Request, configure
+from study.core.spaces import Choice
+from study.runs.catalog.sets import load_set
+from study.runs.config.configure import Request, configure
+from study.runs.context.stores import StoreOptions, open_tracking
 from study.runs.distill import DistillOptions, distill
 from study.runs.evaluate import EvaluateOptions, evaluate_set
 from study.runs.resume import resume_config
-from study.runs.sets import load_set
-from study.runs.stores import StoreOptions, open_tracking
 from study.runs.tune import TuneOptions, tune
-from study.search.spaces import Choice
 
 
 def smoke(**more):
@@ -108,7 +108,7 @@ def test_stored_set_scores_again(searched):
     root, output, _ = searched
     evaluation = evaluate_set(
         str(output),
-        EvaluateOptions(num_seeds=2, pool="none", stores=StoreOptions(root=root), whole_data=False),
+        EvaluateOptions(num_seeds=2, pool="none", stores=StoreOptions(root=root), full_data=False),
     )
     assert evaluation.n == 2
     assert 0 <= evaluation.distilled["mean"] <= 1
@@ -119,8 +119,8 @@ def test_stored_set_scores_again(searched):
 
 SAME = """
 from pathlib import Path
-from study.runs.configure import Request, configure
-from study.runs.stores import StoreOptions
+from study.runs.config.configure import Request, configure
+from study.runs.context.stores import StoreOptions
 from study.runs.tune import TuneOptions, tune
 config = configure(Request("dm", "digits", 1, "smoke"))
 print(tune(config, TuneOptions(StoreOptions(root=Path({root!r})))).winner.sha256)

@@ -5,10 +5,10 @@ import re
 import optuna
 import pytest
 
+from study.core.spaces import Range
 from study.search.config import SearchConfig
 from study.search.figures import search_page
 from study.search.optimize import Pruned, create_search
-from study.search.spaces import Range
 
 SPACE = {"distill.image_lr": Range(low=0.1, high=10, log=True), "distill.momentum": Range(low=0, high=0.9)}
 HEADINGS = {
@@ -27,10 +27,10 @@ def test_page_has_every_figure(objective):
     search = create_search(optuna.storages.InMemoryStorage(), "s", "p", config, SPACE, 0)
 
     def run(handle):
-        score = 0.1 if handle.slot == 4 else handle.params["distill.momentum"]
+        score = 0.1 if handle.number == 4 else handle.params["distill.momentum"]
         if handle.report(score, 50):
             raise Pruned
-        if handle.slot == 5:
+        if handle.number == 5:
             raise KeyboardInterrupt
         values = score, handle.params["distill.image_lr"] / 10
         return values if "," in objective else values[0]

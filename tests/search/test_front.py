@@ -7,11 +7,11 @@ import optuna
 import pytest
 
 from study.core.errors import DivergedError
+from study.core.spaces import Choice, Range
 from study.search.config import SearchConfig
 from study.search.front import choose_finalists
 from study.search.optimize import Pruned, Search, create_search, find_search
 from study.search.records import TrialRecord
-from study.search.spaces import Choice, Range
 from study.search.storage import default_storage_url, open_storage
 
 BOTH = SearchConfig(objective="accuracy,cross-arch", num_startup_trials=2, pruner="none")
@@ -43,33 +43,33 @@ def test_front_equals_brute_force(seed):
     search = in_memory()
 
     def objective(handle):
-        if handle.slot % 5 == 3:
+        if handle.number % 5 == 3:
             raise Pruned
-        if handle.slot == 4:
+        if handle.number == 4:
             raise DivergedError("match/loss", 7)
-        return table[handle.slot]
+        return table[handle.number]
 
     search.optimize(objective, len(table))
-    complete = {slot: values for slot, values in enumerate(table) if slot % 5 != 3 and slot != 4}
+    complete = {number: values for number, values in enumerate(table) if number % 5 != 3 and number != 4}
     expected = {
-        slot
-        for slot, values in complete.items()
+        number
+        for number, values in complete.items()
         if not any(beats(other, values) for other in complete.values())
     }
     records = search.records()
-    assert {record.slot for record in records if record.on_front} == expected
-    assert {record.slot: record.values for record in records if record.values} == complete
+    assert {record.number for record in records if record.on_front} == expected
+    assert {record.number: record.values for record in records if record.values} == complete
     best = search.best(3)
-    assert {record.slot for record in best} <= expected
+    assert {record.number for record in best} <= expected
     assert len(best) == min(3, len(expected))
 
 
-def record(slot, *values):
-    return TrialRecord(slot, "COMPLETE", {}, values, {}, {}, 1.0, True)
+def record(number, *values):
+    return TrialRecord(number, "COMPLETE", {}, values, {}, {}, 1.0, True)
 
 
-def slots(front, count):
-    return [chosen.slot for chosen in choose_finalists(front, count)]
+def numbers(front, count):
+    return [chosen.number for chosen in choose_finalists(front, count)]
 
 
 def test_highest_mean_comes_first_then_both_ends_then_the_rest():
@@ -80,7 +80,7 @@ def test_highest_mean_comes_first_then_both_ends_then_the_rest():
         record(3, 0.8, 0.5),
         record(4, 0.9, 0.1),
     ]
-    assert [slots(front, count) for count in (1, 2, 3, 4, 9)] == [
+    assert [numbers(front, count) for count in (1, 2, 3, 4, 9)] == [
         [2],
         [2, 4],
         [2, 4, 0],
@@ -90,9 +90,9 @@ def test_highest_mean_comes_first_then_both_ends_then_the_rest():
 
 
 def test_a_trial_counts_once_and_an_earlier_one_wins_a_tie():
-    assert slots([record(0, 0.5, 0.5)], 3) == [0]
-    assert slots([record(3, 0.5, 0.5), record(1, 0.5, 0.5)], 1) == [1]
-    assert slots([], 3) == []
+    assert numbers([record(0, 0.5, 0.5)], 3) == [0]
+    assert numbers([record(3, 0.5, 0.5), record(1, 0.5, 0.5)], 1) == [1]
+    assert numbers([], 3) == []
 
 
 def test_one_objective_has_no_front():
@@ -113,7 +113,7 @@ def test_sampler_learns_even_where_most_trials_were_pruned():
     search = in_memory(BOTH.model_copy(update={"sampler": "tpe"}))
 
     def objective(handle):
-        if handle.slot > 1:
+        if handle.number > 1:
             raise Pruned
         return values_of(handle)
 
@@ -126,7 +126,7 @@ def test_interrupted_search_proposes_what_an_undisturbed_one_does(tmp_path):
     undisturbed.optimize(values_of, 7)
 
     def interrupted(handle):
-        if handle.slot == 3:
+        if handle.number == 3:
             handle.report(0.5, 25)
             raise KeyboardInterrupt
         return values_of(handle)

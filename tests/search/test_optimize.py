@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from study.core.errors import DivergedError, SearchError
+from study.core.spaces import Choice, Range
 from study.search.config import SearchConfig
 from study.search.optimize import Pruned, Search, create_search, find_search
-from study.search.spaces import Choice, Range
 from study.search.storage import default_storage_url, open_storage, owner_is_dead, owner_tag
 
 CONFIG = SearchConfig(num_startup_trials=2)
@@ -36,7 +36,7 @@ def test_trials_asked_for_are_finished(tmp_path):
     search = open_search(tmp_path)
     search.optimize(value_of, 6)
     records = search.records()
-    assert [record.slot for record in records] == list(range(6))
+    assert [record.number for record in records] == list(range(6))
     assert {record.outcome for record in records} == {"COMPLETE"}
     assert search.best(2)[0].value == max(record.value for record in records)
 
@@ -50,7 +50,7 @@ def test_defaults_are_tried_first(tmp_path):
 
 def test_diverged_trial_counts_and_search_goes_on(tmp_path):
     def objective(handle):
-        if handle.slot == 1:
+        if handle.number == 1:
             raise DivergedError("match/loss", 7)
         return value_of(handle)
 
@@ -61,7 +61,7 @@ def test_diverged_trial_counts_and_search_goes_on(tmp_path):
 
 def test_weak_trial_is_pruned(tmp_path):
     def objective(handle):
-        score = 0.9 if handle.slot < 2 else 0.1
+        score = 0.9 if handle.number < 2 else 0.1
         if handle.report(score, 50):
             raise Pruned
         return score
@@ -86,7 +86,7 @@ def test_interrupted_search_proposes_what_an_undisturbed_one_does(tmp_path):
     undisturbed.optimize(value_of, 7)
 
     def interrupted(handle):
-        if handle.slot == 3:
+        if handle.number == 3:
             raise KeyboardInterrupt
         return value_of(handle)
 
@@ -99,7 +99,7 @@ def test_interrupted_search_proposes_what_an_undisturbed_one_does(tmp_path):
     seen = []
 
     def numbered(handle):
-        seen.append(handle.slot)
+        seen.append(handle.number)
         return value_of(handle)
 
     again.optimize(numbered, 7)
@@ -122,7 +122,7 @@ sys.path.insert(0, {here!r})
 from test_optimize import open_search, value_of
 from pathlib import Path
 def objective(handle):
-    if handle.slot == 1:
+    if handle.number == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return value_of(handle)
 open_search(Path({root!r})).optimize(objective, 3)

@@ -6,10 +6,10 @@ import numpy as np
 import optuna
 import pytest
 
+from study.core.spaces import Range
 from study.search.config import SearchConfig
 from study.search.optimize import Pruned, Search, create_search, find_search
 from study.search.pruning import is_weak
-from study.search.spaces import Range
 from study.search.storage import default_storage_url, open_storage
 
 RUNGS = (25, 50, 75)
@@ -24,10 +24,10 @@ def scripted(scores, *, twice):
     """Reports a table of scores at the rungs, and ends with the last; ``twice`` as two objectives."""
 
     def objective(handle):
-        for percent, score in zip(RUNGS, scores[handle.slot], strict=True):
+        for percent, score in zip(RUNGS, scores[handle.number], strict=True):
             if handle.report(score, percent):
                 raise Pruned
-        value = scores[handle.slot][-1]
+        value = scores[handle.number][-1]
         return (value, 1 - value) if twice else value
 
     return objective

@@ -137,7 +137,7 @@ def test_all_training_images_are_a_row_with_a_recipe_of_their_own(tmp_path, set_
         "num_epochs": 4,
         "scores": {"validation": {**scores["validation"], "mean": 0.991}},
     }
-    card = (set_factory(tmp_path / "set", scores=scores, whole_data=whole) / "README.md").read_text()
+    card = (set_factory(tmp_path / "set", scores=scores, full_data=whole) / "README.md").read_text()
     assert "| all 54,000 training images, 4 epochs | validation | accuracy | 99.10 | 1.00 | 3 |  |" in card
     assert "have a recipe of their own" in card
 

@@ -1,0 +1,1 @@
+"""Real images chosen by a rule: the baselines that learn no pixel."""

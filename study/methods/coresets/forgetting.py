@@ -1,0 +1,80 @@
+"""Forgetting: the images that training forgets most often."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from study.core.seeding import Generators
+from study.methods.base import MethodConfig, Task, register
+from study.methods.coresets.base import Coreset, CoresetConfig, by_class
+from study.methods.coresets.distances import check_count
+from study.methods.coresets.features import record_learning
+
+__all__ = ["Forgetting", "ForgettingConfig", "choose_by_forgetting", "count_forgetting"]
+
+
+class ForgettingConfig(CoresetConfig):
+    """Settings of the choice by forgetting."""
+
+    num_epochs: int = Field(20, ge=2)
+    """Passes over the training images during which forgetting is counted."""
+    batch_size: int = Field(64, ge=1)
+    """Images a step of that training."""
+
+
+@register
+class Forgetting(Coreset[ForgettingConfig]):
+    """The images of each class that a network forgets most often while it is trained on all of them.
+
+    Source: Toneva et al. 2019; see :func:`~study.methods.coresets.distances.choose_by_forgetting`.
+    """
+
+    name: ClassVar[str] = "forgetting"
+    Config: ClassVar[type[MethodConfig]] = ForgettingConfig
+
+    def _choose(self, task: Task, generators: Generators) -> Tensor:
+        config = self.config
+        correct = record_learning(
+            task, generators, num_epochs=config.num_epochs, batch_size=config.batch_size
+        )
+        return by_class(task, lambda positions, label: choose_by_forgetting(correct[:, positions], task.ipc))
+
+
+def count_forgetting(correct: Tensor) -> Tensor:
+    """How often each image went from right to wrong between two epochs of training.
+
+    Args:
+        correct: [epochs, n] bool, whether an image was classified correctly when the epoch showed it.
+
+    Returns:
+        [n] int64. An image that was never right counts as forgotten ``epochs`` times, more often than any
+        other can be.
+
+    Source: Toneva et al. 2019.
+    """
+    events = (correct[:-1] & ~correct[1:]).sum(0)
+    return events.masked_fill(~correct.any(0), len(correct))
+
+
+def choose_by_forgetting(correct: Tensor, count: int) -> Tensor:
+    """The images that were forgotten most often.
+
+    Easy data is hardly ever forgotten, so a tie goes to the image that was wrong in more epochs, and only
+    then to the lower position.
+
+    Args:
+        correct: [epochs, n] bool, as :func:`count_forgetting` takes it.
+        count: images to choose, at most n.
+
+    Returns:
+        Positions [count] int64, most forgotten first, all different.
+
+    Raises:
+        ConfigError: ``count`` is below 1 or above n.
+    """
+    check_count(correct.shape[1], count)
+    rank = count_forgetting(correct) * (len(correct) + 1) + (~correct).sum(0)
+    return rank.argsort(descending=True, stable=True)[:count]

@@ -1,0 +1,57 @@
+"""Herding: images whose mean feature stays near that of their class."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from study.core.seeding import Generators
+from study.methods.base import register
+from study.methods.coresets.base import FeatureCoreset
+from study.methods.coresets.distances import checked_rows, squared_distances
+
+__all__ = ["Herding", "choose_by_herding"]
+
+
+@register
+class Herding(FeatureCoreset):
+    """Images whose mean feature stays closest to that of their class, chosen one by one.
+
+    Source: Welling 2009; see :func:`~study.methods.coresets.distances.choose_by_herding`.
+    """
+
+    name: ClassVar[str] = "herding"
+
+    def _rank(self, features: Tensor, count: int, label: int, generators: Generators) -> Tensor:
+        return choose_by_herding(features, count)
+
+
+def choose_by_herding(features: Tensor, count: int) -> Tensor:
+    """Rows whose running mean stays closest to the mean of all rows.
+
+    The k-th choice minimises ‖k·μ − Σ − z‖, where μ is the mean of all rows and Σ the sum of the rows
+    chosen so far; a tie goes to the lower position.
+
+    Args:
+        features: [n, d], any float type; sums are taken in float64.
+        count: rows to choose, at most n.
+
+    Returns:
+        Positions [count] int64 in the order of choice, all different.
+
+    Raises:
+        ConfigError: ``count`` is below 1 or above n.
+
+    Source: Welling 2009, in the greedy form of Rebuffi et al. 2017 (iCaRL).
+    """
+    rows = checked_rows(features, count)
+    mean, total = rows.mean(0), torch.zeros_like(rows[0])
+    chosen: list[int] = []
+    for number in range(1, count + 1):
+        distances = squared_distances(rows, number * mean - total)
+        distances[chosen] = torch.inf
+        chosen.append(int(distances.argmin()))
+        total += rows[chosen[-1]]
+    return torch.tensor(chosen)

@@ -1,0 +1,66 @@
+"""K-means: the real image nearest to each cluster centre of its class."""
+
+from __future__ import annotations
+
+import warnings
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from study.core.seeding import Generators, derive_seed
+from study.methods.base import register
+from study.methods.coresets.base import FeatureCoreset
+from study.methods.coresets.distances import checked_rows, squared_distances
+
+__all__ = ["KMeansCoreset", "choose_by_k_means"]
+
+
+NUM_K_MEANS_STARTS = 3
+
+
+@register
+class KMeansCoreset(FeatureCoreset):
+    """The real image nearest to each of ``ipc`` cluster centres of its class.
+
+    Source: Cui et al. 2022 (DC-BENCH); see :func:`~study.methods.coresets.distances.choose_by_k_means`.
+    """
+
+    name: ClassVar[str] = "k-means"
+
+    def _rank(self, features: Tensor, count: int, label: int, generators: Generators) -> Tensor:
+        return choose_by_k_means(features, count, derive_seed(generators.seed, "k-means", label))
+
+
+def choose_by_k_means(features: Tensor, count: int, seed: int) -> Tensor:
+    """For each of ``count`` cluster centres the nearest row that no earlier centre has taken.
+
+    Args:
+        features: [n, d], any float type.
+        count: clusters, at most n.
+        seed: of the starts of k-means; the best of three is kept.
+
+    Returns:
+        Positions [count] int64 in the order of the centres, all different; a tie goes to the lower one.
+
+    Raises:
+        ConfigError: ``count`` is below 1 or above n.
+
+    Source: Cui et al. 2022 (DC-BENCH), which clusters each class and takes real images by the centres.
+    """
+    # Not at the top: every command imports every method, and this takes a second.
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    rows = checked_rows(features, count)
+    kmeans = KMeans(n_clusters=count, n_init=NUM_K_MEANS_STARTS, random_state=seed % 2**32)
+    with warnings.catch_warnings():
+        # Fewer different rows than clusters: the copies that are left over are chosen by position.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        kmeans.fit(rows.numpy())
+    chosen: list[int] = []
+    for centre in torch.from_numpy(kmeans.cluster_centers_):
+        distances = squared_distances(rows, centre)
+        distances[chosen] = torch.inf
+        chosen.append(int(distances.argmin()))
+    return torch.tensor(chosen)

@@ -1,0 +1,1 @@
+"""How hard training images are, and which of them experts see when."""

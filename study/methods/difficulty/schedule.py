@@ -1,0 +1,261 @@
+"""Which training images each epoch of an expert sees: all of them, or PAD's schedule from easy to hard.
+
+How hard an image is comes from :mod:`study.methods.difficulty.scores`; shuffling belongs to whoever trains.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Annotated, Any, Protocol
+
+import torch
+from pydantic import Field, ValidationInfo, field_validator
+from torch import Tensor
+
+from study.core.config import Frozen
+from study.core.errors import ConfigError, ShapeError
+from study.core.seeding import Generators
+from study.methods.base import Task
+from study.methods.difficulty.ranking import rank_by_class
+from study.methods.difficulty.scores import DifficultyConfig, difficulty_key, difficulty_scores
+from study.methods.experts.config import AllImages, EpochOrder
+
+__all__ = [
+    "DataSchedule",
+    "DifficultySchedule",
+    "ScheduleConfig",
+    "ScheduleRow",
+    "WholeSet",
+    "build_schedule",
+    "schedule_key",
+]
+
+MAX_DENOMINATOR = 1_000_000
+
+Removal = tuple[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0, le=0.999)]]
+
+
+@dataclass(frozen=True)
+class ScheduleRow:
+    """What one epoch trains on.
+
+    Attributes:
+        epoch: from 0.
+        fraction: the share of each class that the schedule asks for, before rounding down.
+        images: how many images that is over all classes.
+    """
+
+    epoch: int
+    fraction: float
+    images: int
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values for tables."""
+        return asdict(self)
+
+
+class DataSchedule(EpochOrder, Protocol):
+    """The images of every epoch, as positions in the training set, and a table to log."""
+
+    def indices(self, epoch: int) -> Tensor:
+        """Positions [images] int64 on the CPU, ascending; the caller shuffles.
+
+        Args:
+            epoch: from 0.
+        """
+
+    def key(self) -> Mapping[str, object]:
+        """Plain values for a cache key: two schedules with one key give the same images in every epoch."""
+
+    def table(self, num_epochs: int) -> list[ScheduleRow]:
+        """One row an epoch."""
+
+
+class ScheduleConfig(Frozen):
+    """PAD's schedule of an expert's training images (FIEX); 1.0 and no removal for all of them always."""
+
+    initial_fraction: float = Field(0.75, gt=0, le=1)
+    """Share of each class, the easiest, that the first epoch sees (paper: IR)."""
+    addition_end_epoch: int = Field(20, ge=1)
+    """Epoch that first sees every image; the hard ones are added linearly until then (paper: AEE)."""
+    removals: tuple[Removal, ...] = Field(((40, 0.1), (60, 0.2)), max_length=2)
+    """Up to two pairs (epoch, fraction): after that epoch the easiest fraction of each class is left out.
+    Fractions are of the whole class, not of what is left. The paper names one removal, its code makes two."""
+
+    @field_validator("removals")
+    @classmethod
+    def _after_addition_and_ascending(
+        cls, removals: tuple[Removal, ...], info: ValidationInfo
+    ) -> tuple[Removal, ...]:
+        epochs = [epoch for epoch, _ in removals]
+        if any(later <= earlier for earlier, later in itertools.pairwise(epochs)):
+            raise ValueError("the epochs of removals must ascend")
+        addition_end = info.data.get("addition_end_epoch", 0)
+        if epochs and epochs[0] < addition_end:
+            raise ValueError(f"nothing can be removed before the addition ends with epoch {addition_end}")
+        return removals
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every epoch sees every image."""
+        return _exact(self.initial_fraction) == 1 and not self._effective_removals()
+
+    def added(self, epoch: int) -> Fraction:
+        """Share of each class, from the easy end, that has been added by an epoch."""
+        initial = _exact(self.initial_fraction)
+        return min(Fraction(1), initial + (1 - initial) * Fraction(epoch, self.addition_end_epoch))
+
+    def removed(self, epoch: int) -> Fraction:
+        """Share of each class, from the easy end, that an epoch leaves out."""
+        past = [fraction for after, fraction in self.removals if epoch > after]
+        return _exact(past[-1]) if past else Fraction(0)
+
+    def effective(self) -> dict[str, Any]:
+        """The settings that change what an epoch sees, as plain values for a cache key."""
+        initial = _exact(self.initial_fraction)
+        return {
+            "initial_fraction": float(initial),
+            "addition_end_epoch": None if initial == 1 else self.addition_end_epoch,
+            "removals": self._effective_removals(),
+        }
+
+    def _effective_removals(self) -> list[list[float]]:
+        removals: list[list[float]] = []
+        for epoch, fraction in self.removals:
+            before = removals[-1][1] if removals else 0.0
+            if (after := float(_exact(fraction))) != before:
+                removals.append([epoch, after])
+        return removals
+
+
+class WholeSet:
+    """Every image in every epoch, as MTT and DATM train their experts."""
+
+    def __init__(self, num_images: int) -> None:
+        """Keep the size of the training set."""
+        self._num_images = num_images
+
+    def indices(self, epoch: int) -> Tensor:
+        """All positions [n] int64 on the CPU, ascending."""
+        return torch.arange(self._num_images)
+
+    def key(self) -> Mapping[str, object]:
+        """Plain values for a cache key."""
+        return _WHOLE_KEY
+
+    def table(self, num_epochs: int) -> list[ScheduleRow]:
+        """One row an epoch, all alike."""
+        return [ScheduleRow(epoch, 1.0, self._num_images) for epoch in range(num_epochs)]
+
+
+class DifficultySchedule:
+    """PAD's schedule: first the easiest of each class, then more, then all, then without the easiest.
+
+    With n images in a class, initial fraction IR, addition end AEE and removals (rm1, r1), (rm2, r2):
+
+    ================ =========================================================
+    epoch e          images of the class
+    ================ =========================================================
+    e <= AEE         the easiest ⌊p·n⌋, p = min(1, IR + (1 - IR)·e / AEE)
+    AEE < e <= rm1   all
+    rm1 < e <= rm2   all but the easiest ⌊r1·n⌋
+    rm2 < e          all but the easiest ⌊r2·n⌋
+    ================ =========================================================
+
+    Source: Li et al. 2024 (PAD). The released script takes 5,000 images a class for granted; here n is
+    counted in each class.
+    """
+
+    def __init__(
+        self, config: ScheduleConfig, ranking: Sequence[Tensor], difficulty: Mapping[str, object]
+    ) -> None:
+        """Check that the schedule fits the classes.
+
+        Args:
+            config: the shares and epochs.
+            ranking: for each class, the positions of its images, easiest first; together all of 0 .. n-1.
+            difficulty: plain values that determine the ranking, for the key.
+
+        Raises:
+            ShapeError: the ranking names a position twice or leaves one out.
+            ConfigError: the first epoch would see no image of a class that has some.
+        """
+        self.config = config
+        self._ranking = [positions.cpu() for positions in ranking]
+        self._difficulty = dict(difficulty)
+        everything = torch.cat([torch.zeros(0, dtype=torch.int64), *self._ranking]).sort().values
+        if not torch.equal(everything, torch.arange(len(everything))):
+            raise ShapeError(f"the ranking does not name each of its {len(everything)} positions once")
+        smallest = min((len(positions) for positions in self._ranking if len(positions)), default=0)
+        if smallest and not math.floor(config.added(0) * smallest):
+            raise ConfigError(
+                f"initial_fraction = {config.initial_fraction}: leaves none of the {smallest} images of the smallest "
+                f"class; use {math.ceil(1000 / smallest) / 1000:g} or more"
+            )
+
+    def indices(self, epoch: int) -> Tensor:
+        """Positions [images] int64 on the CPU, ascending."""
+        return torch.cat([self._of_class(positions, epoch) for positions in self._ranking]).sort().values
+
+    def key(self) -> Mapping[str, object]:
+        """Plain values for a cache key; that of :class:`WholeSet` where every epoch sees every image."""
+        return schedule_key(self.config, self._difficulty)
+
+    def table(self, num_epochs: int) -> list[ScheduleRow]:
+        """One row an epoch."""
+        rows = []
+        for epoch in range(num_epochs):
+            share = self.config.added(epoch) - self.config.removed(epoch)
+            images = sum(len(self._of_class(positions, epoch)) for positions in self._ranking)
+            rows.append(ScheduleRow(epoch, float(share), images))
+        return rows
+
+    def _of_class(self, positions: Tensor, epoch: int) -> Tensor:
+        first = math.floor(self.config.removed(epoch) * len(positions))
+        last = math.floor(self.config.added(epoch) * len(positions))
+        return positions[first:last]
+
+
+def schedule_key(config: ScheduleConfig, difficulty: Mapping[str, object]) -> Mapping[str, object]:
+    """The key of a schedule that need not exist yet, such as when the cost of a search is estimated."""
+    if config.is_whole:
+        return _WHOLE_KEY
+    return {"order": "difficulty", **config.effective(), "difficulty": dict(difficulty)}
+
+
+def build_schedule(
+    task: Task, config: ScheduleConfig, difficulty: DifficultyConfig, generators: Generators
+) -> DataSchedule:
+    """The schedule of a task; images are scored only where their difficulty matters.
+
+    Args:
+        task: its training images are scored and scheduled.
+        config: the schedule.
+        difficulty: how images are scored.
+        generators: of the scores; the same family shares them, and the experts, between trials.
+
+    Raises:
+        ConfigError: the schedule leaves a class without images, or the scores cannot be made.
+    """
+    if config.is_whole:
+        return WholeSet(len(task.train))
+    scores = difficulty_scores(task, difficulty, generators)
+    ranking = rank_by_class(scores, task.train.labels, task.train.num_classes)
+    return DifficultySchedule(config, ranking, difficulty_key(task, difficulty, generators))
+
+
+# The same images must have the same key, whoever asks for them: experts are shared by it.
+_WHOLE_KEY: Mapping[str, object] = AllImages().key()
+
+
+def _exact(fraction: float) -> Fraction:
+    """The rational number that a float stands for.
+
+    In floats 0.29 · 100 is 28.999999999999996, and rounding down would lose an image. The nearest rational
+    with a denominator up to a million is what was meant, also for the 0.30000000000000004 of a search's grid.
+    """
+    return Fraction(fraction).limit_denominator(MAX_DENOMINATOR)

@@ -1,0 +1,1 @@
+"""Networks trained on real images: how they are trained, kept and read back."""

@@ -1,0 +1,121 @@
+"""Training the experts that an entry of the cache lacks: a few threads, taking turns with other processes."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import torch
+from filelock import Timeout
+
+from study.core.seeding import Generators
+from study.methods.base import Task
+from study.methods.experts.config import EpochOrder, ExpertConfig
+from study.methods.experts.store import ExpertEntry
+from study.methods.experts.training import ExpertRecorder
+
+__all__ = ["ExpertBuild", "OnEpoch"]
+
+OnEpoch = Callable[[int, int], None]
+"""Gets the epochs trained so far and those to train in all; called from the thread that asked for experts."""
+
+POLL_SECONDS = 0.2
+
+
+class _Stopped(Exception):
+    """Another worker failed, or the user interrupted."""
+
+
+class ExpertBuild:
+    """Trains the missing experts of an entry in a few threads, taking turns with other processes."""
+
+    def __init__(
+        self,
+        task: Task,
+        config: ExpertConfig,
+        order: EpochOrder,
+        generators: Generators,
+        entry: ExpertEntry,
+        shape: tuple[int, int],
+        missing: Sequence[int],
+        meta: Mapping[str, Any],
+    ) -> None:
+        self._task, self._config, self._order, self._generators = task, config, order, generators
+        self._entry, self._shape, self._meta = entry, shape, meta
+        self._waiting = deque(missing)
+        self._total = len(missing) * config.num_epochs
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._done_epochs = 0
+        self._num_built = 0
+
+    def run(self, num_workers: int, on_epoch: OnEpoch | None) -> int:
+        """Build until nothing is missing; gives how many were trained here."""
+        num_workers = min(num_workers, len(self._waiting))
+        num_threads = torch.get_num_threads()
+        if on_epoch is not None:
+            on_epoch(0, self._total)
+        try:
+            with ThreadPoolExecutor(num_workers, thread_name_prefix="expert") as pool:
+                workers = [pool.submit(self._work) for _ in range(num_workers)]
+                try:
+                    self._watch(workers, on_epoch)
+                finally:
+                    self._stop.set()
+        finally:
+            # What a worker sets for itself becomes the default of threads that are started later.
+            torch.set_num_threads(num_threads)
+        return self._num_built
+
+    def _watch(self, workers: Sequence[Future[None]], on_epoch: OnEpoch | None) -> None:
+        reported, running = 0, set(workers)
+        while running:
+            done, running = wait(running, POLL_SECONDS, return_when=FIRST_EXCEPTION)
+            if on_epoch is not None and self._done_epochs > reported:
+                reported = self._done_epochs
+                on_epoch(reported, self._total)
+            for worker in done:
+                worker.result()
+
+    def _work(self) -> None:
+        if self._task.compute.device.type == "cpu":
+            torch.set_num_threads(1)
+        recorder = ExpertRecorder(self._task, self._config, self._order, self._generators)
+        while (expert := self._next()) is not None:
+            if not self._build(recorder, expert):
+                self._waiting.append(expert)
+                if self._stop.wait(POLL_SECONDS):
+                    return
+
+    def _next(self) -> int | None:
+        with self._lock:
+            return self._waiting.popleft() if self._waiting and not self._stop.is_set() else None
+
+    def _build(self, recorder: ExpertRecorder, expert: int) -> bool:
+        """Train and store one expert; False where another process is at it."""
+        try:
+            with self._entry.building(expert).acquire(timeout=0):
+                if self._entry.read(expert, self._shape, warn=False) is not None:
+                    self._count(self._config.num_epochs)  # another process was quicker
+                    return True
+                trajectory = recorder.record(expert, lambda: self._count(1), self._check)
+                self._entry.write(expert, trajectory.snapshots, trajectory.train_accuracy, trajectory.seconds)
+        except Timeout:
+            return False
+        except _Stopped:
+            return True
+        with self._lock:
+            self._num_built += 1
+        self._entry.describe(self._meta)
+        return True
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise _Stopped
+
+    def _count(self, num_epochs: int) -> None:
+        with self._lock:
+            self._done_epochs += num_epochs

@@ -1,0 +1,286 @@
+"""Expert trajectories on demand: trained once, shared through the cache by trials and processes."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from study.core.config import digest
+from study.core.device import Compute
+from study.core.digests import dataset_digest
+from study.core.errors import DataError, ShapeError
+from study.core.records import ImageDataset, Progress
+from study.core.seeding import Generators
+from study.methods.base import Task
+from study.methods.experts.building import ExpertBuild, OnEpoch
+from study.methods.experts.config import AllImages, EpochOrder, ExpertConfig
+from study.methods.experts.file import ExpertFile
+from study.methods.experts.store import ExpertEntry, ExpertStore, size_limit
+from study.methods.experts.training import ExpertDivergedError, ExpertRecorder, expert_compute
+
+__all__ = [
+    "AllImages",
+    "EpochOrder",
+    "ExpertConfig",
+    "ExpertDivergedError",
+    "ExpertPlan",
+    "Experts",
+    "OnEpoch",
+    "UsesExperts",
+    "obtain_experts",
+    "plan_experts",
+]
+
+_FORMAT = 1
+"""Part of every key: raise it when the same key would give other trajectories."""
+
+
+class Experts:
+    """Trajectories of trained networks, read from the cache one snapshot at a time.
+
+    While it lives, no process evicts them.
+
+    Attributes:
+        key: name of their folder in the cache.
+        num_experts: trajectories, 0 .. num_experts - 1.
+        num_epochs: the last snapshot of each.
+        num_parameters: length D of a snapshot.
+        num_built: trained for this call; 0 where the cache had them all.
+        build_seconds: wall time this call spent until they were all there.
+        train_accuracies: of each last snapshot on training images without augmentation.
+    """
+
+    def __init__(
+        self,
+        entry: ExpertEntry,
+        files: Sequence[ExpertFile],
+        device: torch.device,
+        num_built: int,
+        seconds: float,
+    ) -> None:
+        self._entry, self._files, self._device = entry, files, device
+        self.key = entry.key
+        self.num_experts = len(files)
+        self.num_epochs, self.num_parameters = files[0].shape[0] - 1, files[0].shape[1]
+        self.num_built, self.build_seconds = num_built, seconds
+        self.train_accuracies = [file.train_accuracy for file in files]
+
+    def snapshot(self, expert: int, epoch: int) -> Tensor:
+        """Parameters [D] float32 of an expert after that many epochs (0: its random start), yours to change.
+
+        Raises:
+            ShapeError: there is no such expert or epoch.
+            DataError: the file was damaged since it was opened; it is removed, and the next call of
+                :func:`obtain_experts` trains it again.
+        """
+        if not (0 <= expert < self.num_experts and 0 <= epoch <= self.num_epochs):
+            raise ShapeError(
+                f"expert {expert}, epoch {epoch}: there are experts 0 to {self.num_experts - 1} "
+                f"and epochs 0 to {self.num_epochs}"
+            )
+        return self._files[expert].snapshot(epoch).to(self._device)
+
+    def final(self, expert: int) -> Tensor:
+        """Parameters [D] of an expert after its last epoch."""
+        return self.snapshot(expert, self.num_epochs)
+
+
+@dataclass(frozen=True)
+class ExpertPlan:
+    """What experts a configuration needs and what they would cost; nothing is built.
+
+    Attributes:
+        key: name of their folder in the cache.
+        num_experts: needed.
+        num_to_build: of these, not in the cache.
+        num_epochs: each.
+        num_bytes: on disk, all of them.
+        seconds_per_epoch: timed over a few steps, or None where nothing has to be built.
+    """
+
+    key: str
+    num_experts: int
+    num_to_build: int
+    num_epochs: int
+    num_bytes: int
+    seconds_per_epoch: float | None
+
+    @property
+    def build_seconds(self) -> float:
+        """Estimate for what is missing, by one worker."""
+        return self.num_to_build * self.num_epochs * (self.seconds_per_epoch or 0.0)
+
+
+@runtime_checkable
+class UsesExperts(Protocol):
+    """What a method offers beside :class:`~study.methods.base.Method` if it matches expert trajectories."""
+
+    def expert_plan(self, task: Task, generators: Generators) -> ExpertPlan:
+        """What :meth:`prepare` would build."""
+
+    def prepare(self, task: Task, generators: Generators, on_epoch: OnEpoch | None = None) -> Experts:
+        """Build what :meth:`distill` with the same arguments will look up, and give it."""
+
+    def rehearse(self, task: Task, generators: Generators) -> Iterator[Progress]:
+        """What :meth:`distill` does, with untrained networks for experts: for timing, not for a set."""
+
+
+def experts_key(
+    task: Task, config: ExpertConfig, order: EpochOrder, generators: Generators
+) -> Mapping[str, Any]:
+    """Plain values that determine every trajectory: data, model, settings, order, seed, precision."""
+    compute = expert_compute(task, config)
+    augmented = config.augment and task.augmentation.operations
+    return {
+        "format": _FORMAT,
+        "data": _digest_of(task.train),
+        "model": task.model.model_dump(mode="json"),
+        "experts": {**config.key(), "augment": bool(augmented)},
+        "augmentation": task.augmentation.model_dump(mode="json") if augmented else None,
+        "order": dict(order.key()),
+        "seed": generators.seed,
+        "device": compute.device.type,
+        "precision": str(compute.dtype).removeprefix("torch."),
+    }
+
+
+def plan_experts(
+    task: Task, config: ExpertConfig, order: EpochOrder, generators: Generators, *, timed: bool = True
+) -> ExpertPlan:
+    """Say how many experts :func:`obtain_experts` would train, and how long that may take.
+
+    Args:
+        task: its training images, model, augmentation and compute are used.
+        config: number and training of the experts.
+        order: which images each epoch sees.
+        generators: give the seed.
+        timed: run a few steps to estimate the seconds.
+
+    Raises:
+        ConfigError: the architecture has running statistics.
+    """
+    recorder = ExpertRecorder(task, config, order, generators)
+    key = _name(experts_key(task, config, order, generators))
+    missing = config.num_experts - ExpertStore().num_stored(key, config.num_experts)
+    return ExpertPlan(
+        key=key,
+        num_experts=config.num_experts,
+        num_to_build=missing,
+        num_epochs=config.num_epochs,
+        num_bytes=config.num_experts * _bytes_each(config, recorder),
+        seconds_per_epoch=recorder.seconds_per_epoch() if timed and missing else None,
+    )
+
+
+def obtain_experts(
+    task: Task,
+    config: ExpertConfig,
+    order: EpochOrder,
+    generators: Generators,
+    on_epoch: OnEpoch | None = None,
+    *,
+    num_workers: int | None = None,
+) -> Experts:
+    """Experts from the cache; those that are missing are trained first.
+
+    On CPUs each expert is trained by one thread, several at a time, and expert i is the same to the bit
+    whether it is trained alone, among others or by another process. Processes that need the same experts at the same
+    time share the work. A build that is killed keeps the experts that were finished.
+
+    Args:
+        task: its training images, model, augmentation and compute are used.
+        config: number and training of the experts.
+        order: which images each epoch sees; :class:`AllImages` for plain training.
+        generators: expert i draws from ``generators.child("expert", i)``, whatever was drawn before.
+        on_epoch: told of progress, if anything is built.
+        num_workers: experts trained at a time; by default as many as torch uses CPU threads, 1 on an
+            accelerator.
+
+    Raises:
+        ConfigError: the architecture has running statistics.
+        DataError: the cache cannot be written, or the disk is too small for the missing experts.
+        ExpertDivergedError: the learning rate is too large.
+        ShapeError: the order gives an epoch no image, or positions outside of the training set.
+
+    Source: Cazenavette et al. 2022 (MTT). The released code keeps ``p.detach().cpu()``, which on a CPU shares
+        memory with the weights and makes all snapshots equal; here they are copied.
+    """
+    started = time.perf_counter()
+    recorder = ExpertRecorder(task, config, order, generators)
+    key = experts_key(task, config, order, generators)
+    store = ExpertStore()
+    entry = store.entry(_name(key))
+    shape = (config.num_epochs + 1, recorder.num_parameters)
+    missing = [expert for expert in range(config.num_experts) if entry.read(expert, shape) is None]
+    num_built = 0
+    if missing:
+        _check_space(entry, len(missing) * _bytes_each(config, recorder))
+        meta = _describe(task, config, key)
+        build = ExpertBuild(task, config, order, generators, entry, shape, missing, meta)
+        num_built = build.run(_num_workers(expert_compute(task, config), num_workers), on_epoch)
+        store.prune(max_bytes=size_limit())
+    entry.touch()
+    files = [entry.read(expert, shape) for expert in range(config.num_experts)]
+    found = [file for file in files if file is not None]
+    if len(found) < len(files):
+        raise DataError(
+            f"experts vanished from {entry.folder} while they were read; run the same command again"
+        )
+    seconds = time.perf_counter() - started
+    return Experts(entry, found, task.compute.device, num_built, seconds)
+
+
+def _num_workers(compute: Compute, wanted: int | None) -> int:
+    if wanted is not None:
+        return max(1, wanted)
+    return torch.get_num_threads() if compute.device.type == "cpu" else 1
+
+
+def _bytes_each(config: ExpertConfig, recorder: ExpertRecorder) -> int:
+    return 4 * (config.num_epochs + 1) * recorder.num_parameters
+
+
+def _check_space(entry: ExpertEntry, num_bytes: int) -> None:
+    """Refuse before hours are spent."""
+    free = shutil.disk_usage(entry.folder).free
+    if num_bytes > free:
+        raise DataError(
+            f"the experts need {num_bytes / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free at {entry.folder}; "
+            "set STUDY_CACHE to another folder, or lower experts.num_experts"
+        )
+
+
+def _name(key: Mapping[str, Any]) -> str:
+    return digest(key)[:32]
+
+
+def _describe(task: Task, config: ExpertConfig, key: Mapping[str, Any]) -> Mapping[str, Any]:
+    train = task.train
+    return {
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "image_shape": list(train.image_shape),
+        "num_images": len(train),
+        "class_names": list(train.class_names),
+        "num_epochs": config.num_epochs,
+        "torch": torch.__version__,
+        "key": key,
+    }
+
+
+_DIGESTS: dict[int, tuple[weakref.ref[ImageDataset], str]] = {}
+
+
+def _digest_of(dataset: ImageDataset) -> str:
+    """Digest of a dataset, computed once an object: MNIST takes a noticeable time, and trials ask often."""
+    known = _DIGESTS.get(id(dataset))
+    if known is None or known[0]() is not dataset:
+        known = weakref.ref(dataset), dataset_digest(dataset)
+        _DIGESTS[id(dataset)] = known
+    return known[1]

@@ -1,0 +1,250 @@
+"""One expert trajectory: a network trained on real images, with its parameters after every epoch.
+
+Nothing here touches the disk; :mod:`study.methods.experts.experts` decides which trajectories are needed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from study.core.device import Compute
+from study.core.errors import ConfigError, DivergedError, ShapeError
+from study.core.seeding import Generators
+from study.data.augment import augment, draw
+from study.methods.base import Task
+from study.methods.experts.config import EpochOrder, ExpertConfig
+from study.methods.experts.optimizers import FlatSGD, gsam_direction
+from study.models.footprint import largest_map
+from study.models.network import Network, mixes_images
+from study.models.pool import build_model
+
+__all__ = ["ExpertDivergedError", "ExpertRecorder", "Trajectory", "expert_compute"]
+
+MAX_MAP_BYTES = 4 << 20
+"""Largest activation of one chunk of a batch on a CPU: the quickest of 2 to 16 MB on digits and MNIST."""
+MAX_MAP_BYTES_OF_ACCELERATOR = 1 << 30
+MAX_SCORED_IMAGES = 2048
+"""Training images, evenly spaced, on which a finished expert's accuracy is counted."""
+
+
+class ExpertDivergedError(DivergedError):
+    """An expert's parameters became infinite or not a number."""
+
+    def __init__(self, expert: int, epoch: int) -> None:
+        """Name the expert and the epoch, from 1."""
+        ArithmeticError.__init__(
+            self, f"expert {expert} diverged in epoch {epoch}; lower the experts' learning rate (experts.lr)"
+        )
+        self.iteration = None
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """What is kept of one expert.
+
+    Attributes:
+        snapshots: [epochs + 1, D] float32 on the CPU: parameters at the start and after every epoch.
+        train_accuracy: of the last snapshot on training images without augmentation.
+        seconds: wall time of training.
+    """
+
+    snapshots: Tensor
+    train_accuracy: float
+    seconds: float
+
+
+def expert_compute(task: Task, config: ExpertConfig) -> Compute:
+    """The device and precision experts are trained with; never compiled, so bits do not depend on a compiler."""
+    dtype = torch.float32 if config.precision == "float32" else task.compute.dtype
+    return Compute(task.compute.device, dtype)
+
+
+class ExpertRecorder:
+    """Trains experts one after the other; each is determined by the task, the settings and its own number.
+
+    Networks are not stacked and steps are not compiled: at 256 images a step neither was worth having on
+    CPUs, and an expert's numbers must not depend on which others are trained beside it.
+    """
+
+    def __init__(self, task: Task, config: ExpertConfig, order: EpochOrder, generators: Generators) -> None:
+        """Build the network; expert i draws from ``generators.child("expert", i)``.
+
+        Raises:
+            ConfigError: the architecture has running statistics, which snapshots of parameters leave out.
+        """
+        self._task, self._config, self._order, self._generators = task, config, order, generators
+        self._compute = expert_compute(task, config)
+        train = task.train
+        # Its own numbers do not matter: every expert starts from its own draw.
+        self._network: Network = build_model(
+            task.model, train.image_shape, train.num_classes, torch.Generator(), self._compute.device
+        )
+        if mixes_images(self._network):
+            raise ConfigError(
+                f"model {task.model.name!r} with norm {task.model.norm!r} has batch norm: experts keep parameters "
+                "only, so its running statistics cannot be replayed; use model.norm = 'instance' or 'none'"
+            )
+        self._parameters = list(self._network.parameters())
+        self._point = _share_memory(self._parameters)
+        self.num_parameters = len(self._point)
+        self._chunk_size = self._fitting_chunk()
+
+    def record(
+        self,
+        expert: int,
+        after_epoch: Callable[[], None] | None = None,
+        before_batch: Callable[[], None] | None = None,
+    ) -> Trajectory:
+        """Train one expert from its own start and keep its parameters after every epoch.
+
+        Args:
+            expert: its number.
+            after_epoch: called after every epoch.
+            before_batch: called before every step; may raise to stop.
+
+        Raises:
+            ExpertDivergedError: the parameters are not finite.
+            ShapeError: the order gives no image, or positions outside of the training set.
+        """
+        # Numbers come from the CPU, whatever device computes: there is no waiting for an accelerator.
+        family = Generators(self._generators.child("expert", expert).seed)
+        started = time.perf_counter()
+        self._network.reset_parameters(family["init"])
+        flat = self._point.clone()
+        snapshots = torch.empty(self._config.num_epochs + 1, self.num_parameters)
+        # Copied into their own rows: a detached vector would share memory with the weights in training.
+        snapshots[0].copy_(flat)
+        config = self._config
+        optimizer = FlatSGD(config.lr, config.momentum, config.weight_decay)
+        for epoch in range(config.num_epochs):
+            draws = family.child("epoch", epoch)
+            for batch in torch.split(self._epoch_positions(epoch, draws), config.batch_size):
+                if before_batch is not None:
+                    before_batch()
+                self._train_batch(flat, optimizer, batch, draws)
+            if not bool(flat.isfinite().all()):
+                raise ExpertDivergedError(expert, epoch + 1)
+            snapshots[epoch + 1].copy_(flat)
+            if after_epoch is not None:
+                after_epoch()
+        seconds = time.perf_counter() - started
+        return Trajectory(snapshots, self._accuracy(flat), seconds)
+
+    def seconds_per_epoch(self, num_steps: int = 2) -> float:
+        """Estimate the cost of the first epoch from a few timed steps; nothing is kept."""
+        family = Generators(0)
+        flat = self._point.clone()
+        positions = self._epoch_positions(0, family)
+        optimizer = FlatSGD(0.0)
+        batches = list(torch.split(positions, self._config.batch_size))[: num_steps + 1]
+        self._train_batch(flat, optimizer, batches[0], family)
+        started = time.perf_counter()
+        timed = batches[1:] or batches
+        for batch in timed:
+            self._train_batch(flat, optimizer, batch, family)
+        _ = float(flat[0])  # waits for an accelerator
+        seconds = time.perf_counter() - started
+        return seconds * len(positions) / sum(len(batch) for batch in timed)
+
+    def _epoch_positions(self, epoch: int, family: Generators) -> Tensor:
+        """Positions an epoch visits, shuffled, on the CPU."""
+        num_images = len(self._task.train)
+        allowed = self._order.indices(epoch)
+        if allowed is None:
+            allowed = torch.arange(num_images)
+        allowed = allowed.cpu()
+        if allowed.ndim != 1 or not len(allowed):
+            raise ShapeError(
+                f"epoch {epoch} has positions of shape {tuple(allowed.shape)}, expected [k], k >= 1"
+            )
+        if int(allowed.min()) < 0 or int(allowed.max()) >= num_images:
+            raise ShapeError(
+                f"epoch {epoch} has positions from {int(allowed.min())} to {int(allowed.max())}, "
+                f"but there are {num_images} training images"
+            )
+        shuffled = allowed[torch.randperm(len(allowed), generator=family["batches"])]
+        return shuffled[: math.ceil(self._config.epoch_fraction * len(allowed))]
+
+    def _train_batch(self, flat: Tensor, optimizer: FlatSGD, positions: Tensor, family: Generators) -> None:
+        train, config = self._task.train, self._config
+        there = positions.to(self._compute.device, non_blocking=True)
+        pixels, labels = train.images[there], train.labels[there]
+        if config.augment:
+            record = draw(
+                self._task.augmentation,
+                len(positions),
+                train.image_shape,
+                family["augmentation"],
+                shared_op=True,
+            )
+            pixels = augment(pixels, record)
+
+        def gradient_at(parameters: Tensor) -> Tensor:
+            return self._gradient(parameters, pixels, labels)
+
+        if config.optimizer == "gsam":
+            direction = gsam_direction(
+                flat, gradient_at, rho=config.gsam_rho, alpha=config.gsam_alpha, adaptive=config.gsam_adaptive
+            )
+        else:
+            direction = gradient_at(flat)
+        optimizer.step(flat, direction)
+
+    def _gradient(self, flat: Tensor, pixels: Tensor, labels: Tensor) -> Tensor:
+        """Gradient [D] float32 of the batch's mean cross-entropy, summed over chunks that fit the cache."""
+        self._point.copy_(flat)
+        total: Tensor | None = None
+        chunks = zip(
+            torch.split(pixels, self._chunk_size), torch.split(labels, self._chunk_size), strict=True
+        )
+        with torch.enable_grad():
+            for some_pixels, some_labels in chunks:
+                with self._compute.autocast():
+                    logits = self._network(some_pixels)
+                loss = functional.cross_entropy(logits.float(), some_labels, reduction="sum") / len(labels)
+                pieces = torch.autograd.grad(loss, self._parameters)
+                part = torch.cat([piece.reshape(-1) for piece in pieces])
+                total = part if total is None else total.add_(part)
+        assert total is not None
+        return total
+
+    @torch.no_grad()
+    def _accuracy(self, flat: Tensor) -> float:
+        self._point.copy_(flat)
+        train = self._task.train
+        step = math.ceil(len(train) / MAX_SCORED_IMAGES)
+        images, labels = train.images[::step], train.labels[::step]
+        right = 0
+        pairs = zip(torch.split(images, self._chunk_size), torch.split(labels, self._chunk_size), strict=True)
+        for some_images, some_labels in pairs:
+            with self._compute.autocast():
+                logits = self._network(some_images)
+            right += int((logits.argmax(dim=1) == some_labels).sum())
+        return right / len(labels)
+
+    def _fitting_chunk(self) -> int:
+        """Images whose largest activation fits the cache."""
+        on_cpu = self._compute.device.type == "cpu"
+        room = MAX_MAP_BYTES if on_cpu else MAX_MAP_BYTES_OF_ACCELERATOR
+        return max(
+            1,
+            min(self._config.batch_size, room // (largest_map(self._network) * self._compute.dtype.itemsize)),
+        )
+
+
+@torch.no_grad()
+def _share_memory(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Lay parameters out in one vector [D], in their order; from then on each is a view of its part."""
+    flat = torch.cat([parameter.reshape(-1) for parameter in parameters])
+    start = 0
+    for parameter in parameters:
+        parameter.data = flat[start : start + parameter.numel()].view(parameter.shape)
+        start += parameter.numel()
+    return flat

@@ -1,0 +1,1 @@
+"""What matching methods share: features, gradients, batches and the images being learned."""

@@ -1,0 +1,138 @@
+"""What matching methods share besides features: real batches by class, and the images being optimised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from study.core.errors import DivergedError
+from study.core.records import ImageDataset, Progress, SyntheticSet
+from study.methods.base import Task
+from study.methods.initialize import Initialization, initialize
+from study.methods.matching.random_features import averaging_matrix
+
+__all__ = ["MAX_PIXEL", "ClassBatches", "SyntheticImages", "check_losses", "check_pixels"]
+
+MAX_PIXEL = 1e4
+"""Normalised pixels lie within ±10; instance norm hides the size of an image, so a runaway learning rate
+blows images up long before any loss becomes infinite."""
+
+
+class ClassBatches:
+    """Real batches with the same number of images of every class, without replacement within a batch.
+
+    Attributes:
+        labels: [n] int64 on the CPU, the class of each image of a batch, ascending.
+        averaging: [classes, n] float32, see :func:`averaging_matrix`.
+    """
+
+    def __init__(self, dataset: ImageDataset, batch_size: int) -> None:
+        """Index the dataset.
+
+        Args:
+            dataset: every class needs an image.
+            batch_size: images a class; a smaller class gives all it has.
+        """
+        counts = torch.tensor(dataset.class_counts())
+        taken = counts.clamp(max=batch_size)
+        device = dataset.images.device
+        self._images = dataset.images
+        self._num_columns = int(taken.max())
+        self._indices = torch.nn.utils.rnn.pad_sequence(dataset.class_indices(), batch_first=True)
+        self._absent = (torch.arange(self._indices.shape[1]) >= counts[:, None]).to(device)
+        kept = torch.arange(self._num_columns) < taken[:, None]
+        self._kept = kept.flatten().nonzero().flatten().to(device)
+        self.labels = torch.arange(len(counts)).repeat_interleave(taken)
+        self.averaging = averaging_matrix(self.labels, len(counts)).to(device)
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """Images [n, C, H, W] of the next batch, grouped by class, on the device of the dataset."""
+        # The largest of uniform keys are a uniform choice without replacement, for all classes at once.
+        keys = torch.rand(self._indices.shape, generator=generator, device=generator.device)
+        keys = keys.to(self._images.device).masked_fill_(self._absent, -1.0)
+        order = keys.topk(self._num_columns, dim=1).indices
+        return self._images[self._indices.gather(1, order).flatten()[self._kept]]
+
+
+class SyntheticImages:
+    """The images a method optimises, by SGD with momentum, and nothing else.
+
+    Attributes:
+        pixels: [classes · ipc, C, H, W] float32 leaf, grouped by class.
+        labels: [classes · ipc] int64 on the CPU.
+        averaging: [classes, classes · ipc] float32, see :func:`averaging_matrix`.
+    """
+
+    def __init__(
+        self, task: Task, init: Initialization, generator: torch.Generator, *, lr: float, momentum: float
+    ) -> None:
+        """Draw the starting point.
+
+        Raises:
+            ConfigError: the task asks for more images a class than there are real ones, or for none.
+        """
+        images, labels = initialize(init, task.train, task.ipc, generator)
+        self.pixels = images.requires_grad_()
+        self.labels = labels.cpu()
+        self.averaging = averaging_matrix(labels, task.train.num_classes)
+        self._class_names = task.train.class_names
+        self._optimizer = torch.optim.SGD([self.pixels], lr=lr, momentum=momentum)
+
+    def step(self, losses: Mapping[str, Tensor], iteration: int) -> Progress:
+        """Descend along the gradient of ``match/loss`` and report.
+
+        Args:
+            losses: scalars by name, ``match/loss`` among them with its graph.
+            iteration: updates done after this one.
+
+        Raises:
+            DivergedError: a loss is not finite, or a pixel has left every sensible range.
+        """
+        check_losses(losses, iteration)
+        return self.descend(torch.autograd.grad(losses["match/loss"], self.pixels)[0], losses, iteration)
+
+    def descend(self, gradient: Tensor, losses: Mapping[str, Tensor], iteration: int) -> Progress:
+        """Descend along a gradient that the caller has worked out, and report.
+
+        Args:
+            gradient: [classes · ipc, C, H, W].
+            losses: scalars by name.
+            iteration: updates done after this one.
+
+        Raises:
+            DivergedError: a loss is not finite, or a pixel has left every sensible range.
+        """
+        check_losses(losses, iteration)
+        self.pixels.grad = gradient
+        self._optimizer.step()
+        check_pixels(self.pixels, iteration)
+        return self.progress(iteration, {name: loss.detach() for name, loss in losses.items()})
+
+    def progress(self, iteration: int, losses: Mapping[str, Tensor] | None = None) -> Progress:
+        """A report without an update."""
+        return Progress(iteration, losses or {}, self._snapshot())
+
+    def _snapshot(self) -> Callable[[], SyntheticSet]:
+        def snapshot() -> SyntheticSet:
+            pixels = self.pixels.detach().clone()
+            return SyntheticSet(pixels, self.labels.to(pixels.device, copy=True), self._class_names)
+
+        return snapshot
+
+
+def check_pixels(pixels: Tensor, iteration: int) -> None:
+    """Raise DivergedError where a pixel has left every sensible range."""
+    largest = float(pixels.detach().abs().max())
+    if not largest <= MAX_PIXEL:
+        fault = f"is {largest:.3g}, beyond {MAX_PIXEL:g}," if math.isfinite(largest) else "is not finite"
+        raise DivergedError("the largest pixel", iteration, fault)
+
+
+def check_losses(losses: Mapping[str, Tensor], iteration: int) -> None:
+    """Raise DivergedError where a loss is not finite."""
+    for name, loss in losses.items():
+        if not bool(loss.isfinite()):
+            raise DivergedError(name, iteration)

@@ -1,0 +1,157 @@
+"""The two halves of a student step as programs: plain, or traced once and compiled for one size of chunk."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils.flop_counter import FlopCounterMode
+
+from study.core.device import Compute
+from study.core.errors import ConfigError
+from study.methods.trajectories.student import step_adjoint, step_gradient
+from study.models.network import Network, mixes_images
+
+__all__ = ["Adjoint", "CompiledStep"]
+
+Adjoint = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+"""What :func:`study.methods.trajectories.student.step_adjoint` returns."""
+
+FORWARD_PASSES = 12
+"""Multiply-adds of both halves of a step, in forward passes."""
+NOMINAL_FLOPS = {"cpu": 5e10, "cuda": 2e13}
+NOMINAL_OVERHEAD_SECONDS = 5e-3
+BREAK_EVEN_SECONDS = 30.0
+MAX_COMPILED = 16
+
+_log = logging.getLogger(__name__)
+_lock = threading.Lock()
+_compiled: OrderedDict[object, Callable[..., Any]] = OrderedDict()
+
+
+class CompiledStep:
+    """How a student step is computed; :func:`study.methods.trajectories.adjoint.run_student` takes one.
+
+    Compiled programs are looked up by what they compute, so that trials of a search, each with a network
+    object of its own, share them within a process.
+
+    Attributes:
+        network: the student's architecture.
+        size: images of the chunks that are compiled; None as long as everything runs plain.
+    """
+
+    def __init__(self, network: Network) -> None:
+        """Start out plain."""
+        self.network = network
+        self.size: int | None = None
+        self._demanded = False
+        self._own: dict[object, Callable[..., Any]] = {}
+
+    def compile_for(self, compute: Compute, num_steps: int, size: int) -> bool:
+        """Compile where that many student steps are long enough to earn the compiler's time back.
+
+        The length is counted work at a nominal rate, so that no clock decides: compiled and plain programs
+        differ in their last bits. Chunks of other sizes, such as a remainder, go on running plain.
+
+        Args:
+            compute: what the user wants; its precision is not used, student steps are float32.
+            num_steps: student steps to come, over all iterations.
+            size: images of a chunk, or of a step that is not cut.
+
+        Returns:
+            Whether the next chunk of that size will be compiled. Where the compiler fails, plain programs
+            stay in place, unless compilation was demanded.
+        """
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            parameter = next(self.network.parameters())
+            shape = (2, *self.network.image_shape)
+            self.network.embed(torch.zeros(shape, dtype=parameter.dtype, device=parameter.device))
+        flops = FORWARD_PASSES * size * counter.get_total_flops() / 2
+        rate = NOMINAL_FLOPS.get(compute.device.type, NOMINAL_FLOPS["cpu"])
+        seconds = num_steps * (NOMINAL_OVERHEAD_SECONDS + flops / rate)
+        # Buffers would be frozen into the traced program.
+        if mixes_images(self.network) or not compute.should_compile(seconds, BREAK_EVEN_SECONDS):
+            return False
+        self.size, self._demanded = size, compute.compile == "on"
+        return True
+
+    def gradient(self, flat: Tensor, pixels: Tensor, targets: Tensor) -> Tensor:
+        """As :func:`study.methods.trajectories.student.step_gradient`."""
+
+        def program(flat: Tensor, pixels: Tensor, targets: Tensor) -> Tensor:
+            return step_gradient(self.network, flat, pixels, targets)
+
+        gradient: Tensor = self._run("gradient", program, [flat, pixels, targets])
+        return gradient
+
+    def adjoint(
+        self,
+        flat: Tensor,
+        adjoint: Tensor,
+        pixels: Tensor,
+        targets: Tensor,
+        *,
+        to_targets: bool,
+        to_parameters: bool,
+    ) -> Adjoint:
+        """As :func:`study.methods.trajectories.student.step_adjoint`."""
+
+        def program(flat: Tensor, adjoint: Tensor, pixels: Tensor, targets: Tensor) -> Adjoint:
+            return step_adjoint(
+                self.network,
+                flat,
+                adjoint,
+                pixels,
+                targets,
+                to_targets=to_targets,
+                to_parameters=to_parameters,
+            )
+
+        name = f"adjoint {to_targets} {to_parameters}"
+        done: Adjoint = self._run(name, program, [flat, adjoint, pixels, targets])
+        return done
+
+    def _run(self, name: str, program: Callable[..., Any], inputs: Sequence[Tensor]) -> Any:
+        if len(inputs[-1]) != self.size:
+            return program(*inputs)
+        with torch.no_grad():
+            # Compiled convolutions and norms are quicker with channels last; torch's own norm is slower.
+            given = [
+                value.detach().contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
+                for value in inputs
+            ]
+            if name in self._own:
+                return self._own[name](*given)
+            try:
+                compiled = _find_compiled(program, given)
+                done = compiled(*given)
+            except RuntimeError as error:
+                if self._demanded:
+                    raise ConfigError(f"compute.compile = 'on', but compiling failed: {error}") from error
+                _log.warning("compiling failed, going on without: %s", str(error).partition("\n")[0])
+                self.size = None
+                return program(*inputs)
+            self._own[name] = compiled
+            return done
+
+
+def _find_compiled(program: Callable[..., Any], inputs: Sequence[Tensor]) -> Callable[..., Any]:
+    """Trace a program and compile it, unless one that does the same is there already."""
+    with _lock:
+        with torch.enable_grad():
+            traced = make_fx(program, tracing_mode="fake")(*inputs)
+        key = (
+            traced.code,
+            tuple((value.shape, value.stride(), value.dtype, value.device) for value in inputs),
+        )
+        if key not in _compiled:
+            _compiled[key] = torch.compile(traced, dynamic=False)
+            while len(_compiled) > MAX_COMPILED:
+                _compiled.popitem(last=False)
+        return _compiled[key]

@@ -1,0 +1,105 @@
+"""Where DATM and PAD start: real images that experts classify correctly, and what experts say of them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from study.core.records import ImageDataset
+from study.methods.base import Task
+from study.methods.initialize import initialize, synthetic_labels
+from study.methods.trajectories.expert_matching import Trajectories
+from study.models.flat_params import forward_flat
+from study.models.footprint import largest_map
+from study.models.pool import Network, build_model
+
+__all__ = ["average_correct", "first_correct", "start_from_experts"]
+
+BATCH_SIZE = 512
+MAX_MAP_BYTES = 256 << 20
+"""Largest activation of a batch: at 224 pixels far fewer images than the usual batch fill the memory."""
+
+
+@torch.no_grad()
+def start_from_experts(
+    init: Literal["real", "noise", "real+noise", "correct"],
+    task: Task,
+    experts: Trajectories,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Images, classes and soft labels to begin with.
+
+    Args:
+        init: ``correct``, or one of :func:`study.methods.initialize.initialize`.
+        task: gives real images, images a class and the network.
+        experts: their last snapshots judge.
+        generator: of the order in which images are looked at.
+
+    Returns:
+        Images [n, C, H, W], labels [n] int64, and logits [n, classes]: the mean over the experts that name the
+        right class, or over all where none does.
+
+    Raises:
+        ConfigError: there are fewer real images of a class than asked for.
+
+    Source: Guo et al. 2024 (DATM). Where no expert is right the released code divides by zero.
+    """
+    shape, num_classes = task.train.image_shape, task.train.num_classes
+    placeholder = torch.Generator().manual_seed(0)
+    network = build_model(task.model, shape, num_classes, placeholder, task.compute.device).eval()
+    finals = [experts.final(index) for index in range(experts.num_experts)]
+    if init == "correct":
+        labels = synthetic_labels(task.train, task.ipc)
+        images = task.train.images[first_correct(task.train, task.ipc, network, finals, generator)]
+    else:
+        images, labels = initialize(init, task.train, task.ipc, generator)
+    logits = torch.stack([_logits(network, flat, images) for flat in finals])
+    return images, labels, average_correct(logits, labels)
+
+
+def first_correct(
+    train: ImageDataset, ipc: int, network: Network, finals: list[Tensor], generator: torch.Generator
+) -> Tensor:
+    """Positions [classes · ipc]: of each class, in random order, the first that an expert gets right.
+
+    The first expert chooses as many as it can, the next one goes on; where all of them leave a place empty, it
+    is filled with the first images that are left.
+    """
+    positions = []
+    for label, members in enumerate(train.class_indices()):
+        order = torch.randperm(len(members), generator=generator, device=generator.device)
+        members = members[order.to(members.device)]
+        free = torch.ones(len(members), dtype=torch.bool, device=members.device)
+        chosen: list[Tensor] = []
+        for flat in finals:
+            room = ipc - sum(len(one) for one in chosen)
+            if room == 0:
+                break
+            right = _logits(network, flat, train.images[members]).argmax(1) == label
+            taken = (right & free).nonzero().flatten()[:room]
+            free[taken] = False
+            chosen.append(members[taken])
+        room = ipc - sum(len(one) for one in chosen)
+        chosen.append(members[free.nonzero().flatten()[:room]])
+        positions.append(torch.cat(chosen))
+    return torch.cat(positions)
+
+
+def average_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean logits [n, classes] over the experts that are right about an image; over all where none is.
+
+    Args:
+        logits: [experts, n, classes].
+        labels: [n] int64.
+    """
+    right = (logits.argmax(2) == labels).to(logits.dtype)
+    weight = torch.where(right.sum(0) == 0, torch.ones_like(right), right)
+    return (logits * weight[:, :, None]).sum(0) / weight.sum(0)[:, None]
+
+
+def _logits(network: Network, flat: Tensor, images: Tensor) -> Tensor:
+    room = MAX_MAP_BYTES // (largest_map(network) * flat.element_size())
+    parts = torch.split(images, max(1, min(BATCH_SIZE, room)))
+    return torch.cat([forward_flat(network, flat, part) for part in parts])

@@ -1,0 +1,122 @@
+"""How much memory one student step takes, counted and not measured, and how many images fit into a limit."""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from study.core.errors import ConfigError
+from study.methods.trajectories.student import step_adjoint
+from study.models.flat_params import num_parameters
+from study.models.footprint import largest_map
+from study.models.network import Network, mixes_images
+
+__all__ = ["LiveBytes", "bytes_of_step", "fitting_chunk"]
+
+QUICK_MAP_BYTES = 32 << 20
+"""Largest activation of a chunk on a CPU. The C library maps larger tensors anew each time, and at 224 pixels
+page faults then take as long as the convolutions."""
+
+
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of all tensors that are alive among those made inside the context.
+
+    Storages are counted once, views not at all. The scratch space of single operations is not seen.
+
+    Attributes:
+        now: bytes alive.
+        peak: largest value of ``now`` so far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now: int = 0
+        self.peak: int = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run the operation and count what is new in its result."""
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor):
+                self._count(tensor.untyped_storage())
+        return made
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._known:
+            return
+        self._known.add(key)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, key, size)
+
+    def _forget(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size
+
+
+def bytes_of_step(network: Network, image_shape: tuple[int, int, int], num_images: int) -> int:
+    """Peak bytes of the backward half of one student step on that many images, done in one chunk.
+
+    Nothing is computed: tensors without contents go through the very same operations.
+
+    Args:
+        network: the student's architecture, on any device.
+        image_shape: channels, height, width.
+        num_images: images of the step.
+    """
+    shapes = copy.deepcopy(network).to("meta")
+    dtype = next(shapes.parameters()).dtype
+    with torch.device("meta"), (live := LiveBytes()):
+        flat = torch.empty(num_parameters(shapes), dtype=dtype)
+        pixels = torch.empty(num_images, *image_shape, dtype=dtype)
+        targets = torch.empty(num_images, network.num_classes, dtype=dtype)
+        step_adjoint(shapes, flat, flat, pixels, targets)
+    return live.peak
+
+
+def fitting_chunk(
+    network: Network, image_shape: tuple[int, int, int], batch_size: int, max_bytes: int
+) -> int | None:
+    """Largest equal chunks of a student step that stay within a limit of memory, and on a CPU are quick to allocate.
+
+    Args:
+        network: the student's architecture.
+        image_shape: channels, height, width.
+        batch_size: images of a step.
+        max_bytes: for everything that one chunk needs, the synthetic set and stored parameters excepted.
+
+    Returns:
+        A chunk size for :func:`study.methods.trajectories.adjoint.run_student`; None where the whole step fits.
+
+    Raises:
+        ConfigError: not even one image fits, or a step with batch norm, which has to stay whole, does not.
+    """
+    most = batch_size
+    if bytes_of_step(network, image_shape, batch_size) > max_bytes:
+        one, two = (bytes_of_step(network, image_shape, num_images) for num_images in (1, 2))
+        if mixes_images(network) or one > max_bytes:
+            what = "a whole step, as batch norm demands," if mixes_images(network) else "one image"
+            raise ConfigError(
+                f"{what} does not fit into {max_bytes / 2**20:.0f} MiB; use a smaller network or resolution"
+            )
+        most = min(most, 1 + (max_bytes - one) // max(two - one, 1))
+    parameter = next(network.parameters())
+    if parameter.device.type == "cpu" and not mixes_images(network):
+        most = min(most, max(1, QUICK_MAP_BYTES // (largest_map(network) * parameter.element_size())))
+    num_chunks = -(-batch_size // most)
+    return None if num_chunks == 1 else -(-batch_size // num_chunks)

@@ -1,0 +1,226 @@
+"""What a student does on synthetic images: which it sees in each step, how they look, and one step's gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from study.core.errors import ConfigError, ShapeError
+from study.data.augment import AugmentationConfig, AugmentationRecord, augment, draw
+from study.models.flat_params import num_parameters, unflatten_parameters
+from study.models.network import Network
+
+__all__ = [
+    "StudentStep",
+    "check_fit",
+    "ordered_steps",
+    "plan_steps",
+    "step_adjoint",
+    "step_gradient",
+    "step_loss",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class StudentStep:
+    """Everything random about one student step, so that it replays bit for bit.
+
+    Attributes:
+        indices: [b] int64, the synthetic images of this step; an image may occur again, here and elsewhere.
+        record: one augmentation draw for each of the b places.
+    """
+
+    indices: Tensor
+    record: AugmentationRecord
+
+    def __post_init__(self) -> None:
+        if self.indices.ndim != 1 or not len(self.indices) or len(self.indices) != self.record.num_draws:
+            raise ShapeError(
+                f"a student step has indices of shape {tuple(self.indices.shape)} and "
+                f"{self.record.num_draws} augmentation draws; expected [b] with b >= 1 and one draw each"
+            )
+
+    def chunks(self, size: int | None) -> Iterator[slice]:
+        """Consecutive places of at most ``size``; all at once for None."""
+        length = len(self.indices)
+        for start in range(0, length, size or length):
+            yield slice(start, min(start + (size or length), length))
+
+    def augmented(self, images: Tensor, places: slice) -> Tensor:
+        """What the student sees of the images [k, C, H, W] that stand in these k places.
+
+        The numbers do not depend on how a step is cut into places. Gradient flows to ``images``.
+        """
+        return augment(images, self.record, torch.arange(places.start, places.stop))
+
+
+def plan_steps(
+    num_images: int,
+    num_steps: int,
+    batch_size: int | None,
+    augmentation: AugmentationConfig,
+    image_shape: tuple[int, int, int],
+    generator: torch.Generator,
+) -> tuple[StudentStep, ...]:
+    """Draw the steps of one student: pieces of a random permutation, a fresh one when it is used up.
+
+    Args:
+        num_images: size of the synthetic set.
+        num_steps: student steps (N).
+        batch_size: images a step; None, or more than there are, takes the whole set in its order.
+        augmentation: operations and ranges; every step draws one operation, with parameters for each image.
+        image_shape: channels, height, width.
+        generator: source of all numbers.
+
+    Raises:
+        ConfigError: there is no image, a negative number of steps, or a batch of none.
+
+    Source: Cazenavette et al. 2022 (MTT). Where the batch size does not divide the set, the released code
+        uses the short remainder as a step of its own, before the full pieces of its permutation; so here.
+    """
+    if num_images < 1 or num_steps < 0:
+        raise ConfigError(f"{num_steps} student steps on {num_images} images: need at least 0 and 1")
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f"student batch size = {batch_size}: must be at least 1")
+    pieces: list[Tensor] = []
+    steps = []
+    for _ in range(num_steps):
+        if batch_size is None or batch_size >= num_images:
+            indices = torch.arange(num_images, device=generator.device)
+        else:
+            if not pieces:
+                order = torch.randperm(num_images, generator=generator, device=generator.device)
+                pieces = list(torch.split(order, batch_size))
+            indices = pieces.pop()
+        record = draw(augmentation, len(indices), image_shape, generator, shared_op=True)
+        steps.append(StudentStep(indices, record))
+    return tuple(steps)
+
+
+def ordered_steps(
+    batches: Sequence[Tensor],
+    num_epochs: int,
+    augmentation: AugmentationConfig,
+    image_shape: tuple[int, int, int],
+    generator: torch.Generator,
+) -> tuple[StudentStep, ...]:
+    """Steps that go through given batches in their order, several times over.
+
+    Args:
+        batches: indices [b] int64 of each batch.
+        num_epochs: passes over all batches.
+        augmentation: as in :func:`plan_steps`; strategy ``none`` draws nothing.
+        image_shape: channels, height, width.
+        generator: source of the augmentation draws.
+
+    Source: Wang et al. 2018 (DD).
+    """
+    return tuple(
+        StudentStep(indices, draw(augmentation, len(indices), image_shape, generator, shared_op=True))
+        for _ in range(num_epochs)
+        for indices in batches
+    )
+
+
+def step_loss(network: Network, flat: Tensor, pixels: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy summed over images; a step divides by the size of its whole batch.
+
+    Args:
+        network: gives the architecture; neither its parameters nor its buffers are changed.
+        flat: [D] parameters.
+        pixels: [k, C, H, W], as the student sees them.
+        targets: [k, classes] probabilities.
+
+    Returns:
+        Scalar, in nats.
+    """
+    values = unflatten_parameters(flat, network)
+    # Batch norm would otherwise update its running statistics in place.
+    values |= {name: buffer.clone() for name, buffer in network.named_buffers()}
+    logits: Tensor = functional_call(network, values, (pixels,))
+    return -(targets * logits.log_softmax(1)).sum()
+
+
+def step_gradient(network: Network, flat: Tensor, pixels: Tensor, targets: Tensor) -> Tensor:
+    """Gradient [D] of :func:`step_loss` in the parameters, without a graph."""
+    flat = flat.detach().requires_grad_()
+    with torch.enable_grad():
+        loss = step_loss(network, flat, pixels.detach(), targets.detach())
+    return torch.autograd.grad(loss, flat)[0]
+
+
+def step_adjoint(
+    network: Network,
+    flat: Tensor,
+    adjoint: Tensor,
+    pixels: Tensor,
+    targets: Tensor,
+    *,
+    to_targets: bool = True,
+    to_parameters: bool = True,
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """The inner product s of a step's gradient and an adjoint vector, with its derivatives.
+
+    Args:
+        network: as in :func:`step_loss`, and the next arguments too.
+        flat: [D] parameters before the step.
+        adjoint: [D], derivative of the final loss in the parameters after the step.
+        pixels: [k, C, H, W].
+        targets: [k, classes].
+        to_targets: whether the derivative in the targets is wanted.
+        to_parameters: whether the derivative in the parameters, a Hessian-vector product, is wanted.
+
+    Returns:
+        s, ∂s/∂pixels, ∂s/∂targets or None, ∂s/∂flat [D] or None; all detached.
+    """
+    flat = flat.detach().requires_grad_()
+    pixels = pixels.detach().requires_grad_()
+    targets = targets.detach().requires_grad_(to_targets)
+    with torch.enable_grad():
+        loss = step_loss(network, flat, pixels, targets)
+        (gradient,) = torch.autograd.grad(loss, flat, create_graph=True)
+        product = gradient @ adjoint
+    wanted = [pixels, *([targets] if to_targets else []), *([flat] if to_parameters else [])]
+    derivatives = list(torch.autograd.grad(product, wanted))
+    to_flat = derivatives.pop() if to_parameters else None
+    return product.detach(), derivatives[0], derivatives[1] if to_targets else None, to_flat
+
+
+def check_fit(
+    network: Network,
+    images: Tensor,
+    labels: Tensor,
+    step_sizes: Tensor,
+    start: Tensor,
+    num_steps: int,
+) -> None:
+    """Refuse what no student can be trained on.
+
+    Args:
+        network: the student's architecture.
+        images: [n, C, H, W].
+        labels: [n, classes] floating point or [n] int64.
+        step_sizes: scalar or [num_steps].
+        start: [D].
+        num_steps: student steps.
+
+    Raises:
+        ShapeError: one of them does not fit the others.
+    """
+    fits = labels.ndim == (2 if labels.dtype.is_floating_point else 1)
+    if not fits or len(labels) != len(images):
+        raise ShapeError(
+            f"labels {labels.dtype} of shape {tuple(labels.shape)} for {len(images)} images; "
+            "expected [n] int64 or [n, classes] floating point"
+        )
+    if step_sizes.ndim and step_sizes.shape != (num_steps,):
+        raise ShapeError(
+            f"step sizes have shape {tuple(step_sizes.shape)} for {num_steps} steps; expected a scalar or [N]"
+        )
+    expected = num_parameters(network)
+    if start.shape != (expected,):
+        raise ShapeError(f"start has shape {tuple(start.shape)}, the network needs [{expected}]")

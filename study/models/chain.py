@@ -1,0 +1,117 @@
+"""Convolutions in a row, some of them halved, then linear layers: what LeNet, AlexNet and VGG11 share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from study.models.layers import (
+    Activation,
+    ConvUnit,
+    Norm,
+    Pooling,
+    build_activation,
+    build_pool,
+    check_image_shape,
+)
+from study.models.network import Network
+
+__all__ = ["Chain", "ChainLayer"]
+
+
+MIN_PIXELS = 4
+
+
+@dataclass(frozen=True)
+class ChainLayer:
+    """One convolution of a chain, and whether a pool follows."""
+
+    channels: int
+    halves: bool = False
+    kernel: int = 3
+    stride: int = 1
+    padding: tuple[int, int] = (1, 1)
+
+
+class Chain(Network):
+    """Convolutions, each with or without a pool behind it, then linear layers.
+
+    A pool between convolutions is left out where fewer than 2 pixels a side would remain, since a norm
+    within a channel would then return a constant. The last pool may leave a single pixel.
+
+    Flat parameter order: per convolution its weight and bias, norm weight and bias; then the linear
+    layers.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        layers: Sequence[ChainLayer],
+        hidden: Sequence[int] = (),
+        *,
+        norm: Norm,
+        activation: Activation,
+        pooling: Pooling,
+    ) -> None:
+        """Lay out the layers with torch's own initialisation.
+
+        Args:
+            image_shape: channels, height, width of the images.
+            num_classes: length of one row of logits.
+            layers: the convolutions; the last one must be followed by a pool.
+            hidden: units of the linear layers before the classifier.
+            norm: of the convolutions.
+            activation: after every layer but the classifier.
+            pooling: 2×2 with stride 2, rounding down.
+
+        Raises:
+            ConfigError: a width does not divide into norm groups.
+            ShapeError: the image is smaller than 4 x 4 pixels or has no channel.
+        """
+        super().__init__(image_shape, num_classes)
+        check_image_shape(image_shape, MIN_PIXELS)
+        channels, size = image_shape[0], (image_shape[1], image_shape[2])
+        self.units = nn.ModuleList()
+        self.pools = nn.ModuleList()
+        for index, layer in enumerate(layers):
+            unit = ConvUnit(
+                channels,
+                layer.channels,
+                size,
+                kernel=layer.kernel,
+                stride=layer.stride,
+                padding=layer.padding,
+                norm=norm,
+                activation=activation,
+            )
+            channels, size = layer.channels, unit.size
+            halves = layer.halves and (index == len(layers) - 1 or min(size) >= 4)
+            self.units.append(unit)
+            self.pools.append(build_pool(pooling if halves else "none"))
+            if halves:
+                size = (size[0] // 2, size[1] // 2)
+        num_features = channels * size[0] * size[1]
+        dense: list[nn.Module] = []
+        for num_units in hidden:
+            dense += [nn.Linear(num_features, num_units), build_activation(activation)]
+            num_features = num_units
+        self.hidden = nn.Sequential(*dense)
+        self.classifier = nn.Linear(num_features, num_classes)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Features [n, d] that the classifier sees, after the last pool and the hidden linear layers."""
+        for unit, pool in zip(self.units, self.pools, strict=True):
+            images = pool(unit(images))
+        features: Tensor = self.hidden(images.flatten(1))
+        return features
+
+    def observe(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Activations of every convolution, first to last, before pooling; and the embedding."""
+        maps = []
+        for unit, pool in zip(self.units, self.pools, strict=True):
+            maps.append(unit(images))
+            images = pool(maps[-1])
+        return maps, self.hidden(images.flatten(1))

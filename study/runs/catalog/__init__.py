@@ -1,0 +1,1 @@
+"""What can be asked about what is stored: runs, sets, datasets, experts, and the UI."""

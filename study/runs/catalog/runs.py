@@ -1,0 +1,106 @@
+"""Runs side by side: the table that the UI shows, for a terminal or a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from study.core.errors import UnknownSetError
+from study.runs.context.stores import StoreOptions, open_tracking
+from study.tracking.base import RunInfo, Tracker
+
+__all__ = ["COLUMNS", "compare_runs", "to_csv"]
+
+COLUMNS = {
+    "validation": "val/accuracy",
+    "validation_std": "val/accuracy_std",
+    "test": "test/accuracy",
+    "test_std": "test/accuracy_std",
+    "n": "test/num_seeds",
+    "random_test": "random/test_accuracy",
+    "random_test_std": "random/test_accuracy_std",
+    "relative_change": "synthetic/relative_change",
+    "seconds": "cost/search_seconds",
+}
+"""Metrics of a run by column; accuracies are fractions, deviations have ddof 1."""
+
+MACHINE_TAGS = ("study.platform", "study.python", "study.torch")
+KINDS = ("search", "distill")
+
+
+def compare_runs(
+    references: Sequence[str], stores: StoreOptions, *, experiment: str | None = None, trials: bool = False
+) -> list[dict[str, Any]]:
+    """One row a run, best validation score first.
+
+    Args:
+        references: run ids, names of searches, or registered sets; empty for every search and
+            distillation of ``experiment`` (or of all).
+        stores: where they are tracked.
+        experiment: such as ``digits-ipc1``.
+        trials: give the trials of each search instead of its own row.
+
+    Raises:
+        UnknownSetError: a reference is neither run nor search nor set.
+    """
+    tracker = open_tracking(stores)
+    if references:
+        runs = [_find(tracker, reference) for reference in references]
+    else:
+        runs = [run for run in tracker.find_runs(experiment) if run.tags.get("study.kind") in KINDS]
+    if trials:
+        runs = [trial for run in runs for trial in _trials(tracker, run)]
+    rows = [_row(run) for run in runs]
+    return sorted(
+        rows, key=lambda row: -1.0 if row["validation"] is None else row["validation"], reverse=True
+    )
+
+
+def _find(tracker: Tracker, reference: str) -> RunInfo:
+    found = [
+        run
+        for run in tracker.find_runs(tags={"study.search": reference})
+        if run.tags.get("study.kind") == "search"
+    ]
+    if found:
+        return found[0]
+    try:
+        return tracker.get_run(tracker.resolve_set(reference).run_id)
+    except UnknownSetError:
+        return tracker.get_run(reference)
+
+
+def _trials(tracker: Tracker, run: RunInfo) -> list[RunInfo]:
+    search = run.tags.get("study.search")
+    if search is None:
+        return [run]
+    children = tracker.find_runs(run.experiment, {"study.search": search})
+    return [child for child in children if child.tags.get("study.kind") == "trial"]
+
+
+def _row(run: RunInfo) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "run": run.name,
+        "experiment": run.experiment,
+        "method": run.tags.get("study.method", ""),
+        "budget": run.tags.get("study.budget", ""),
+        "status": run.tags.get("optuna.state", run.status) if run.status != "RUNNING" else "RUNNING",
+    }
+    row.update({column: run.metrics.get(metric) for column, metric in COLUMNS.items()})
+    row["set"] = run.tags.get("study.set", "")
+    row["commit"] = run.tags.get("study.git.commit", "")
+    row["machine"] = ", ".join(run.tags[key] for key in MACHINE_TAGS if key in run.tags)
+    row["run_id"] = run.run_id
+    return row
+
+
+def to_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as comma-separated text with a header; an absent value is empty."""
+    stream = io.StringIO()
+    names = list(rows[0]) if rows else ["run"]
+    writer = csv.DictWriter(stream, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()

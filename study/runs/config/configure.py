@@ -1,0 +1,202 @@
+"""One frozen configuration from recipe, budget and overrides; everything a run depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SerializeAsAny
+
+from study.core.config import Frozen, build, digest, flatten, merge, set_path
+from study.core.device import ComputeConfig
+from study.core.errors import ConfigError, unknown_name
+from study.core.spaces import Choice, Parameter, Range, read_space
+from study.data.datasets import find_dataset
+from study.data.splits import DataConfig
+from study.evaluation.protocol import EvaluationConfig
+from study.methods.base import LayerWeighted, MethodConfig, find_method
+from study.models.pool import MODELS, ModelConfig
+from study.runs.config.recipes import apply_budget, apply_variant, load_recipe
+from study.search.config import SearchConfig
+
+__all__ = ["Request", "RunConfig", "configure", "restore"]
+
+HEAD = ("method", "dataset", "ipc", "budget", "variant", "seed")
+LAYER_WEIGHTS = "distill.layer_weights.*"
+
+
+class RunConfig(Frozen):
+    """Everything that decides what a run computes."""
+
+    method: str
+    dataset: str
+    ipc: int = Field(ge=1)
+    """Synthetic images per class."""
+    budget: str
+    variant: str | None = None
+    """Name of the recipe's variant, for the record; its values stand below."""
+    seed: int = Field(0, ge=0)
+    """Root of every random number."""
+    data: DataConfig
+    model: ModelConfig
+    distill: SerializeAsAny[MethodConfig]
+    evaluation: EvaluationConfig
+    search: SearchConfig
+    compute: ComputeConfig
+    space: dict[str, Parameter]
+
+    def plain(self) -> dict[str, Any]:
+        """Nested plain values, as logged and stored."""
+        return self.model_dump(mode="json")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what decides the result; how many trials, on which device and under which name is left out.
+
+        A search may be extended, or finished on another machine, under the same digest.
+        """
+        plain = self.plain()
+        plain["search"].pop("num_trials")
+        plain.pop("compute")
+        plain.pop("variant")
+        return digest(plain)
+
+    def with_params(self, params: Mapping[str, Any]) -> RunConfig:
+        """The configuration of one trial.
+
+        Raises:
+            ConfigError: a key is no setting, or its value is out of range.
+        """
+        tree = self.plain()
+        for dotted, value in params.items():
+            tree = set_path(tree, dotted, value)
+        return restore(tree)
+
+    def defaults_of_space(self) -> dict[str, Any]:
+        """The recipe's own value of every searched parameter."""
+        flat = flatten(self.plain())
+        return {key: flat[key] for key in self.space}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, before recipes are read.
+
+    Attributes:
+        overrides: nested values laid over everything else.
+        space: parameters added to the method's search space, or None to take one out.
+        recipe: a recipe file instead of the shipped one.
+        variant: named variant of the recipe.
+    """
+
+    method: str
+    dataset: str = "digits"
+    ipc: int = 1
+    budget: str = "quick"
+    seed: int = 0
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    space: Mapping[str, Parameter | None] = field(default_factory=dict)
+    recipe: Path | None = None
+    variant: str | None = None
+
+
+def configure(request: Request) -> RunConfig:
+    """Resolve a request: method defaults, recipe, variant, budget, overrides, in this order.
+
+    A searched key ``distill.layer_weights.*`` becomes one parameter for each layer of the network.
+
+    Raises:
+        ConfigError: an unknown name or key (with the nearest match), or a value out of range.
+    """
+    find_method(request.method)
+    find_dataset(request.dataset)
+    recipe = load_recipe(request.method, request.dataset, request.recipe)
+    values = apply_budget(apply_variant(recipe, request.variant), request.budget)
+    space: dict[str, Any] = {**find_method(request.method).space, **read_space(values.pop("space", {}))}
+    tree = merge(values, request.overrides)
+    if "space" in tree:
+        raise ConfigError("--set space...: use --space KEY=LOW:HIGH[:log] to change the search space")
+    for key, parameter in request.space.items():
+        if parameter is None and key not in space:
+            raise unknown_name("searched parameter", key, space)
+        space[key] = parameter
+    tree = {**tree, **{key: getattr(request, key) for key in HEAD}}
+    searched = {key: parameter for key, parameter in space.items() if parameter is not None}
+    if (weight := searched.pop(LAYER_WEIGHTS, None)) is not None:
+        weights = _raw_layer_weights(_assemble(tree, {}))
+        tree = merge(tree, {"distill": {"layer_weights": weights}})
+        searched.update({LAYER_WEIGHTS.replace("*", layer): weight for layer in weights})
+    config = _assemble(tree, searched)
+    _check_space(config)
+    return config
+
+
+def restore(plain: Mapping[str, Any]) -> RunConfig:
+    """Rebuild a configuration from what :meth:`RunConfig.plain` gave."""
+    return _assemble(plain, read_space(plain.get("space", {})))
+
+
+def _assemble(tree: Mapping[str, Any], space: Mapping[str, Parameter]) -> RunConfig:
+    for key in tree:
+        if key not in RunConfig.model_fields:
+            raise unknown_name("key", key, RunConfig.model_fields)
+    method = find_method(str(tree["method"]))
+    sections: dict[str, type[Frozen]] = {
+        "data": DataConfig,
+        "model": ModelConfig,
+        "distill": method.Config,
+        "evaluation": EvaluationConfig,
+        "search": SearchConfig,
+        "compute": ComputeConfig,
+    }
+    parts = {name: build(model, _table(tree, name), name) for name, model in sections.items()}
+    name = str(getattr(parts["model"], "name", ""))
+    if name not in MODELS:
+        raise unknown_name("model", name, MODELS)
+    head = {key: tree[key] for key in HEAD if key in tree}
+    return build(RunConfig, {**head, **parts, "space": dict(space)})
+
+
+def _raw_layer_weights(config: RunConfig) -> dict[str, float]:
+    """The recipe's weight of every layer; none where a single layer leaves no ratio to search.
+
+    Nor where the network's depth is unknown before the images are: own pictures without a resolution.
+    """
+    method = find_method(config.method)(config.distill)
+    spec = find_dataset(config.dataset)
+    side = config.data.resolution or spec.resolution
+    if side is None or not isinstance(method, LayerWeighted):
+        return {}
+    layers = method.layer_weights(config.model, (spec.channels or 3, side, side))
+    raw: Mapping[str, float] = getattr(config.distill, "layer_weights", {})
+    return {layer: raw.get(layer, 1.0) for layer in layers} if len(layers) > 1 else {}
+
+
+def _table(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = tree.get(name, {})
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{name} = {table!r}: expected settings below it, such as {name}.key=value")
+    return table
+
+
+def _check_space(config: RunConfig) -> None:
+    flat = flatten(config.plain())
+    searchable = [key for key in flat if key.startswith(("distill.", "model."))]
+    for key, parameter in config.space.items():
+        if key not in searchable:
+            raise unknown_name("searched parameter", key, searchable)
+        for value in _extremes(parameter):
+            config.with_params({key: value})
+
+
+def _extremes(parameter: Parameter) -> tuple[Any, ...]:
+    if isinstance(parameter, Choice):
+        return parameter.choices
+    assert isinstance(parameter, Range)
+    return (
+        (int(parameter.low), int(parameter.high))
+        if parameter.kind == "int"
+        else (parameter.low, parameter.high)
+    )

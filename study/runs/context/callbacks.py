@@ -1,0 +1,38 @@
+"""What a run tells whoever watches it; a terminal draws it, a test records it, silence is the default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from study.core.records import Score
+
+__all__ = ["Callback"]
+
+
+class Callback:
+    """Hooks in the order in which a search calls them; each does nothing by default."""
+
+    def on_phase(self, text: str) -> None:
+        """A stage begins: data, baselines, trials, finalists, test, registration."""
+
+    def on_search(self, name: str, num_trials: int, num_finished: int) -> None:
+        """The search is open; on resume some trials are finished already."""
+
+    def on_trial_start(self, number: int, params: Mapping[str, Any], num_iterations: int) -> None:
+        """A trial begins with these parameters."""
+
+    def on_experts(self, num_epochs: int, total_epochs: int) -> None:
+        """Experts of this trial are being trained: epochs done, and to do, over all of them."""
+
+    def on_iteration(self, iteration: int, losses: Mapping[str, float]) -> None:
+        """The synthetic images were updated; iteration 0 is the start."""
+
+    def on_score(self, iteration: int, score: Score) -> None:
+        """A set was scored on validation, at a rung or at the end of a trial."""
+
+    def on_trial_end(self, number: int, outcome: str, values: Mapping[str, float]) -> None:
+        """A trial ended: COMPLETE, PRUNED, DIVERGED or INTERRUPTED; values by objective where it is complete."""
+
+    def on_warning(self, text: str) -> None:
+        """Something the user should know, but that stops nothing."""

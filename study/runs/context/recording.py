@@ -1,0 +1,135 @@
+"""What a run leaves in the tracking store, and how each ending of a trial is recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, cast
+
+from study.core.config import flatten
+from study.core.errors import DivergedError
+from study.runs.config.configure import RunConfig
+from study.runs.config.naming import experiment_name
+from study.runs.context.run_context import RunContext
+from study.search.optimize import Pruned
+from study.tracking.base import Recorder, Tracker
+from study.tracking.provenance import provenance
+
+__all__ = ["Stopwatch", "describe_run", "recorded", "run_tags"]
+
+T = TypeVar("T")
+
+
+class Stopwatch:
+    """Adds up the wall time spent inside whatever it wraps: the price of tracking.
+
+    Attributes:
+        seconds: total so far.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the time of a block."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
+
+    def wrap(self, target: T) -> T:
+        """The same object with every method call counted; recorders it opens are wrapped too."""
+        return cast(T, _Timed(target, self))
+
+
+class _Timed:
+    def __init__(self, target: Any, watch: Stopwatch) -> None:
+        self._target = target
+        self._watch = watch
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._target, name)
+        return self._timed(name, value) if callable(value) else value
+
+    def _timed(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self._watch.running():
+                result = method(*args, **kwargs)
+            return _Timed(result, self._watch) if name in {"start_run", "resume_run"} else result
+
+        return call
+
+
+def run_tags(config: RunConfig, kind: str, **extra: str) -> dict[str, str]:
+    """Tags of every run: what it is, and the code that made it."""
+    code = provenance()
+    tags = {
+        "study.kind": kind,
+        "study.method": config.method,
+        "study.dataset": config.dataset,
+        "study.ipc": str(config.ipc),
+        "study.budget": config.budget,
+        "study.seed": str(config.seed),
+        "study.digest": config.digest,
+    }
+    tags.update({f"study.{key.replace('_', '.')}": str(value) for key, value in code.items()})
+    return {**tags, **extra}
+
+
+def describe_run(recorder: Recorder, config: RunConfig, context: RunContext) -> None:
+    """Record the whole configuration, the machine and the real data of a run."""
+    plain = config.plain()
+    space = plain.pop("space")
+    params = {key: value for key, value in flatten(plain).items() if value is not None}
+    params.update({f"space.{key}": str(value) for key, value in space.items()})
+    params.update({f"machine.{key}": value for key, value in context.compute.describe().items()})
+    recorder.log_params(params)
+    splits = context.splits
+    counts = splits.class_counts()
+    profile: Mapping[str, object] = {
+        "image_shape": list(splits.image_shape),
+        "classes": list(splits.class_names),
+        "train": sum(counts["train"]),
+        "validation": sum(counts["validation"]),
+        "test": len(splits.test),
+    }
+    recorder.log_dataset(splits.name, splits.fingerprint, "distillation", profile)
+
+
+@contextlib.contextmanager
+def recorded(
+    tracker: Tracker, config: RunConfig, name: str, *, kind: str, parent: str | None = None, **tags: str
+) -> Iterator[Recorder]:
+    """Open a run, and end it as it deserves: FINISHED, KILLED where pruned or interrupted, FAILED otherwise.
+
+    The state that Optuna gives the trial stands in the tag ``optuna.state``, since a store has no word
+    for a pruned run.
+    """
+    recorder = tracker.start_run(
+        experiment_name(config), name, parent=parent, tags=run_tags(config, kind, **tags)
+    )
+    try:
+        yield recorder
+    except Pruned:
+        recorder.set_tags({"optuna.state": "PRUNED"})
+        recorder.finish("KILLED")
+        raise
+    except DivergedError as error:
+        recorder.set_tags({"optuna.state": "FAIL", "study.error": str(error)})
+        recorder.finish("FAILED")
+        raise
+    except KeyboardInterrupt:
+        recorder.set_tags({"optuna.state": "FAIL", "study.error": "interrupted"})
+        recorder.finish("KILLED")
+        raise
+    except BaseException as error:
+        # The store itself may be what failed; the first error is the one to show.
+        with contextlib.suppress(Exception):
+            recorder.set_tags({"optuna.state": "FAIL", "study.error": f"{type(error).__name__}: {error}"})
+            recorder.finish("FAILED")
+        raise
+    recorder.set_tags({"optuna.state": "COMPLETE"})
+    recorder.finish("FINISHED")

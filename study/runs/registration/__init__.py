@@ -1,0 +1,1 @@
+"""From a chosen set to a registered version."""

@@ -1,0 +1,96 @@
+"""Pages of the parent run: every trial side by side, and the figures of the search."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from study.runs.context.recording import Stopwatch
+from study.runs.context.run_context import RunContext
+from study.runs.figures.images import GRID_NAME
+from study.runs.registration.register import Crowned
+from study.search.figures import search_page
+from study.search.optimize import Search, TrialRecord
+from study.tracking.base import Recorder, Tracker
+from study.tracking.compare_page import CompareRow, render_compare_page
+
+__all__ = ["log_comparison"]
+
+TABLE_NAME = "trials.json"
+
+
+def log_comparison(
+    parent: Recorder,
+    tracker: Tracker,
+    search: Search,
+    crowned: Crowned,
+    context: RunContext,
+    watch: Stopwatch,
+) -> None:
+    """Record ``compare.html``, ``search.html`` and the table of trials with the parent run.
+
+    Args:
+        parent: run of the search.
+        tracker: keeps the grids of the trials.
+        search: gives the trials.
+        crowned: the winner and its scores.
+        context: knows the score of random real images.
+        watch: counts the time this takes.
+    """
+    records = search.records()
+    random = context.random_score("trial", context.config.search.num_random_seeds)
+    with watch.running():
+        rows = [_row(record, tracker, crowned) for record in records]
+        scores = {"validation": random.mean, "test": crowned.random_summary()["test_accuracy"]}
+        rows.append(CompareRow("random real images", scores=scores, is_baseline=True))
+        config = context.config
+        page = render_compare_page(
+            f"{search.name}: {config.method} on {config.dataset}, {config.ipc} a class",
+            rows,
+            best=f"trial {crowned.winner.trial}",
+            subtitle=(
+                f"Budget {config.budget}. Validation is the mean of {config.search.num_trial_seeds} networks a "
+                f"trial; test, of {crowned.winner.n} networks, was opened for the winner alone. Random real images: "
+                f"a fresh draw for each of {random.n} networks, same recipe.{_front_words(records)}"
+            ),
+        )
+        parent.log_text(page, "compare.html")
+        parent.log_text(search_page(search.optuna_study, config.search.objectives), "search.html")
+        parent.log_table([_flat(record) for record in records], TABLE_NAME)
+
+
+def _front_words(records: list[TrialRecord]) -> str:
+    if not any(record.on_front for record in records):
+        return ""
+    return " On the front: no other trial is at least as good in both objectives and better in one."
+
+
+def _row(record: TrialRecord, tracker: Tracker, crowned: Crowned) -> CompareRow:
+    won = record.number == crowned.winner.trial
+    last_rung = max(record.reported, default=None)
+    scores = {
+        "validation": record.plain()["val_accuracy"],
+        "other architectures": record.plain()["cross_mean"],
+        "at last rung": None if last_rung is None else record.reported[last_rung],
+        "test": crowned.winner.test_accuracy if won else None,
+    }
+    state = "FAIL" if record.outcome == "DIVERGED" else record.outcome
+    return CompareRow(
+        f"trial {record.number}", state, dict(record.params), scores, _grid(record, tracker),
+        badge="on the front" if record.on_front else "",
+    )  # fmt: skip
+
+
+def _grid(record: TrialRecord, tracker: Tracker) -> bytes | None:
+    run_id = record.attributes.get("run_id")
+    # A trial that diverged has no last picture.
+    if run_id is None or record.outcome not in {"COMPLETE", "PRUNED"}:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        return tracker.download(str(run_id), GRID_NAME, Path(folder)).read_bytes()
+
+
+def _flat(record: TrialRecord) -> dict[str, object]:
+    plain = record.plain()
+    params = plain.pop("params")
+    return {**plain, **params}

@@ -1,0 +1,1 @@
+"""One distillation, and the choice among many."""

@@ -1,0 +1,383 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from study.core.config import build
+from study.core.device import Compute
+from study.core.errors import ConfigError, DataError, DivergedError, ShapeError
+from study.core.seeding import Generators
+from study.data.augment import augment, draw
+from study.methods.experts.experts import (
+    AllImages,
+    ExpertConfig,
+    ExpertDivergedError,
+    obtain_experts,
+    plan_experts,
+)
+from study.models.flat_params import flatten_parameters, unflatten_parameters
+from study.models.pool import ModelConfig, build_model
+
+HERE = Path(__file__).parents[1]
+QUICK = {"num_experts": 2, "num_epochs": 3, "lr": 0.05, "batch_size": 16}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache of its own for every test."""
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "experts"
+
+
+def config(**changes):
+    return build(ExpertConfig, QUICK | changes)
+
+
+def obtain(task, *, seed=0, order=None, on_epoch=None, num_workers=1, **changes):
+    return obtain_experts(
+        task, config(**changes), order or AllImages(), Generators(seed), on_epoch, num_workers=num_workers
+    )
+
+
+def trajectories(experts):
+    return torch.stack(
+        [
+            torch.stack([experts.snapshot(expert, epoch) for epoch in range(experts.num_epochs + 1)])
+            for expert in range(experts.num_experts)
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class ListedOrder:
+    """Positions written down epoch by epoch."""
+
+    epochs: tuple[tuple[int, ...], ...]
+
+    def indices(self, epoch):
+        return torch.tensor(self.epochs[epoch])
+
+    def key(self):
+        return {"epochs": [list(positions) for positions in self.epochs]}
+
+
+def replay(task, settings, order, seed, expert):
+    """One trajectory by modules and torch's own optimiser, whole batches at a time."""
+    family = Generators(Generators(seed).child("expert", expert).seed)
+    network = build_model(task.model, task.train.image_shape, task.train.num_classes, family["init"])
+    optimizer = torch.optim.SGD(network.parameters(), lr=settings.lr, momentum=settings.momentum)
+    snapshots, seen = [flatten_parameters(network)], []
+    for epoch in range(settings.num_epochs):
+        numbers = family.child("epoch", epoch)
+        allowed = order.indices(epoch)
+        shuffled = allowed[torch.randperm(len(allowed), generator=numbers["batches"])]
+        shuffled = shuffled[: math.ceil(settings.epoch_fraction * len(allowed))]
+        seen.append(shuffled.tolist())
+        for batch in shuffled.split(settings.batch_size):
+            record = draw(
+                task.augmentation, len(batch), task.train.image_shape, numbers["augmentation"], shared_op=True
+            )
+            loss = functional.cross_entropy(
+                network(augment(task.train.images[batch], record)), task.train.labels[batch]
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        snapshots.append(flatten_parameters(network))
+    return torch.stack(snapshots), seen
+
+
+def test_snapshots_start_at_the_initialisation_and_differ_pairwise(toy_task):
+    task = toy_task()
+    experts = obtain(task)
+    for expert in range(2):
+        init = Generators(Generators(0).child("expert", expert).seed)["init"]
+        network = build_model(task.model, task.train.image_shape, task.train.num_classes, init)
+        assert torch.equal(experts.snapshot(expert, 0), flatten_parameters(network))
+    everything = trajectories(experts).flatten(0, 1)
+    assert everything.shape == (2 * 4, experts.num_parameters)
+    for one, other in combinations(range(len(everything)), 2):
+        assert (everything[one] - everything[other]).abs().max() > 1e-4, (one, other)
+    assert torch.equal(experts.final(1), experts.snapshot(1, 3))
+
+
+def test_a_snapshot_is_the_callers_own(toy_task):
+    experts = obtain(toy_task())
+    first = experts.snapshot(0, 1)
+    kept = first.clone()
+    first.zero_()
+    assert torch.equal(experts.snapshot(0, 1), kept)
+
+
+def test_a_trajectory_is_plain_training_on_the_images_of_the_order(toy_task, toy_dataset):
+    # 17 images a class: a start with 12 of them, then all, then without some.
+    task = toy_task(train=toy_dataset((17, 17, 17)))
+    by_class = [positions.tolist() for positions in task.train.class_indices()]
+    order = ListedOrder(
+        tuple(tuple(p for own in by_class for p in own[cut]) for cut in (slice(12), slice(17), slice(1, 17)))
+    )
+    settings = config(momentum=0.5)
+    experts = obtain(task, order=order, momentum=0.5)
+    for expert in range(2):
+        expected, seen = replay(task, settings, order, 0, expert)
+        assert [len(epoch) for epoch in seen] == [36, 51, 48]
+        assert [sorted(epoch) for epoch in seen] == [sorted(epoch) for epoch in order.epochs]
+        torch.testing.assert_close(trajectories(experts)[expert], expected, rtol=1e-4, atol=1e-5)
+    # The order matters at all: without it the trajectories are others.
+    assert (trajectories(experts) - trajectories(obtain(task, momentum=0.5))).abs().max() > 1e-3
+
+
+def test_an_order_of_a_subset_is_training_on_that_subset(toy_task):
+    task = toy_task()
+    chosen = tuple(range(0, len(task.train), 2))
+    through_order = obtain(task, order=ListedOrder((chosen,) * 3))
+    directly = obtain(replace(task, train=task.train.subset(torch.tensor(chosen))))
+    assert through_order.key != directly.key
+    assert torch.equal(trajectories(through_order), trajectories(directly))
+
+
+def test_a_fraction_of_an_epoch_is_drawn_anew_each_time(toy_task):
+    task = toy_task()
+    everything = ListedOrder((tuple(range(len(task.train))),) * 3)
+    expected, seen = replay(task, config(epoch_fraction=0.4), everything, 0, 0)
+    assert [len(epoch) for epoch in seen] == [14, 14, 14]
+    assert len({frozenset(epoch) for epoch in seen}) == 3
+    taken = trajectories(obtain(task, epoch_fraction=0.4))[0]
+    torch.testing.assert_close(taken, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "switch", [{"optimizer": "gsam"}, {"augment": False}, {"momentum": 0.9}, {"weight_decay": 0.1}]
+)
+def test_settings_change_the_trajectory_but_not_its_start(toy_task, switch):
+    plain, changed = trajectories(obtain(toy_task())), trajectories(obtain(toy_task(), **switch))
+    assert torch.equal(plain[:, 0], changed[:, 0])
+    assert (plain[:, -1] - changed[:, -1]).abs().max() > 1e-5
+
+
+def test_gsam_experts_take_the_step_of_its_definition(toy_task):
+    """One step on one batch, with gradients in float64 from the module itself."""
+    task = toy_task()
+    one_step = {"num_epochs": 1, "num_experts": 1, "batch_size": 64, "augment": False}
+    experts = obtain(task, optimizer="gsam", gsam_rho=0.2, gsam_alpha=0.4, **one_step)
+    network = build_model(
+        task.model, task.train.image_shape, task.train.num_classes, torch.Generator()
+    ).double()
+
+    def gradient(theta):
+        leaf = theta.clone().requires_grad_()
+        logits = torch.func.functional_call(
+            network, unflatten_parameters(leaf, network), (task.train.images.double(),)
+        )
+        return torch.autograd.grad(functional.cross_entropy(logits, task.train.labels), leaf)[0]
+
+    start = experts.snapshot(0, 0).double()
+    g = gradient(start)
+    ascent = 0.2 * start.square() * g / (start.abs() * g).norm()
+    perturbed = gradient(start + ascent)
+    unit = perturbed / perturbed.norm()
+    update = perturbed - 0.4 * (g - (g @ unit) * unit)
+    taken = (start - experts.snapshot(0, 1).double()) / 0.05
+    assert float((taken - update).norm() / update.norm()) < 1e-4
+    assert float((taken - g).norm() / g.norm()) > 1e-2
+
+
+def test_a_warm_cache_builds_nothing_and_gives_the_same(toy_task):
+    cold, calls = obtain(toy_task()), []
+    warm = obtain(toy_task(), on_epoch=lambda done, total: calls.append((done, total)))
+    assert (cold.num_built, warm.num_built, calls) == (2, 0, [])
+    assert torch.equal(trajectories(cold), trajectories(warm))
+    assert warm.train_accuracies == cold.train_accuracies
+    assert warm.build_seconds < cold.build_seconds
+
+
+def test_more_experts_extend_those_already_there_to_the_bit(toy_task, cache, tmp_path, monkeypatch):
+    few, more = obtain(toy_task(), num_experts=2), obtain(toy_task(), num_experts=4)
+    assert (few.key, few.num_built, more.num_built) == (more.key, 2, 2)
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "other"))
+    at_once = obtain(toy_task(), num_experts=4, num_workers=2)
+    assert at_once.num_built == 4
+    assert torch.equal(trajectories(more), trajectories(at_once))
+    fewer = obtain(toy_task(), num_experts=1)
+    assert (fewer.num_built, fewer.num_experts) == (0, 1)
+
+
+def test_the_number_of_threads_outside_is_left_as_it_was(toy_task):
+    before = torch.get_num_threads()
+    obtain(toy_task())
+    assert torch.get_num_threads() == before
+
+
+def test_the_same_seed_gives_the_same_bytes_in_another_process(toy_task, tmp_path):
+    script = f"""
+        import hashlib, json, sys
+        sys.path.insert(0, {str(HERE)!r})
+        from conftest import build_task
+        from study.core.config import build
+        from study.core.seeding import Generators
+        from study.methods.experts.experts import AllImages, ExpertConfig, obtain_experts
+        e = obtain_experts(build_task(), build(ExpertConfig, {QUICK!r}), AllImages(), Generators(0), num_workers=1)
+        digests = [hashlib.sha256(e.final(i).numpy().tobytes()).hexdigest() for i in range(e.num_experts)]
+        print(json.dumps([e.key, digests]))
+    """
+    environment = {**os.environ, "STUDY_CACHE": str(tmp_path / "second")}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    experts = obtain(toy_task())
+    ours = [hashlib.sha256(experts.final(i).numpy().tobytes()).hexdigest() for i in range(2)]
+    assert json.loads(done.stdout) == [experts.key, ours]
+
+
+def test_everything_that_decides_a_trajectory_is_in_the_key(toy_task, toy_dataset):
+    def key(task, seed=0, order=None, **changes):
+        return plan_experts(task, config(**changes), order or AllImages(), Generators(seed), timed=False).key
+
+    task = toy_task()
+    other_pixels = replace(task.train, images=task.train.images + 0.01)
+    other_labels = replace(task.train, labels=task.train.labels.roll(1))
+    plain = key(task)
+    keys = [
+        plain,
+        key(task, seed=1),
+        key(task, order=ListedOrder(((0, 1),) * 3)),
+        key(replace(task, train=other_pixels)),
+        key(replace(task, train=other_labels)),
+        key(replace(task, model=ModelConfig(depth=2, width=16))),
+        key(replace(task, augmentation=task.augmentation.model_copy(update={"strategy": "flip"}))),
+        key(replace(task, compute=Compute(torch.device("cpu"), torch.bfloat16))),
+        key(task, num_epochs=4),
+        key(task, lr=0.1),
+        key(task, optimizer="gsam"),
+        key(task, optimizer="gsam", gsam_rho=0.1),
+        key(task, epoch_fraction=0.5),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert key(task, num_experts=7) == plain
+    assert key(task, gsam_rho=0.5) == plain
+    assert key(replace(task, ipc=5)) == plain
+    assert (
+        key(replace(task, compute=Compute(torch.device("cpu"), torch.bfloat16)), precision="float32") == plain
+    )
+
+
+def test_a_plan_counts_what_is_missing_and_writes_nothing(toy_task, cache):
+    def plan(number):
+        return plan_experts(toy_task(), config(num_experts=number), AllImages(), Generators(0))
+
+    before = plan(3)
+    assert not cache.exists()
+    assert (before.num_experts, before.num_to_build, before.num_epochs) == (3, 3, 3)
+    assert before.build_seconds == pytest.approx(9 * before.seconds_per_epoch)
+    experts = obtain(toy_task(), num_experts=2)
+    after = plan(3)
+    assert (after.key, after.num_to_build) == (experts.key, 1)
+    stored = sum(path.stat().st_size for path in (cache / experts.key).glob("*.safetensors"))
+    assert after.num_bytes * 2 / 3 == pytest.approx(stored, rel=0.05)
+    warm = plan(2)
+    assert (warm.num_to_build, warm.seconds_per_epoch, warm.build_seconds) == (0, None, 0.0)
+
+
+def test_progress_counts_epochs_up_to_the_total(toy_task):
+    calls = []
+    obtain(toy_task(), on_epoch=lambda done, total: calls.append((done, total)))
+    assert {total for _, total in calls} == {6}
+    assert [done for done, _ in calls] == sorted({done for done, _ in calls})
+    assert (calls[0][0], calls[-1][0]) == (0, 6)
+
+
+def test_an_interrupted_build_keeps_what_was_finished(toy_task, cache):
+    def interrupt(done, total):
+        if done >= 3:  # the first expert has all its epochs
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        obtain(toy_task(), num_experts=40, on_epoch=interrupt)
+    kept = len(list(cache.glob("*/expert-*.safetensors")))
+    assert 1 <= kept < 40
+    assert obtain(toy_task(), num_experts=kept + 1).num_built == 1
+
+
+def test_bfloat16_experts_end_where_float32_ones_do(toy_task, toy_dataset):
+    """The accuracy check of reduced precision: the same way through parameter space, and as good at the end."""
+    task = toy_task(train=toy_dataset((60, 60, 60)))
+    quick = {"num_epochs": 4, "lr": 0.02, "momentum": 0.9}
+    plain = obtain(task, **quick)
+    reduced = obtain(replace(task, compute=Compute(torch.device("cpu"), torch.bfloat16)), **quick)
+    assert reduced.num_built == 2
+    assert reduced.snapshot(0, 1).dtype is torch.float32
+    one, other = trajectories(plain), trajectories(reduced)
+    assert not torch.equal(one, other)
+    for expert in range(2):
+        moved = [path[expert, -1] - path[expert, 0] for path in (one, other)]
+        assert float(functional.cosine_similarity(moved[0], moved[1], dim=0)) > 0.99
+        assert abs(plain.train_accuracies[expert] - reduced.train_accuracies[expert]) <= 0.02
+        assert plain.train_accuracies[expert] > 0.9
+
+
+def test_batch_norm_is_refused(toy_task):
+    task = toy_task(model=ModelConfig(depth=2, width=8, norm="batch"))
+    with pytest.raises(ConfigError, match="running statistics"):
+        obtain(task)
+
+
+def test_divergence_names_expert_and_epoch_and_stores_nothing(toy_task, cache):
+    with pytest.raises(
+        ExpertDivergedError, match=r"expert 0 diverged in epoch \d; lower the experts' learning rate"
+    ) as caught:
+        obtain(toy_task(), lr=1e30, num_experts=1)
+    assert isinstance(caught.value, DivergedError)
+    assert not list(cache.glob("*/*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "message"), [(((),) * 3, "expected \\[k\\]"), (((0, 99),) * 3, "99"), (((-1, 3),) * 3, "-1")]
+)
+def test_an_order_that_does_not_fit_is_refused(toy_task, epochs, message):
+    with pytest.raises(ShapeError, match=message):
+        obtain(toy_task(), order=ListedOrder(epochs))
+
+
+@pytest.mark.parametrize(("expert", "epoch"), [(2, 0), (-1, 0), (0, 4), (0, -1)])
+def test_an_expert_or_epoch_that_is_not_there_is_refused(toy_task, expert, epoch):
+    with pytest.raises(ShapeError, match="experts 0 to 1 and epochs 0 to 3"):
+        obtain(toy_task()).snapshot(expert, epoch)
+
+
+def test_a_disk_that_is_too_small_is_refused_before_training(toy_task, monkeypatch):
+    monkeypatch.setattr(
+        "study.methods.experts.experts.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})
+    )
+    calls = []
+    with pytest.raises(DataError, match="set STUDY_CACHE"):
+        obtain(toy_task(), on_epoch=lambda *numbers: calls.append(numbers))
+    assert calls == []
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_error(toy_task, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="set STUDY_CACHE to another folder"):
+        obtain(toy_task())
+
+
+@pytest.mark.parametrize(
+    "fault", [{"num_experts": 0}, {"num_epochs": 0}, {"lr": 0}, {"momentum": 1.0}, {"batch_size": 0},
+              {"optimizer": "adam"}, {"epoch_fraction": 0}, {"epoch_fraction": 1.5}, {"gsam_rho": 0}, {"unknown": 1}]
+)  # fmt: skip
+def test_settings_out_of_range_are_refused(fault):
+    with pytest.raises(ConfigError, match=next(iter(fault))):
+        build(ExpertConfig, fault, "distill.experts")
