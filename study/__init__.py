@@ -1,33 +1,98 @@
-"""Dataset distillation as a tracked search."""
+"""Dataset distillation as a tracked search.
+
+Functions, results and errors are loaded on first use, so that ``import study`` stays light.
+
+Example:
+    >>> import study
+    >>> sorted(study.methods())[:3]
+    ['datadam', 'datm', 'dc']
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from study import testing
+    from study.api import (
+        compare,
+        configure,
+        datasets,
+        distill,
+        download,
+        evaluate,
+        list_runs,
+        load,
+        methods,
+        open_ui,
+        plan,
+        protocols,
+        resume,
+        search_config,
+        sets,
+        show,
+        tune,
+        verify,
+    )
+    from study.core.errors import (
+        ConfigError,
+        CorruptSetError,
+        DataError,
+        DivergedError,
+        MissingDataError,
+        SearchError,
+        ShapeError,
+        StudyError,
+        TrackingError,
+        UnknownNameError,
+        UnknownSetError,
+    )
+    from study.core.records import Score, SyntheticSet
+    from study.runs.compare import SetComparison
+    from study.runs.context.callbacks import Callback
+    from study.runs.evaluate import Evaluation
+    from study.runs.plan import Plan
+    from study.runs.registration.results import SearchResult, TrialResult, WinnerResult
     from study.sets.files import StoredSet
 
-__all__ = ["__version__", "load"]
 __version__ = "0.1.0"
 
+__all__ = [
+    "Callback", "ConfigError", "CorruptSetError", "DataError", "DivergedError", "Evaluation", "MissingDataError",
+    "Plan", "Score", "SearchError", "SearchResult", "SetComparison", "ShapeError", "StoredSet", "StudyError",
+    "SyntheticSet", "TrackingError", "TrialResult", "UnknownNameError", "UnknownSetError", "WinnerResult",
+    "__version__", "compare", "configure", "datasets", "distill", "download", "evaluate", "list_runs", "load",
+    "methods", "open_ui", "plan", "protocols", "resume", "search_config", "sets", "show", "testing", "tune", "verify",
+]  # fmt: skip
 
-def load(reference: str, *, tracking_uri: str | None = None) -> StoredSet:
-    """Load a verified synthetic set by registered name, run id or folder.
+_PACKAGES = ("methods", "protocols", "sets", "testing")
+"""Packages of public use; all but the last can be called too."""
+_HOMES = {
+    "Callback": "study.runs.context.callbacks",
+    "Evaluation": "study.runs.evaluate",
+    "Plan": "study.runs.plan",
+    "Score": "study.core.records",
+    "SearchResult": "study.runs.registration.results",
+    "SetComparison": "study.runs.compare",
+    "StoredSet": "study.sets.files",
+    "SyntheticSet": "study.core.records",
+    "TrialResult": "study.runs.registration.results",
+    "WinnerResult": "study.runs.registration.results",
+}
+"""Modules of the result types; errors and functions have one module each."""
 
-    Args:
-        reference: ``"digits-dm-ipc1"``, ``"digits-dm-ipc1@best"``, ``"digits-dm-ipc1/3"``, an MLflow
-            run id, or the path of a set folder.
-        tracking_uri: the MLflow store to ask; by default ``MLFLOW_TRACKING_URI`` or ``./mlruns``.
 
-    Returns:
-        A set with ``.images`` [n, C, H, W] float32 (normalised), ``.labels`` [n] int64 and
-        ``.as_dataset()`` for a ``torch.utils.data.DataLoader``.
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module on first use."""
+    if name not in __all__:
+        raise AttributeError(f"module 'study' has no attribute {name!r}")
+    if name in _PACKAGES:
+        return importlib.import_module(f"study.{name}")
+    home = _HOMES.get(name, "study.core.errors" if name.endswith("Error") else "study.api")
+    value = globals()[name] = getattr(importlib.import_module(home), name)
+    return value
 
-    Raises:
-        UnknownSetError: nothing is registered under that reference.
-        CorruptSetError: a file is missing or its bytes changed since it was written.
-    """
-    # Imported here so that `import study` stays free of torch and MLflow.
-    from study.runs.catalog.sets import load_set
 
-    return load_set(reference, tracking_uri=tracking_uri)
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

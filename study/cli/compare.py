@@ -102,24 +102,17 @@ def _test(
     tracking_uri: str | None,
     as_json: bool,
 ) -> SetComparison:
+    import study
     from study.cli.progress import TerminalCallback
-    from study.cli.requests import stores
-    from study.core.config import parse_overrides
-    from study.core.errors import ConfigError
     from study.core.signals import terminate_like_interrupt
-    from study.runs.compare import compare_sets
-    from study.runs.evaluate import EvaluateOptions
 
     if len(references) != 2:
-        raise ConfigError(f"--seeds compares two sets, but {len(references)} are named")
-    options = EvaluateOptions(
-        split="test" if test else "validation",
-        num_seeds=seeds,
-        overrides=parse_overrides(overrides or []),
-        stores=stores(tracking_uri, None, data_root),
-    )
+        raise study.ConfigError(f"--seeds compares two sets, but {len(references)} are named")
     with terminate_like_interrupt(), TerminalCallback(quiet=as_json) as callback:
-        return compare_sets(references[0], references[1], options, callback)
+        return study.compare(
+            *references, split="test" if test else "validation", seeds=seeds, settings=overrides,
+            data_root=data_root, tracking_uri=tracking_uri, callback=callback,
+        )  # fmt: skip
 
 
 def _print_comparison(comparison: SetComparison) -> None:

@@ -34,24 +34,20 @@ def distill(
     as_json: common.Json = False,
 ) -> None:
     """Distil one set with the recipe's own values, track it and register it."""
+    import study
     from study.cli.progress import TerminalCallback
-    from study.cli.requests import build_config, check_output, stores
-    from study.cli.summary import print_outcome
+    from study.cli.summary import print_result
     from study.core.signals import terminate_like_interrupt
-    from study.runs.distill import DistillOptions
-    from study.runs.distill import distill as run
 
-    config = build_config(
-        method=method, dataset=dataset, ipc=ipc, budget=budget, seed=seed, overrides=overrides,
-        space=None, recipe=recipe, variant=variant, resolution=resolution, device=device,
-    )  # fmt: skip
-    check_output(output)
-    options = DistillOptions(stores(tracking_uri, None, data_root), name, output)
     with terminate_like_interrupt(), TerminalCallback(quiet=as_json) as callback:
         try:
-            outcome = run(config, options, callback)
+            result = study.distill(
+                method, dataset, ipc=ipc, budget=budget, seed=seed, name=name, settings=overrides, recipe=recipe,
+                variant=variant, data_root=data_root, resolution=resolution, device=device,
+                tracking_uri=tracking_uri, output=output, callback=callback,
+            )  # fmt: skip
         except KeyboardInterrupt as interrupt:
             callback.stop()
             sys.stderr.write("Interrupted; the run is closed, and the same command starts it again.\n")
             raise typer.Exit(common.EXIT_INTERRUPTED) from interrupt
-    print_outcome(outcome, as_json=as_json)
+    print_result(result, as_json=as_json)

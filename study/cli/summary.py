@@ -9,12 +9,12 @@ from rich.table import Table
 
 from study.cli.common import out, print_json
 from study.runs.plan import Plan
-from study.runs.registration.results import Outcome
+from study.runs.registration.results import SearchResult
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["duration", "percent", "print_outcome", "print_plan"]
+__all__ = ["duration", "percent", "print_plan", "print_result"]
 
 NUM_BEST_SHOWN = 3
 STANDSTILL = 0.01
@@ -29,26 +29,26 @@ def percent(mean: float | None, std: float | None = None) -> str:
     return f"{100 * mean:.1f}{spread} %"
 
 
-def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
+def print_result(result: SearchResult, *, as_json: bool) -> None:
     """The table of trials, the winner beside its baselines, and the next commands."""
     if as_json:
-        print_json(outcome.plain())
+        print_json(result.plain())
         return
     console = out()
-    if len(outcome.trials) > 1:
-        keys = list(dict.fromkeys(key for trial in outcome.trials for key in trial["params"]))
-        together = _trials_table(outcome, keys)
+    if len(result.trials) > 1:
+        keys = list(dict.fromkeys(key for trial in result.trials for key in trial["params"]))
+        together = _trials_table(result, keys)
         if _fits(console, together):
             console.print(together)
         else:
-            console.print(_trials_table(outcome, []), _params_table(outcome, keys), sep="\n")
-    winner = outcome.winner
-    metric = winner.metric.replace("_", " ")
+            console.print(_trials_table(result, []), _params_table(result, keys), sep="\n")
+    winner = result.winner
+    metric = winner.test.metric.replace("_", " ")
     console.print(
-        f"{outcome.method} on {outcome.dataset}, {outcome.ipc} a class: {metric}, n = {winner.n}, ddof 1",
+        f"{result.method} on {result.dataset}, {result.ipc} a class: {metric}, n = {winner.test.n}, ddof 1",
         style="italic",
     )
-    console.print(_scores_table(outcome))
+    console.print(_scores_table(result))
     console.print(f"registered as [bold]{winner.set}[/bold] ({winner.note})")
     if winner.trial is not None and winner.relative_change < STANDSTILL:
         console.print(
@@ -61,9 +61,9 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
             f"look at them with: study evaluate {winner.set} --protocol leakage",
             style="yellow",
         )
-    if outcome.front:
+    if result.front:
         scores = ", ".join(f"{name} {percent(value)}" for name, value in winner.objectives.items())
-        console.print(f"chosen by {outcome.choice}: {scores}")
+        console.print(f"chosen by {result.choice}: {scores}")
     if "mean" in winner.cross:
         others = ", ".join(name for name in winner.cross if name not in ("mean", "worst"))
         console.print(
@@ -73,13 +73,13 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     console.print(f"images moved by {100 * winner.relative_change:.0f} % of their start; "
                   f"data.safetensors SHA-256 {winner.sha256[:16]}")  # fmt: skip
     console.print(
-        f"{outcome.seconds:.0f} s in all, {outcome.tracking_seconds:.1f} s of them for tracking, "
+        f"{result.seconds:.0f} s in all, {result.tracking_seconds:.1f} s of them for tracking, "
         "registry and figures\n"
     )
     name = winner.set.split("/")[0]
     console.print("Next:")
     console.print("  study ui", style="bold")
-    for title, link in outcome.links.items():
+    for title, link in result.links.items():
         console.print(f"    {title}: {link}", style="dim", soft_wrap=True)
     console.print(f"  study sets download {winner.set} --output {name}", style="bold")
     console.print(f"  study evaluate {winner.set}", style="bold")
@@ -91,15 +91,15 @@ def _fits(console: Console, table: Table) -> bool:
     return console.measure(table, options=unbounded).maximum <= console.width
 
 
-def _trials_table(outcome: Outcome, keys: list[str]) -> Table:
-    table = Table(title=f"{outcome.search}: {outcome.trials_finished} trials", title_justify="left")
+def _trials_table(result: SearchResult, keys: list[str]) -> Table:
+    table = Table(title=f"{result.search}: {result.trials_finished} trials", title_justify="left")
     table.add_column("trial", justify="right")
     table.add_column("outcome")
     table.add_column("validation", justify="right")
-    crossed = any(trial["cross_mean"] is not None for trial in outcome.trials)
+    crossed = any(trial["cross_mean"] is not None for trial in result.trials)
     if crossed:
         table.add_column("others", justify="right")
-    if outcome.front:
+    if result.front:
         table.caption = (
             "front: complete, and no other trial is at least as good in both objectives and better in one"
         )
@@ -107,8 +107,8 @@ def _trials_table(outcome: Outcome, keys: list[str]) -> Table:
     for key in keys:
         table.add_column(key.removeprefix("distill."), justify="right")
     table.add_column("seconds", justify="right")
-    for trial in outcome.trials:
-        won = trial["trial"] == outcome.winner.trial
+    for trial in result.trials:
+        won = trial["trial"] == result.winner.trial
         table.add_row(
             str(trial["trial"]) + (" *" if won else ""),
             "front" if trial["on_front"] else str(trial["outcome"]).lower(),
@@ -121,36 +121,32 @@ def _trials_table(outcome: Outcome, keys: list[str]) -> Table:
     return table
 
 
-def _params_table(outcome: Outcome, keys: list[str]) -> Table:
+def _params_table(result: SearchResult, keys: list[str]) -> Table:
     """Parameters a row, best trials a column: many parameters do not fit beside each other."""
-    complete = [trial for trial in outcome.trials if trial["val_accuracy"] is not None]
+    complete = [trial for trial in result.trials if trial["val_accuracy"] is not None]
     # The finalists' fresh seeds may have chosen another one than the best of all trials.
-    best = sorted(complete, key=lambda t: (t["trial"] != outcome.winner.trial, -t["val_accuracy"]))
+    best = sorted(complete, key=lambda t: (t["trial"] != result.winner.trial, -t["val_accuracy"]))
     best = best[:NUM_BEST_SHOWN]
     table = Table("parameter", title="best trials", title_justify="left")
     for trial in best:
-        won = trial["trial"] == outcome.winner.trial
+        won = trial["trial"] == result.winner.trial
         table.add_column(f"trial {trial['trial']}" + (" *" if won else ""), justify="right")
     for key in keys:
         table.add_row(key.removeprefix("distill."), *(_short(trial["params"].get(key)) for trial in best))
     return table
 
 
-def _scores_table(outcome: Outcome) -> Table:
-    winner, random = outcome.winner, outcome.random
+def _scores_table(result: SearchResult) -> Table:
+    winner = result.winner
     table = Table("set", "validation", "test")
-    table.add_row(
-        "distilled",
-        percent(winner.val_accuracy, winner.val_accuracy_std),
-        percent(winner.test_accuracy, winner.test_accuracy_std),
-        style="bold green",
-    )
-    table.add_row(
-        "random real images",
-        percent(random["val_accuracy"], random["val_accuracy_std"]),
-        percent(random["test_accuracy"], random["test_accuracy_std"]),
-    )
-    table.add_row("its own starting point", percent(winner.start_val_accuracy), "-")
+    for name, validation, test, style in (
+        ("distilled", winner.score, winner.test, "bold green"),
+        ("random real images", winner.random, winner.random_test, None),
+    ):
+        table.add_row(
+            name, percent(validation.mean, validation.std), percent(test.mean, test.std), style=style
+        )
+    table.add_row("its own starting point", percent(winner.start_score.mean), "-")
     return table
 
 

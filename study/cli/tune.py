@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,41 +60,43 @@ def tune(
     as_json: common.Json = False,
 ) -> None:
     """Search hyperparameters on validation, track every trial, register the best synthetic set."""
+    import study
     from study.cli.progress import TerminalCallback
-    from study.cli.requests import build_config, check_output, given, stores
-    from study.cli.summary import print_outcome, print_plan
+    from study.cli.requests import given
+    from study.cli.summary import print_plan, print_result
     from study.core.signals import terminate_like_interrupt
-    from study.runs.plan import plan
-    from study.runs.resume import resume_config
-    from study.runs.tune import TuneOptions
-    from study.runs.tune import tune as run
 
-    where = stores(tracking_uri, storage, data_root)
+    asked = given(context)
     if objective is not None:
-        overrides = [*(overrides or []), f"search.objective={objective}"]
-    if resume is None:
-        config = build_config(
-            method=method, dataset=dataset, ipc=ipc, budget=budget, seed=seed, overrides=overrides,
-            space=space, recipe=recipe, variant=variant, resolution=resolution, device=device, num_trials=trials,
-        )  # fmt: skip
-    else:
-        asked = given(context)
-        if objective is not None:
-            asked["overrides"] = overrides
-        config = resume_config(resume, where, asked)
-    check_output(output)
+        asked["overrides"] = [*(overrides or []), f"search.objective={objective}"]
+    configured: dict[str, Any] = {
+        "ipc": ipc, "budget": budget, "trials": trials, "seed": seed, "objective": objective,
+        "settings": overrides, "space": space, "recipe": recipe, "variant": variant,
+        "resolution": resolution, "device": device,
+    }  # fmt: skip
     if dry_run:
-        print_plan(plan(config, where), as_json=as_json)
+        config = (
+            study.configure(method, dataset, **configured)
+            if resume is None
+            else study.search_config(resume, asked=asked, storage=storage)
+        )
+        print_plan(study.plan(config, data_root=data_root), as_json=as_json)
         return
-    options = TuneOptions(where, name, resume, timeout, trials, output)
+    where: dict[str, Any] = {
+        "data_root": data_root, "storage": storage, "tracking_uri": tracking_uri, "output": output,
+        "timeout": timeout,
+    }  # fmt: skip
     with terminate_like_interrupt(), TerminalCallback(quiet=as_json) as callback:
         try:
-            outcome = run(config, options, callback)
+            if resume is None:
+                result = study.tune(method, dataset, **configured, **where, name=name, callback=callback)
+            else:
+                result = study.resume(resume, **where, trials=trials, asked=asked, callback=callback)
         except KeyboardInterrupt as interrupt:
             callback.stop()
             _say_how_to_resume(callback.search)
             raise typer.Exit(common.EXIT_INTERRUPTED) from interrupt
-    print_outcome(outcome, as_json=as_json)
+    print_result(result, as_json=as_json)
 
 
 def _say_how_to_resume(search: str | None) -> None:

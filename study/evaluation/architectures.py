@@ -1,31 +1,34 @@
-"""The score of a set on architectures it was not distilled with, at a learning rate that suits each."""
+"""Scores of a set on several architectures, at a learning rate that suits each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
-from study.core.device import Compute
+from study.core.device import num_cores
 from study.core.errors import ConfigError, ShapeError, unknown_name
 from study.core.records import ImageDataset, Score, SyntheticSet
-from study.core.seeding import Generators
-from study.data.augment import AugmentationConfig
-from study.evaluation.baselines import random_baseline
-from study.evaluation.protocol import EvaluationConfig, evaluate
+from study.evaluation.evaluator import Evaluator
+from study.evaluation.recipes import EvaluationConfig
 from study.models.pool import MODELS, ModelConfig, build_model
 
 __all__ = [
     "POOLS",
-    "Bench",
-    "Contender",
+    "ArchitecturePool",
     "CrossScore",
+    "PoolModel",
     "build_pool",
     "choose_learning_rate",
     "num_rate_networks",
     "parse_model",
 ]
+
+Result = TypeVar("Result")
 
 POOLS: dict[str, tuple[str, ...]] = {"none": (), "quick": ("mlp", "lenet"), "full": tuple(MODELS)}
 """Pools by name: nothing but the set's own network, two that cost little, every architecture there is."""
@@ -57,12 +60,12 @@ def num_rate_networks(name: str) -> int:
 
 
 @dataclass(frozen=True)
-class Contender:
-    """An architecture of the pool with the recipe it is trained by.
+class PoolModel:
+    """An architecture with the recipe it is trained by.
 
     Attributes:
-        name: key of the pool.
-        model: the architecture.
+        name: of the architecture.
+        model: with its width and depth.
         config: the set's own recipe, with a learning rate that suits the architecture.
         is_own: whether the set was distilled with it; it then stays out of mean and worst.
     """
@@ -154,80 +157,113 @@ def build_pool(
     return fitting, unfit
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What every score of a comparison shares: real images, recipe, machine, seeds.
+@dataclass(frozen=True, eq=False)
+class ArchitecturePool:
+    """The architectures that sets of a kind are scored on, with what all these scores share.
+
+    Learning rates, and the scores of random real images, are worked out once.
 
     Attributes:
-        train: where random real images are drawn from.
-        validation: real images on which learning rates are chosen; never test.
-        config: the recipe of the sets that are scored.
-        augmentation: the dataset's.
-        compute: device, precision and compilation.
-        generators: root of all evaluation seeds here.
-        expected_evaluations: how many scores an architecture will get in all, by which the compiler's
-            time is weighed.
+        evaluator: of the architecture that sets are distilled with: real images, recipe, machine, seeds.
+        models: networks by name; one may be the own architecture.
+        ipc: images a class of the sets.
+        num_seeds: fresh networks of each architecture for one score.
+        validation: real images by which learning rates are chosen; never test.
     """
 
-    train: ImageDataset
+    evaluator: Evaluator
+    models: Mapping[str, ModelConfig]
+    ipc: int
+    num_seeds: int
     validation: ImageDataset
-    config: EvaluationConfig
-    augmentation: AugmentationConfig
-    compute: Compute
-    generators: Generators
-    expected_evaluations: int = 2
 
-    def reseeded(self, *path: str) -> Bench:
-        """The same bench with evaluation seeds of its own."""
-        return replace(self, generators=self.generators.child(*path))
+    @property
+    def own(self) -> str:
+        """Name of the architecture that sets are distilled with."""
+        return self.evaluator.model.name
 
-    def contender(self, name: str, model: ModelConfig, own: ModelConfig, ipc: int) -> Contender:
-        """An architecture with its recipe: the set's own, with a chosen rate where that does not carry over.
+    @functools.cached_property
+    def members(self) -> dict[str, PoolModel]:
+        """Each architecture with its learning rate; where one is chosen, with random real images on validation."""
+        return {name: self.member(name) for name in self.models}
 
-        Args:
-            name: key of the pool.
-            model: the architecture.
-            own: what the set was distilled with.
-            ipc: images a class of the sets that will be scored.
+    @functools.cached_property
+    def random(self) -> CrossScore:
+        """Random real images on every architecture; all get the same draws."""
+        return CrossScore({name: self.random_on(member) for name, member in self.members.items()}, self.own)
+
+    def score(self, synthetic: SyntheticSet, purpose: str) -> CrossScore:
+        """A set on every architecture; each purpose has its own evaluation seeds."""
+        scores = {name: self.score_on(member, synthetic, purpose) for name, member in self.members.items()}
+        return CrossScore(scores, self.own)
+
+    def member(self, name: str) -> PoolModel:
+        """An architecture with its recipe: the set's own, with a chosen rate where that does not carry over."""
+        model, own = self.models[name], self.evaluator.config
+        if name == self.own:
+            return PoolModel(name, model, own, is_own=True)
+        config = foreign_recipe(own)
+        if name in RATED:
+            rate = choose_learning_rate(self.evaluator.changed(real=self.validation), model, config, self.ipc)
+            config = config.model_copy(update={"lr": rate})
+        return PoolModel(name, model, config)
+
+    def score_on(self, member: PoolModel, synthetic: SyntheticSet, purpose: str | None = None) -> Score:
+        """A set on one architecture; two sets get the same evaluation seeds."""
+        evaluator = self.evaluator if purpose is None else self.evaluator.reseeded(purpose)
+        return _on(evaluator, member).score(synthetic, self.num_seeds)
+
+    def random_on(self, member: PoolModel) -> Score:
+        """Random real images on one architecture."""
+        return _on(self.evaluator, member).random(self.ipc, self.num_seeds)
+
+    def side_by_side(self, work: Callable[[str], Result]) -> dict[str, Result]:
+        """What ``work`` gives for every name, in their order.
+
+        Where the recipe's threads leave cores idle, architectures are worked on side by side; the results are the
+        same. The first error, or Ctrl-C, lets no further work begin.
         """
-        if name == own.name:
-            return Contender(name, model, self.config, is_own=True)
-        return Contender(name, model, self._suited(model, ipc))
+        idle = self.evaluator.compute.device.type == "cpu"
+        num_workers = max(1, num_cores() // torch.get_num_threads()) if idle else 1
+        if num_workers == 1:
+            return {name: work(name) for name in self.models}
+        with ThreadPoolExecutor(num_workers) as workers:
+            futures = {name: workers.submit(work, name) for name in self.models}
+            try:
+                return {name: future.result() for name, future in futures.items()}
+            except BaseException:
+                workers.shutdown(wait=False, cancel_futures=True)
+                raise
 
-    def foreign_config(self) -> EvaluationConfig:
-        """The recipe without what belongs to the network a set was learned with: step size and steps."""
-        return self.config.model_copy(update={"use_learned_step_size": False, "use_schedule": False})
-
-    def _suited(self, model: ModelConfig, ipc: int) -> EvaluationConfig:
-        config = self.foreign_config()
-        if model.name not in RATED:
-            return config
-        rate = choose_learning_rate(self, model, config, ipc)
-        return config.model_copy(update={"lr": rate})
-
-    def score(
-        self, synthetic: SyntheticSet, real: ImageDataset, contender: Contender, num_seeds: int
-    ) -> Score:
-        """Score of a set on one architecture; two sets get the same evaluation seeds."""
-        return evaluate(
-            synthetic, real, contender.model, contender.config, self.augmentation, self.compute,
-            self.seeds(contender), num_seeds=num_seeds, expected_evaluations=self.expected_evaluations,
-        )  # fmt: skip
-
-    def random_score(self, real: ImageDataset, ipc: int, contender: Contender, num_draws: int) -> Score:
-        """Score of random real images on one architecture; all architectures get the same draws."""
-        return random_baseline(
-            self.train, real, ipc, contender.model, contender.config, self.augmentation, self.compute,
-            self.generators.child("random"), num_draws=num_draws,
-            expected_evaluations=self.expected_evaluations,
-        )  # fmt: skip
-
-    def seeds(self, contender: Contender) -> Generators:
-        """The evaluation seeds of an architecture; those of the set's own are the root's."""
-        return self.generators if contender.is_own else self.generators.child("architecture", contender.name)
+    def time_networks(self, synthetic: SyntheticSet) -> dict[str, float]:
+        """Seconds of one network of each architecture, at the recipe's own learning rate."""
+        evaluator, config = self.evaluator.reseeded("plan"), foreign_recipe(self.evaluator.config)
+        return {
+            name: _on(evaluator, PoolModel(name, model, config)).score(synthetic, 1).seconds
+            for name, model in self.models.items()
+        }
 
 
-def choose_learning_rate(bench: Bench, model: ModelConfig, config: EvaluationConfig, ipc: int) -> float:
+def foreign_recipe(config: EvaluationConfig) -> EvaluationConfig:
+    """A recipe without what belongs to the network a set was learned with: step size and steps."""
+    return config.model_copy(update={"use_learned_step_size": False, "use_schedule": False})
+
+
+def _on(evaluator: Evaluator, member: PoolModel) -> Evaluator:
+    """The evaluator of one architecture: networks from seeds of its own, the same draws of random images."""
+    return evaluator.changed(
+        model=member.model,
+        config=member.config,
+        generators=evaluator.generators
+        if member.is_own
+        else evaluator.generators.child("architecture", member.name),
+        draws=evaluator.generators.child("random") if evaluator.draws is None else evaluator.draws,
+    )
+
+
+def choose_learning_rate(
+    evaluator: Evaluator, model: ModelConfig, config: EvaluationConfig, ipc: int
+) -> float:
     """The rate at which random real images teach an architecture best, on validation.
 
     A rate that suits one architecture may leave another untrained, above all one without a norm; a fixed
@@ -236,15 +272,17 @@ def choose_learning_rate(bench: Bench, model: ModelConfig, config: EvaluationCon
     even where the scores are of test.
 
     Args:
-        bench: images, machine and seeds.
+        evaluator: images, machine and seeds.
         model: the architecture.
         config: the recipe.
         ipc: size of the sets that will be scored.
     """
     base = config.resolve().lr
-    trial = bench.reseeded("learning-rate")
-    means: dict[float, float] = {}
-    for factor in RATE_FACTORS:
-        rated = Contender(model.name, model, config.model_copy(update={"lr": base * factor}))
-        means[base * factor] = trial.random_score(bench.validation, ipc, rated, NUM_RATE_DRAWS).mean
+    rated = evaluator.changed(model=model, generators=evaluator.generators.child("learning-rate"), draws=None)
+    means = {
+        base * factor: rated.changed(config=config.model_copy(update={"lr": base * factor}))
+        .random(ipc, NUM_RATE_DRAWS)
+        .mean
+        for factor in RATE_FACTORS
+    }
     return max(means, key=lambda rate: means[rate])

@@ -1,25 +1,14 @@
-"""What a distilled score stands beside: random real images, the whole set, the majority class."""
+"""Real images that a distilled set stands beside: random draws, all of them, the majority class."""
 
 from __future__ import annotations
 
 import torch
 
-from study.core.device import Compute
-from study.core.digests import dataset_digest, set_digest
 from study.core.errors import ConfigError
-from study.core.records import ImageDataset, Score, SyntheticSet
+from study.core.records import ImageDataset, SyntheticSet
 from study.core.seeding import Generators
-from study.data.augment import AugmentationConfig
-from study.evaluation.protocol import EvaluationConfig, build_job, evaluate
-from study.evaluation.score_cache import cached_score
-from study.evaluation.training import should_compile
-from study.models.pool import ModelConfig
 
-__all__ = ["majority_rate", "random_baseline", "random_real_sets", "whole_set"]
-
-_VERSION = 1
-"""Part of every key: raise it when the same key would give other scores."""
-_OF_LEARNED_SETS = {"use_learned_step_size", "use_soft_labels", "use_schedule"}
+__all__ = ["full_set", "majority_rate", "random_real_sets"]
 
 
 def random_real_sets(
@@ -52,81 +41,7 @@ def random_real_sets(
     return sets
 
 
-def random_baseline(
-    train: ImageDataset,
-    real: ImageDataset,
-    ipc: int,
-    model: ModelConfig,
-    config: EvaluationConfig,
-    augmentation: AugmentationConfig,
-    compute: Compute,
-    generators: Generators,
-    *,
-    num_draws: int | None = None,
-    expected_evaluations: int = 1,
-) -> Score:
-    """Score of random real images under the same recipe: a fresh draw for every evaluation seed.
-
-    No synthetic image takes part, so the score is kept in the user's cache under everything that determines
-    it: the drawn and the classified images themselves, network, recipe and seeds. Searches of any method
-    that share these train it once.
-
-    Args:
-        train: where images are drawn from.
-        real: where they are scored.
-        ipc: images a class.
-        model: the architecture.
-        config: preset and what differs from it.
-        augmentation: the dataset's; used where the recipe augments.
-        compute: device, precision and compilation.
-        generators: draw i uses ``generators.child("random", i)``, for its images and its network.
-        num_draws: draws, and networks trained; by default the configured number of seeds.
-        expected_evaluations: how many such baselines and evaluations the caller will make in all.
-
-    Raises:
-        ConfigError: ``ipc`` or ``num_draws`` is impossible.
-        DataError: the cache folder cannot be written.
-    """
-    count = config.num_seeds if num_draws is None else num_draws
-    expected = count * expected_evaluations
-    sets = random_real_sets(train, ipc, count, generators)
-    recipe = config.resolve()
-    job = build_job(sets[0], model, recipe, augmentation, compute)
-    key = {
-        "version": _VERSION,
-        "drawn": [set_digest(drawn) for drawn in sets],
-        "classified": dataset_digest(real),
-        "model": model.model_dump(mode="json"),
-        # Random images have neither soft labels nor step sizes, so what a recipe does with them is all one.
-        "recipe": recipe.model_dump(mode="json", exclude=_OF_LEARNED_SETS),
-        "augmentation": augmentation.model_dump(mode="json") if recipe.augment else None,
-        "seed": generators.seed,
-        "device": compute.device.type,
-        "precision": str(compute.dtype).removeprefix("torch."),
-        "compiled": should_compile(job, expected),
-    }
-
-    def train_networks() -> Score:
-        scores = [
-            evaluate(
-                drawn, real, model, config, augmentation, compute, generators.child("random", index),
-                num_seeds=1, expected_evaluations=expected,
-            )
-            for index, drawn in enumerate(sets)
-        ]  # fmt: skip
-        return _joined(scores)
-
-    return cached_score("random-images", key, train_networks)
-
-
-def _joined(scores: list[Score]) -> Score:
-    """One score whose seeds are those of all scores, one each."""
-    extra = {name: tuple(score.extra[name][0] for score in scores) for name in scores[0].extra}
-    values = tuple(score.values[0] for score in scores)
-    return Score(scores[0].metric, values, extra, sum(score.seconds for score in scores))
-
-
-def whole_set(train: ImageDataset) -> SyntheticSet:
+def full_set(train: ImageDataset) -> SyntheticSet:
     """A whole real dataset as a set to evaluate, grouped by class."""
     order = torch.argsort(train.labels, stable=True)
     picked = train.subset(order)

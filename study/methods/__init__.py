@@ -1,1 +1,5 @@
 """Distillation methods, found by name: mathematics only, driven by :mod:`study.runs`."""
+
+from study.core.packages import make_callable
+
+make_callable(__name__)

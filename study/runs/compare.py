@@ -7,25 +7,20 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from study.core.errors import ConfigError
-from study.core.records import Score
-from study.evaluation.architectures import Contender
 from study.evaluation.statistics import PairedComparison, compare_scores
-from study.runs.architecture_table import describe_score
+from study.protocols.architectures import describe_score
+from study.protocols.base import EvaluateOptions
 from study.runs.catalog.sets import load_set
 from study.runs.context.callbacks import Callback
 from study.runs.context.recording import describe_run, recorded
-from study.runs.context.run_context import RunContext, open_context
+from study.runs.context.run_context import open_context
 from study.runs.context.stored_set import (
     check_comparable,
     check_fingerprint,
-    config_beside,
-    open_bench,
-    open_split,
+    config_in_space_of,
     stored_config,
 )
-from study.runs.context.stores import open_tracking
-from study.runs.evaluate import EvaluateOptions
-from study.sets.files import StoredSet
+from study.runs.context.stores import StoreOptions, open_tracking
 
 __all__ = ["SetComparison", "compare_sets"]
 
@@ -62,7 +57,11 @@ class SetComparison:
 
 
 def compare_sets(
-    first: str, second: str, options: EvaluateOptions, callback: Callback | None = None
+    first: str,
+    second: str,
+    options: EvaluateOptions,
+    stores: StoreOptions | None = None,
+    callback: Callback | None = None,
 ) -> SetComparison:
     """Train on two sets with the same networks at the start and the same recipe, and compare seed by seed.
 
@@ -72,34 +71,43 @@ def compare_sets(
     Args:
         first: registered name, run id or folder.
         second: likewise; of the same real data, at the same resolution and split.
-        options: split, seeds, recipe. The pool is not used.
+        options: split, seeds, recipe. Protocol and pool are not used.
+        stores: where sets, runs and data lie.
         callback: told of the stages.
 
     Raises:
         ConfigError: the sets cannot be compared, or there are fewer than two seeds.
         StudyError: a set is unknown or altered, or the real data is missing.
     """
-    callback = callback or Callback()
+    stores, callback = stores or StoreOptions(), callback or Callback()
     if options.num_seeds < 2:
         raise ConfigError(f"num_seeds = {options.num_seeds}: a paired comparison needs at least 2")
-    uri = options.stores.tracking_uri
-    stored = [load_set(reference, tracking_uri=uri) for reference in (first, second)]
+    stored = [
+        load_set(reference, tracking_uri=stores.tracking_uri, root=stores.root)
+        for reference in (first, second)
+    ]
     config = stored_config(stored[0], options.overrides)
     other = stored_config(stored[1], {})
     check_comparable(first, config, second, other)
-    configs = (config, config_beside(config, other))
-    contexts = [open_context(settings, options.stores.data_root) for settings in configs]
+    configs = (config, config_in_space_of(config, other))
+    contexts = [open_context(settings, stores.data_root) for settings in configs]
     for reference, one, context in zip((first, second), stored, contexts, strict=True):
         check_fingerprint(reference, one, context)
-    tracker = open_tracking(options.stores)
+    tracker = open_tracking(stores)
     with recorded(tracker, config, f"compare {first} {second}", kind="compare") as recorder:
         describe_run(recorder, config, contexts[0])
         recorder.set_tags({"study.first": first, "study.second": second, "study.split": options.split})
         scores = []
         for reference, one, context in zip((first, second), stored, contexts, strict=True):
             callback.on_phase(f"training {options.num_seeds} networks on {reference}")
-            scores.append(_score(reference, one, context, options))
-        statistics = open_bench(contexts[0], options.seed).generators.child("statistics")
+            evaluator = context.evaluator("score", "evaluate", seed=options.seed, expected_scores=2)
+            if options.split == "test":
+                real = context.splits.test.open(f"study compare {reference} --split test")
+                evaluator = evaluator.changed(real=real.to(context.compute.device))
+            scores.append(evaluator.score(one.synthetic, options.num_seeds))
+        statistics = (
+            contexts[0].evaluator("score", "evaluate", seed=options.seed).generators.child("statistics")
+        )
         comparison = compare_scores(scores[0], scores[1], statistics["difference"])
         recorder.log_metrics(
             {"compare/first": scores[0].mean, "compare/second": scores[1].mean, **_metrics(comparison)}
@@ -122,13 +130,6 @@ def compare_sets(
         smallest_p_value=comparison.smallest_p_value,
         run_id=run_id,
     )
-
-
-def _score(reference: str, stored: StoredSet, context: RunContext, options: EvaluateOptions) -> Score:
-    config = context.config
-    real = open_split(context, options.split, f"study compare {reference} --split test")
-    own = Contender(config.model.name, config.model, config.evaluation, is_own=True)
-    return open_bench(context, options.seed).score(stored.synthetic, real, own, options.num_seeds)
 
 
 def _metrics(comparison: PairedComparison) -> Mapping[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from study.runs.config.configure import RunConfig
@@ -13,10 +13,9 @@ from study.runs.context.recording import Stopwatch, describe_run, recorded
 from study.runs.context.run_context import open_context
 from study.runs.context.stores import StoreOptions, open_tracking_meanwhile
 from study.runs.figures.difficulty import log_difficulty
-from study.runs.registration.register import crown
-from study.runs.registration.results import Outcome
+from study.runs.registration.register import register_winner
+from study.runs.registration.results import SearchResult
 from study.runs.registration.set_folder import log_trial_set
-from study.runs.trials.finalists import Candidate
 from study.runs.trials.trial import run_trial
 
 __all__ = ["DistillOptions", "distill"]
@@ -37,7 +36,7 @@ class DistillOptions:
     output: Path | None = None
 
 
-def distill(config: RunConfig, options: DistillOptions, callback: Callback | None = None) -> Outcome:
+def distill(config: RunConfig, options: DistillOptions, callback: Callback | None = None) -> SearchResult:
     """Distil one set, score it, register it.
 
     The set is the one that a search trial with the same parameters and seed makes.
@@ -51,7 +50,7 @@ def distill(config: RunConfig, options: DistillOptions, callback: Callback | Non
     context = open_context(config, options.stores.data_root)
     opening = open_tracking_meanwhile(options.stores)
     callback.on_phase("scoring random real images under the same recipe")
-    random = context.score_baselines()
+    context.score_baselines()
     watch = Stopwatch()
     with watch.running():
         tracker = watch.wrap(opening.result())
@@ -63,23 +62,19 @@ def distill(config: RunConfig, options: DistillOptions, callback: Callback | Non
         result = run_trial(context, config, recorder, callback, None)
         callback.on_trial_end(0, "COMPLETE", {"accuracy": result.score.mean})
         with watch.running():
-            log_trial_set(recorder, result, config, context, random)
-        candidate = Candidate(
-            run_id=recorder.run_id,
-            trial=None,
-            params={},
-            synthetic=result.synthetic,
-            score=context.score(result.synthetic, "finalist", config.search.num_finalist_seeds),
-            start_score=result.start_score,
-            relative_change=result.relative_change,
-            objectives=result.objectives,
-            cross={} if result.cross is None else result.cross.metrics(),
+            log_trial_set(recorder, result, config, context)
+        scorer, num_seeds = context.scorer("finalist"), config.search.num_finalist_seeds
+        chosen = replace(
+            result, score=scorer.score(result.synthetic, num_seeds), random=context.random("finalist")
         )
-        crowned = crown(tracker, watch, context, candidate, callback, origin=name, output=options.output)
-        recorder.log_metrics({**crowned.metrics(), "cost/tracking_seconds": watch.seconds},
-                             config.distill.num_iterations)  # fmt: skip
-        recorder.set_tags({"study.set": crowned.winner.set})
-    return Outcome(
+        winner = register_winner(
+            tracker, watch, context, chosen, callback, origin=name, output=options.output
+        )
+        recorder.log_metrics(
+            {**winner.metrics(), "cost/tracking_seconds": watch.seconds}, config.distill.num_iterations
+        )
+        recorder.set_tags({"study.set": winner.set})
+    return SearchResult(
         search=name,
         dataset=config.dataset,
         method=config.method,
@@ -88,8 +83,7 @@ def distill(config: RunConfig, options: DistillOptions, callback: Callback | Non
         trials_finished=1,
         trials=[],
         seconds=time.perf_counter() - started,
-        winner=crowned.winner,
-        random=crowned.random_summary(),
+        winner=winner,
         links=tracker.links(experiment_name(config)),
         tracking_seconds=watch.seconds,
         objective=config.search.objective,

@@ -1,74 +1,45 @@
-"""Scoring a stored set again: fresh networks of many architectures, random images and all real ones beside it."""
+"""Asking a question of a stored set by a protocol, and recording the answer as a run of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from study.core.errors import ConfigError
-from study.evaluation.architectures import POOLS, build_pool, parse_model
-from study.evaluation.baselines import majority_rate
-from study.models.pool import ModelConfig
-from study.runs.architecture_table import TABLE_NAME, ModelScores, score_pool
+from study.core.errors import ConfigError, UnknownSetError
+from study.protocols.base import PROTOCOLS, EvaluateOptions, Findings, Session
 from study.runs.catalog.sets import load_set
+from study.runs.config.twin import twin_command
 from study.runs.context.callbacks import Callback
-from study.runs.context.full_data import FullDataLine, full_data_line
 from study.runs.context.recording import describe_run, recorded
-from study.runs.context.run_context import open_context
-from study.runs.context.stored_set import Split, check_fingerprint, open_bench, open_split, stored_config
+from study.runs.context.run_context import RunContext, open_context
+from study.runs.context.stored_set import check_comparable, check_fingerprint, stored_config
 from study.runs.context.stores import StoreOptions, open_tracking
+from study.sets.files import StoredSet
+from study.tracking.base import Recorder, Tracker
 
-__all__ = ["EvaluateOptions", "Evaluation", "evaluate_set"]
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """What to score a set on, and how.
-
-    Attributes:
-        split: real images to classify; opening ``test`` is logged.
-        num_seeds: fresh networks of each architecture.
-        seed: root of their initialisations; by default the seed of the set.
-        overrides: nested settings over the set's own recipe, such as ``{"evaluation": {"lr": 0.05}}``.
-        pool: architectures beside the set's own: ``none``, ``quick`` or ``full``.
-        models: architectures as ``name`` or ``name:width``, in place of ``pool``.
-        full_data: train on all real images where their score is not kept yet; None does where it costs seconds.
-    """
-
-    split: Split = "validation"
-    num_seeds: int = 5
-    seed: int | None = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    stores: StoreOptions = field(default_factory=StoreOptions)
-    pool: str = "full"
-    models: Sequence[str] = ()
-    full_data: bool | None = None
-
-    def pool_models(self) -> list[ModelConfig]:
-        """The networks asked for.
-
-        Raises:
-            ConfigError: an unknown pool or network, or a width that is no number.
-        """
-        if self.pool not in POOLS:
-            raise ConfigError(f"pool = {self.pool!r}: must be one of {', '.join(POOLS)}")
-        return [parse_model(words) for words in self.models or POOLS[self.pool]]
+__all__ = ["Evaluation", "evaluate"]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of one set on one split; accuracies are fractions, deviations have ddof 1.
+    """What a protocol found about a set; accuracies are fractions, deviations have ddof 1.
 
     Attributes:
-        model: the architecture it was distilled with, which ``distilled`` and ``random`` are of.
-        architectures: one row for each network of the pool, and for the set's own.
-        cross: ``<model>``, and ``mean`` and ``worst`` over the architectures it was not distilled with.
-        random_cross: the same of random real images.
-        whole: the set's own architecture trained on all real training images.
-        left_out: architectures that do not fit these images, and why.
+        split: what was classified; ``train`` where images were compared and nothing was trained.
+        model: the architecture the set was distilled with.
+        recipe: by which networks were trained on it.
+        n: evaluation seeds of every score; 0 where nothing was trained.
+        metrics: numbers by name, as the run records them.
+        rows: the table.
+        columns: keys of the rows that a terminal shows; empty for all.
+        totals: further rows below the table.
+        notes: what a reader has to know, a sentence each.
+        artifacts: files of the run.
     """
 
+    protocol: str
     set: str
     dataset: str
     method: str
@@ -76,82 +47,139 @@ class Evaluation:
     split: str
     model: str
     recipe: dict[str, Any]
-    metric: str
     n: int
-    distilled: dict[str, Any]
-    random: dict[str, Any]
-    whole: FullDataLine
-    majority_rate: float
-    architectures: list[ModelScores]
-    cross: dict[str, float]
-    random_cross: dict[str, float]
-    left_out: dict[str, str]
+    metrics: dict[str, float]
+    rows: list[dict[str, Any]]
+    columns: tuple[str, ...]
+    totals: list[dict[str, Any]]
+    notes: list[str]
+    artifacts: list[str]
     run_id: str
 
     def plain(self) -> dict[str, Any]:
         """Nested plain values for ``--json``."""
-        return asdict(self)
+        return {**asdict(self), "columns": list(self.columns)}
 
 
-def evaluate_set(reference: str, options: EvaluateOptions, callback: Callback | None = None) -> Evaluation:
-    """Train fresh networks on a stored set and score them beside random real images.
-
-    The architecture the set was distilled with keeps the set's recipe. The others never use its step
-    size or steps, and those without a norm get a learning rate chosen on validation with random real images.
+def evaluate(
+    reference: str,
+    options: EvaluateOptions | None = None,
+    stores: StoreOptions | None = None,
+    callback: Callback | None = None,
+) -> Evaluation:
+    """Train fresh networks on a stored set and judge it by a protocol, beside random real images.
 
     Args:
         reference: registered name, run id or folder.
-        options: split, seeds, recipe, architectures.
+        options: protocol, split, seeds, recipe.
+        stores: where sets, runs and data lie.
         callback: told of the stages.
 
     Raises:
-        StudyError: the set is unknown or altered, a network is unknown, or the real data is missing or
-            differs from the data it was made from.
+        UnknownNameError: no protocol has that name.
+        StudyError: the set is unknown or altered, the real data is missing or differs from the data it was made
+            from, or the protocol does not take an option or that split.
     """
-    callback = callback or Callback()
-    models = options.pool_models()
-    stored = load_set(reference, tracking_uri=options.stores.tracking_uri, root=options.stores.root)
+    options, stores, callback = options or EvaluateOptions(), stores or StoreOptions(), callback or Callback()
+    protocol = PROTOCOLS.find(options.protocol)()
+    protocol.check(options)
+    stored = load_set(reference, tracking_uri=stores.tracking_uri, root=stores.root)
     config = stored_config(stored, options.overrides)
     callback.on_phase(f"loading {config.dataset}")
-    context = open_context(config, options.stores.data_root)
+    context = open_context(config, stores.data_root)
     check_fingerprint(reference, stored, context)
-    pool, left_out = build_pool(
-        models, config.model, context.splits.image_shape, stored.synthetic.num_classes
-    )
-    if options.models and left_out:
-        raise ConfigError(next(iter(left_out.values())))
-    prefix = "val" if options.split == "validation" else "test"
-    tracker = open_tracking(options.stores)
-    with recorded(tracker, config, f"evaluate {stored.manifest.name}", kind="evaluate") as recorder:
+    against = None if options.against is None else _load_against(options.against, reference, context, stores)
+    tracker = open_tracking(stores)
+    split = options.split if protocol.trains else "train"
+    is_default = options.protocol == EvaluateOptions.protocol
+    with recorded(
+        tracker, config, f"{'evaluate' if is_default else f'{protocol.name} of'} {stored.manifest.name}",
+        kind="evaluate" if is_default else "protocol",
+    ) as recorder:  # fmt: skip
         describe_run(recorder, config, context)
-        recorder.set_tags({"study.set": reference, "study.split": options.split})
-        real = open_split(context, options.split, f"study evaluate {reference} --split test")
-        whole = full_data_line(context, options.split, lambda: real, options.full_data, callback)
-        scored = score_pool(
-            stored.synthetic, real, config.ipc, config.model, {config.model.name: config.model, **pool},
-            open_bench(context, options.seed), options.num_seeds, callback,
-        )  # fmt: skip
-        recorder.log_metrics({**scored.metrics(prefix), **whole.metrics(prefix)})
-        recorder.log_table(scored.table(), TABLE_NAME)
+        recorder.set_tags({"study.set": reference, "study.protocol": protocol.name, "study.split": split})
+        seeds = ("score", "evaluate") if is_default else ("protocol", protocol.name)
+        session = Session(
+            reference=reference,
+            stored=stored,
+            options=options,
+            splits=context.splits,
+            on_validation=context.evaluator(
+                *seeds, seed=options.seed, expected_scores=2 if is_default else 1
+            ),
+            full_data=context.full_data,
+            purpose=f"study evaluate {reference} --protocol {protocol.name} --split test",
+            report=callback.on_phase,
+            against=against,
+            twin_command=lambda changes: twin_command(stored_config(stored, {}), changes),
+            distill_seconds=lambda: _distill_seconds(tracker, stored),
+        )
+        found = protocol.measure(session)
+        artifacts = _record(recorder, protocol.name, found)
         run_id = recorder.run_id
-    own = next(row for row in scored.rows if row.is_own)
     return Evaluation(
+        protocol=protocol.name,
         set=reference,
         dataset=config.dataset,
         method=config.method,
         ipc=config.ipc,
-        split=options.split,
+        split=split,
         model=config.model.name,
         recipe=config.evaluation.resolve().model_dump(mode="json"),
-        metric=own.distilled["metric"],
-        n=own.distilled["n"],
-        distilled=own.distilled,
-        random=own.random,
-        whole=whole,
-        majority_rate=majority_rate(context.train),
-        architectures=scored.rows,
-        cross=scored.distilled.metrics(),
-        random_cross=scored.random.metrics(),
-        left_out=left_out,
+        n=options.num_seeds if protocol.trains else 0,
+        metrics=found.metrics,
+        rows=found.rows,
+        columns=found.columns,
+        totals=found.totals,
+        notes=found.notes,
+        artifacts=artifacts,
         run_id=run_id,
     )
+
+
+def _load_against(against: str, reference: str, context: RunContext, stores: StoreOptions) -> StoredSet:
+    """A second set, which has to be of the same real data, size and normalised space.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    stored = load_set(against, tracking_uri=stores.tracking_uri, root=stores.root)
+    config, other = context.config, stored_config(stored, {})
+    check_comparable(reference, config, against, other)
+    check_fingerprint(against, stored, context)
+    for what, one, two in (
+        ("ipc", config.ipc, other.ipc),
+        ("preprocessing", config.data.preprocessing, other.data.preprocessing),
+    ):
+        if one != two:
+            raise ConfigError(
+                f"{reference} has {what} = {one!r}, {against} has {two!r}: one picture needs the same"
+            )
+    return stored
+
+
+def _distill_seconds(tracker: Tracker, stored: StoredSet) -> float | None:
+    """What the run that made the set recorded; None where that run is in another store."""
+    try:
+        return tracker.get_run(stored.manifest.origin_run_id).metrics.get("cost/distill_seconds")
+    except UnknownSetError:
+        return None
+
+
+def _record(recorder: Recorder, name: str, found: Findings) -> list[str]:
+    recorder.log_metrics(found.metrics)
+    for metric, points in found.curves.items():
+        for step, value in points:
+            recorder.log_metrics({metric: value}, step)
+    table, plain = f"{name}_table.json", f"{name}.json"
+    recorder.log_table([_flat(row) for row in found.rows], table)
+    values = {"metrics": found.metrics, "rows": found.rows, "totals": found.totals, "notes": found.notes}
+    recorder.log_text(json.dumps(values, indent=2, allow_nan=False) + "\n", plain)
+    for picture, figure in found.figures.items():
+        recorder.log_figure(figure, picture)
+    return [plain, table, *found.figures]
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without lists, for the table of the UI."""
+    return {key: value for key, value in row.items() if not isinstance(value, list | tuple)}

@@ -68,7 +68,7 @@ def plan(config: RunConfig, stores: StoreOptions) -> Plan:
     context = open_context(config, stores.data_root)
     synthetic, seconds_per_iteration = _time_iterations(config, context)
     started = time.perf_counter()
-    context.score(synthetic, "plan", 1)
+    context.scorer("plan").score(synthetic, 1)
     seconds_per_score = time.perf_counter() - started
     search, iterations = config.search, config.distill.num_iterations
     num_rungs = len(rung_iterations(iterations, search.rungs))
@@ -128,7 +128,7 @@ def _plan_cross(
     config: RunConfig, context: RunContext, synthetic: SyntheticSet, num_rungs: int
 ) -> dict[str, Any] | None:
     """What scoring on other architectures costs, random real images and the choice of learning rates included."""
-    pool, search = context.cross, config.search
+    pool, search = context.pool, config.search
     if pool is None:
         return None
     seconds = pool.time_networks(synthetic)

@@ -8,7 +8,7 @@ from pathlib import Path
 from study.runs.context.recording import Stopwatch
 from study.runs.context.run_context import RunContext
 from study.runs.figures.images import GRID_NAME
-from study.runs.registration.register import Crowned
+from study.runs.registration.results import WinnerResult
 from study.search.figures import search_page
 from study.search.optimize import Search, TrialRecord
 from study.tracking.base import Recorder, Tracker
@@ -23,7 +23,7 @@ def log_comparison(
     parent: Recorder,
     tracker: Tracker,
     search: Search,
-    crowned: Crowned,
+    winner: WinnerResult,
     context: RunContext,
     watch: Stopwatch,
 ) -> None:
@@ -33,24 +33,24 @@ def log_comparison(
         parent: run of the search.
         tracker: keeps the grids of the trials.
         search: gives the trials.
-        crowned: the winner and its scores.
+        winner: the registered set and its scores.
         context: knows the score of random real images.
         watch: counts the time this takes.
     """
     records = search.records()
-    random = context.random_score("trial", context.config.search.num_random_seeds)
+    random = context.random()
     with watch.running():
-        rows = [_row(record, tracker, crowned) for record in records]
-        scores = {"validation": random.mean, "test": crowned.random_summary()["test_accuracy"]}
+        rows = [_row(record, tracker, winner) for record in records]
+        scores = {"validation": random.mean, "test": winner.random_test.mean}
         rows.append(CompareRow("random real images", scores=scores, is_baseline=True))
         config = context.config
         page = render_compare_page(
             f"{search.name}: {config.method} on {config.dataset}, {config.ipc} a class",
             rows,
-            best=f"trial {crowned.winner.trial}",
+            best=f"trial {winner.trial}",
             subtitle=(
                 f"Budget {config.budget}. Validation is the mean of {config.search.num_trial_seeds} networks a "
-                f"trial; test, of {crowned.winner.n} networks, was opened for the winner alone. Random real images: "
+                f"trial; test, of {winner.test.n} networks, was opened for the winner alone. Random real images: "
                 f"a fresh draw for each of {random.n} networks, same recipe.{_front_words(records)}"
             ),
         )
@@ -65,14 +65,14 @@ def _front_words(records: list[TrialRecord]) -> str:
     return " On the front: no other trial is at least as good in both objectives and better in one."
 
 
-def _row(record: TrialRecord, tracker: Tracker, crowned: Crowned) -> CompareRow:
-    won = record.number == crowned.winner.trial
+def _row(record: TrialRecord, tracker: Tracker, winner: WinnerResult) -> CompareRow:
+    won = record.number == winner.trial
     last_rung = max(record.reported, default=None)
     scores = {
         "validation": record.plain()["val_accuracy"],
         "other architectures": record.plain()["cross_mean"],
         "at last rung": None if last_rung is None else record.reported[last_rung],
-        "test": crowned.winner.test_accuracy if won else None,
+        "test": winner.test.mean if won else None,
     }
     state = "FAIL" if record.outcome == "DIVERGED" else record.outcome
     return CompareRow(

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from study.core.errors import ConfigError
-from study.core.records import Score
 from study.runs.config.configure import RunConfig
 from study.runs.config.naming import experiment_name, set_name
 from study.runs.context.callbacks import Callback
@@ -19,11 +18,11 @@ from study.runs.context.stores import StoreOptions, open_search_storage, open_tr
 from study.runs.figures.difficulty import log_difficulty
 from study.runs.figures.images import log_layer_weights
 from study.runs.figures.pareto_front import log_front
-from study.runs.registration.register import Crowned, crown
-from study.runs.registration.results import Outcome
+from study.runs.registration.register import register_winner
+from study.runs.registration.results import SearchResult, WinnerResult
 from study.runs.registration.set_folder import log_trial_set
 from study.runs.search_report import log_comparison
-from study.runs.trials.finalists import Choice, choose_winner, note_result
+from study.runs.trials.finalists import FinalistRound, choose_winner, note_result
 from study.runs.trials.trial import run_trial
 from study.search.optimize import Pruned, Search, TrialHandle, create_search, find_search
 from study.tracking.base import Recorder, Tracker
@@ -52,7 +51,7 @@ class TuneOptions:
     output: Path | None = None
 
 
-def tune(config: RunConfig, options: TuneOptions, callback: Callback | None = None) -> Outcome:
+def tune(config: RunConfig, options: TuneOptions, callback: Callback | None = None) -> SearchResult:
     """Search the hyperparameters of one method on one dataset at one IPC.
 
     Args:
@@ -112,23 +111,23 @@ class _TuneRun:
     def __post_init__(self) -> None:
         self.num_trials = self.options.num_trials or self.config.search.num_trials
 
-    def run(self) -> Outcome:
+    def run(self) -> SearchResult:
         parent = self._open_parent()
         try:
             self._run_trials(parent)
-            choice = choose_winner(self.context, self.search, self.tracker, self.callback)
-            crowned = crown(
-                self.tracker, self.watch, self.context, choice.winner, self.callback,
+            finalists = choose_winner(self.context, self.search, self.tracker, self.callback)
+            winner = register_winner(
+                self.tracker, self.watch, self.context, finalists.winner, self.callback,
                 origin=self.search.name, output=self.options.output,
             )  # fmt: skip
-            outcome = self._finish(parent, choice, crowned)
+            result = self._finish(parent, finalists, winner)
         except BaseException as error:
             with suppress(Exception):
                 parent.set_tags({"study.error": type(error).__name__})
                 parent.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
         parent.finish()
-        return outcome
+        return result
 
     def _open_parent(self) -> Recorder:
         tags = {"study.search": self.search.name}
@@ -150,15 +149,12 @@ class _TuneRun:
         finished = sum(record.counts for record in self.search.records())
         self.callback.on_search(self.search.name, self.num_trials, finished)
         if finished < self.num_trials:
-            random = self._random()
+            random = self.context.random()
             parent.log_metrics({"random/val_accuracy": random.mean, "random/val_accuracy_std": random.std})
             self.callback.on_phase(f"searching {', '.join(self.config.space)}")
         self.search.optimize(
             lambda handle: self._trial(handle, parent), self.num_trials, self.options.timeout_seconds
         )
-
-    def _random(self) -> Score:
-        return self.context.random_score("trial", self.config.search.num_random_seeds)
 
     def _trial(self, handle: TrialHandle, parent: Recorder) -> tuple[float, ...]:
         self.callback.on_trial_start(handle.number, handle.params, self.config.distill.num_iterations)
@@ -189,22 +185,22 @@ class _TuneRun:
             recorder.log_params(handle.params)
             result = run_trial(self.context, config, recorder, self.callback, on_rung)
             with self.watch.running():
-                log_trial_set(recorder, result, config, self.context, self._random())
+                log_trial_set(recorder, result, config, self.context)
             note_result(handle, result)
         return result.objectives
 
-    def _finish(self, parent: Recorder, choice: Choice, crowned: Crowned) -> Outcome:
-        winning = self.config.with_params(crowned.winner.params)
+    def _finish(self, parent: Recorder, finalists: FinalistRound, winner: WinnerResult) -> SearchResult:
+        winning = self.config.with_params(winner.params)
         # A store keeps the first value of a parameter, and a resumed search may have another winner.
         log_layer_weights(parent, winning, self.context.splits, as_params=False)
-        log_comparison(parent, self.tracker, self.search, crowned, self.context, self.watch)
+        log_comparison(parent, self.tracker, self.search, winner, self.context, self.watch)
         records = self.search.records()
         with self.watch.running():
-            log_front(parent, self.tracker, records, crowned.winner.trial, self.context)
+            log_front(parent, self.tracker, records, winner.trial, self.context)
         seconds = time.perf_counter() - self.started
         parent.log_metrics(
             {
-                **crowned.metrics(),
+                **winner.metrics(),
                 "cost/search_seconds": seconds,
                 "cost/tracking_seconds": self.watch.seconds,
                 "cost/tracking_fraction": self.watch.seconds / seconds,
@@ -212,13 +208,13 @@ class _TuneRun:
         )
         parent.set_tags(
             {
-                "study.winner": str(crowned.winner.trial),
-                "study.set": crowned.winner.set,
+                "study.winner": str(winner.trial),
+                "study.set": winner.set,
                 "study.objective": self.config.search.objective,
-                "study.choice": choice.rule,
+                "study.choice": finalists.rule,
             }
         )
-        return Outcome(
+        return SearchResult(
             search=self.search.name,
             dataset=self.config.dataset,
             method=self.config.method,
@@ -227,12 +223,11 @@ class _TuneRun:
             trials_finished=sum(record.counts for record in records),
             trials=[record.plain() for record in records],
             seconds=seconds,
-            winner=crowned.winner,
-            random=crowned.random_summary(),
+            winner=winner,
             links=self.tracker.links(experiment_name(self.config), parent.run_id),
             tracking_seconds=self.watch.seconds,
             objective=self.config.search.objective,
             front=tuple(record.number for record in records if record.on_front),
-            finalists=tuple({"trial": one.trial or 0, **one.objectives} for one in choice.finalists),
-            choice=choice.rule,
+            finalists=tuple({"trial": one.trial or 0, **one.objectives} for one in finalists.finalists),
+            choice=finalists.rule,
         )

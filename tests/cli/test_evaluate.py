@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from study.cli.app import app
 from study.cli.common import out
 from study.cli.protocols import print_protocol
-from study.evaluation.protocol import EvaluationConfig
+from study.evaluation.recipes import EvaluationConfig
 from study.runs.protocol_session import ProtocolResult
 
 

@@ -9,7 +9,7 @@ from study.core.device import ComputeConfig, resolve_compute
 from study.core.records import ImageDataset
 from study.data.splits import DataConfig, load_splits
 from study.evaluation.full_data import FEW_EPOCHS, FULL_DATA, MANY_IMAGES, FullData, full_data_recipe
-from study.evaluation.protocol import EvaluationConfig
+from study.evaluation.recipes import EvaluationConfig
 from study.models.pool import ModelConfig
 
 

@@ -10,7 +10,7 @@ from study.core.records import SyntheticSet
 from study.core.seeding import Generators
 from study.data.splits import DataConfig, load_splits
 from study.evaluation.architectures import Bench
-from study.evaluation.protocol import EvaluationConfig
+from study.evaluation.recipes import EvaluationConfig
 from study.models.pool import ModelConfig
 from study.runs import architecture_table
 from study.runs.architecture_table import score_pool

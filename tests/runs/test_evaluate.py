@@ -6,7 +6,7 @@ import json
 import pytest
 
 from study.core.errors import ConfigError, UnknownNameError
-from study.evaluation.protocol import EvaluationConfig
+from study.evaluation.recipes import EvaluationConfig
 from study.runs.compare import compare_sets
 from study.runs.config.configure import Request, configure
 from study.runs.context.stores import StoreOptions, open_tracking

@@ -15,7 +15,7 @@ from study.core.errors import ConfigError, unknown_name
 from study.core.spaces import Choice, Parameter, Range, read_space
 from study.data.datasets import find_dataset
 from study.data.splits import DataConfig
-from study.evaluation.protocol import EvaluationConfig
+from study.evaluation.recipes import EvaluationConfig
 from study.methods.base import LayerWeighted, MethodConfig, find_method
 from study.models.pool import MODELS, ModelConfig
 from study.runs.config.recipes import apply_budget, apply_variant, load_recipe

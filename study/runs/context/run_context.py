@@ -1,28 +1,28 @@
-"""The loaded data and the machine of one run, and the ways a set is scored in it."""
+"""The loaded data and the machine of one run, and the evaluators its sets are scored by."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import functools
+from dataclasses import dataclass
 from pathlib import Path
 
 from study.core.device import Compute, resolve_compute
-from study.core.digests import set_digest
+from study.core.errors import ConfigError
 from study.core.records import ImageDataset, Score, SyntheticSet
 from study.core.seeding import Generators
 from study.data.splits import DataSplits, load_splits
-from study.evaluation.architectures import Bench
-from study.evaluation.baselines import random_baseline
-from study.evaluation.protocol import evaluate
+from study.evaluation.architectures import ArchitecturePool, CrossScore, build_pool, parse_model
+from study.evaluation.evaluator import Evaluator
+from study.evaluation.full_data import FullData
 from study.methods.base import Task
 from study.runs.config.configure import RunConfig
-from study.runs.context.trial_pool import TrialPool, build_trial_pool, check_cross_models
 
 __all__ = ["RunContext", "open_context"]
 
 
 @dataclass
 class RunContext:
-    """Everything trials share: real images on the device, named generators, scores already computed."""
+    """Everything trials share: real images on the device, named generators, evaluators."""
 
     config: RunConfig
     splits: DataSplits
@@ -30,8 +30,6 @@ class RunContext:
     train: ImageDataset
     validation: ImageDataset
     generators: Generators
-    cross: TrialPool | None = None
-    _scores: dict[tuple[str, str, int], Score] = field(default_factory=dict, repr=False)
 
     def task(self, config: RunConfig) -> Task:
         """What a method may see under one trial's configuration."""
@@ -41,74 +39,82 @@ class RunContext:
         """The same for every trial: trials then differ by their parameters alone, and replay anywhere."""
         return self.generators.child("distill")
 
-    def score(self, synthetic: SyntheticSet, purpose: str, num_seeds: int) -> Score:
-        """Score a set on validation with fresh networks; each purpose has its own evaluation seeds.
+    def evaluator(self, *purpose: str, seed: int | None = None, expected_scores: int = 1) -> Evaluator:
+        """An evaluator on validation, with seeds that belong to a purpose.
 
-        A set that was scored for the same purpose before, such as a shared starting point, is not
-        trained on again.
+        Args:
+            purpose: path of names.
+            seed: root of the seeds in place of the run's.
+            expected_scores: how many scores will be asked of it.
         """
-        key = (set_digest(synthetic), purpose, num_seeds)
-        if key not in self._scores:
-            self._scores[key] = self._evaluate(synthetic, self.validation, purpose, num_seeds)
-        return self._scores[key]
+        root = self.generators if seed is None else Generators(seed, self.compute.device)
+        return Evaluator(
+            self.train, self.validation, self.config.model, self.config.evaluation, self.splits.augmentation,
+            self.compute, root.child(*purpose) if purpose else root, expected_scores=expected_scores,
+        )  # fmt: skip
 
-    def random_score(self, purpose: str, num_seeds: int) -> Score:
+    @functools.cached_property
+    def _trial_evaluator(self) -> Evaluator:
+        search = self.config.search
+        expected = search.num_trials * (len(search.rungs) + 1) + search.num_finalists + 4
+        return self.evaluator(expected_scores=expected if self.config.space else 4)
+
+    def scorer(self, purpose: str) -> Evaluator:
+        """The evaluator of all trials, on validation; each purpose (rung, trial, finalist) has its own seeds.
+
+        A set that was scored for the same purpose before, such as a shared starting point, is not trained on again.
+        """
+        return self._trial_evaluator.reseeded("score", purpose)
+
+    def test_scores(self, synthetic: SyntheticSet, reason: str, num_seeds: int) -> tuple[Score, Score]:
+        """Open the test set: the score of a chosen set, and of random real images beside it."""
+        test = self.splits.test.open(reason).to(self.compute.device)
+        scorer = self.scorer("test").changed(real=test)
+        return scorer.score(synthetic, num_seeds), scorer.random(self.config.ipc, num_seeds)
+
+    def random(self, purpose: str = "trial") -> Score:
         """Random real images at the same IPC under the same recipe, on validation."""
-        key = ("random", purpose, num_seeds)
-        if key not in self._scores:
-            self._scores[key] = self._random(self.validation, purpose, num_seeds)
-        return self._scores[key]
+        search = self.config.search
+        count = search.num_random_seeds if purpose == "trial" else search.num_finalist_seeds
+        return self.scorer(purpose).random(self.config.ipc, count)
 
     def score_baselines(self) -> Score:
         """Random real images on validation for all trials to come, also on the other architectures.
 
         Trials then pay for their own sets alone, the first one too.
         """
-        if self.cross is not None:
-            _ = self.cross.random
-        return self.random_score("trial", self.config.search.num_random_seeds)
+        if self.pool is not None:
+            _ = self.pool.random
+        return self.random()
 
-    def test_scores(self, synthetic: SyntheticSet, reason: str, num_seeds: int) -> tuple[Score, Score]:
-        """Open the test set: the score of a chosen set, and of random real images beside it."""
-        test = self.splits.test.open(reason).to(self.compute.device)
-        return (
-            self._evaluate(synthetic, test, "test", num_seeds),
-            self._random(test, "test", num_seeds),
-        )
+    def cross_score(self, synthetic: SyntheticSet, purpose: str) -> CrossScore | None:
+        """The score on other architectures; None where the run asks for none."""
+        return None if self.pool is None else self.pool.score(synthetic, purpose)
 
-    def _evaluate(self, synthetic: SyntheticSet, real: ImageDataset, purpose: str, num_seeds: int) -> Score:
-        return evaluate(
-            synthetic.to(self.compute.device),
-            real,
-            self.config.model,
-            self.config.evaluation,
-            self.splits.augmentation,
-            self.compute,
-            self.generators.child("score", purpose),
-            num_seeds=num_seeds,
-            expected_evaluations=self._expected_evaluations(),
-        )
+    @functools.cached_property
+    def pool(self) -> ArchitecturePool | None:
+        """The other architectures that trials are scored on; None where the run asks for none.
 
-    def _random(self, real: ImageDataset, purpose: str, num_seeds: int) -> Score:
-        return random_baseline(
-            self.train,
-            real,
-            self.config.ipc,
-            self.config.model,
-            self.config.evaluation,
-            self.splits.augmentation,
-            self.compute,
-            self.generators.child("score", purpose, "random"),
-            num_draws=num_seeds,
-            expected_evaluations=self._expected_evaluations(),
-        )
+        Raises:
+            ConfigError: a network does not fit the images.
+        """
+        search, own = self.config.search, self.config.model
+        models = [model for model in map(parse_model, search.cross_models) if model.name != own.name]
+        if not search.num_cross_seeds or not models:
+            return None
+        fitting, unfit = build_pool(models, own, self.splits.image_shape, self.splits.num_classes)
+        for name, reason in unfit.items():
+            raise ConfigError(f"search.cross_models has {name}: {reason}")
+        evaluator = self.evaluator("score", "cross", expected_scores=search.num_trials + 2)
+        return ArchitecturePool(evaluator, fitting, self.config.ipc, search.num_cross_seeds, self.validation)
 
-    def _expected_evaluations(self) -> int:
-        """Roughly how many scores the run will ask for, so that the evaluator can weigh compilation."""
-        search = self.config.search
-        if not self.config.space:
-            return 4
-        return search.num_trials * (len(search.rungs) + 1) + search.num_finalists + 4
+    @functools.cached_property
+    def full_data(self) -> FullData:
+        """All real training images, for the architecture that sets are distilled with."""
+        # How a set's images are augmented changes neither the real ones nor, without augmentation, their training.
+        data = self.config.data.model_dump(mode="json", exclude={"augmentation", "augmentation_ranges"})
+        source = {"fingerprint": self.splits.fingerprint, "data": data}
+        return FullData(self.evaluator("full-data"), source)
 
 
 def open_context(config: RunConfig, data_root: Path | None) -> RunContext:
@@ -118,21 +124,24 @@ def open_context(config: RunConfig, data_root: Path | None) -> RunContext:
         StudyError: the device or the data is not there, a class has fewer images than the IPC, or the
             architectures to score on cannot be built.
     """
-    check_cross_models(config)
+    _check_cross_models(config)
     compute = resolve_compute(config.compute)
     splits = load_splits(config.dataset, config.data, data_root, min_per_class=config.ipc)
     train, validation = splits.train.to(compute.device), splits.validation.to(compute.device)
-    generators = Generators(config.seed, compute.device)
-    bench = Bench(
-        train, validation, config.evaluation, splits.augmentation, compute,
-        generators.child("score", "cross"), config.search.num_trials + 2,
-    )  # fmt: skip
-    return RunContext(
-        config=config,
-        splits=splits,
-        compute=compute,
-        train=train,
-        validation=validation,
-        generators=generators,
-        cross=build_trial_pool(config, bench, splits.image_shape, splits.num_classes),
-    )
+    return RunContext(config, splits, compute, train, validation, Generators(config.seed, compute.device))
+
+
+def _check_cross_models(config: RunConfig) -> None:
+    """Refuse a pool that cannot be built, before anything is.
+
+    Raises:
+        ConfigError: an unknown network, one named twice, or an objective without another architecture.
+    """
+    search = config.search
+    models = [parse_model(words) for words in search.cross_models]
+    others = {model.name for model in models} - {config.model.name}
+    if "cross-arch" in search.objectives and not (others and search.num_cross_seeds):
+        raise ConfigError(
+            f"search.objective = {search.objective!r} needs search.num_cross_seeds >= 1 and an architecture "
+            f"other than {config.model.name!r} in search.cross_models"
+        )

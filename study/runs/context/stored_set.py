@@ -1,30 +1,17 @@
-"""What a stored set was made with, opened again: its configuration, its real images, a bench to score it on."""
+"""What a stored set was made with, opened again: its configuration, and whether real images fit it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from study.core.config import merge
 from study.core.errors import ConfigError, CorruptSetError, DataError
-from study.core.records import ImageDataset
-from study.core.seeding import Generators
-from study.evaluation.architectures import Bench
 from study.runs.config.configure import RunConfig, restore
 from study.runs.context.run_context import RunContext
 from study.sets.files import StoredSet
 
-__all__ = [
-    "Split",
-    "check_comparable",
-    "check_fingerprint",
-    "config_beside",
-    "open_bench",
-    "open_split",
-    "stored_config",
-]
-
-Split = Literal["validation", "test"]
+__all__ = ["check_comparable", "check_fingerprint", "config_in_space_of", "stored_config"]
 
 
 def stored_config(stored: StoredSet, overrides: Mapping[str, Any]) -> RunConfig:
@@ -56,23 +43,6 @@ def check_fingerprint(reference: str, stored: StoredSet, context: RunContext) ->
         )
 
 
-def open_split(context: RunContext, split: Split, reason: str) -> ImageDataset:
-    """The real images of a split, on the device; ``test`` is opened for a reason that is logged."""
-    if split == "test":
-        return context.splits.test.open(reason).to(context.compute.device)
-    return context.validation
-
-
-def open_bench(context: RunContext, seed: int | None) -> Bench:
-    """What the scores of one set, or of two to be compared, share."""
-    config, compute = context.config, context.compute
-    root = context.generators if seed is None else Generators(seed, compute.device)
-    return Bench(
-        context.train, context.validation, config.evaluation, context.splits.augmentation, compute,
-        root.child("score", "evaluate"),
-    )  # fmt: skip
-
-
 def check_comparable(first: str, config: RunConfig, second: str, other: RunConfig) -> None:
     """Refuse two sets that would be scored on different real images.
 
@@ -92,7 +62,7 @@ def check_comparable(first: str, config: RunConfig, second: str, other: RunConfi
             )
 
 
-def config_beside(config: RunConfig, other: RunConfig) -> RunConfig:
+def config_in_space_of(config: RunConfig, other: RunConfig) -> RunConfig:
     """The first set's configuration, for images in the second one's normalised space."""
     data = config.data.model_copy(update={"preprocessing": other.data.preprocessing})
     return config.model_copy(update={"data": data, "ipc": other.ipc})

@@ -41,7 +41,7 @@ def log_front(
         context: knows the score of random real images.
     """
     complete = [record for record in records if record.values is not None]
-    if context.cross is None or any(record.on_front is None for record in complete):
+    if context.pool is None or any(record.on_front is None for record in complete):
         return
     for record in complete:
         # A resumed search may have pushed a trial off the front, so the others are tagged too.
@@ -49,16 +49,16 @@ def log_front(
         tracker.tag_run(str(record.attributes["run_id"]), {"study.on_front": tag})
     parent.set_tags({"study.front": ", ".join(str(record.number) for record in complete if record.on_front)})
     config = context.config
-    random = context.random_score("trial", config.search.num_random_seeds)
-    across = context.cross.random.mean
+    random = context.random()
+    across = context.pool.random.mean
     metric = random.metric.replace("_", " ")
     figure = draw_front(
         complete,
         winner,
         None if across is None else (random.mean, across),
         xlabel=f"validation {metric} of {config.model.name}, % ({_networks(config.search.num_trial_seeds)})",
-        ylabel=f"validation {metric}, mean over {', '.join(context.cross.pool)},\n"
-        f"% ({_networks(context.cross.num_seeds)} each)",
+        ylabel=f"validation {metric}, mean over {', '.join(context.pool.models)},\n"
+        f"% ({_networks(context.pool.num_seeds)} each)",
         title=f"{config.method} on {config.dataset}, {config.ipc} a class: {len(complete)} complete trials",
     )
     with tempfile.TemporaryDirectory() as folder:

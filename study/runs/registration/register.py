@@ -2,121 +2,130 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import shutil
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
+from study.core.files import replace_folder
+from study.protocols.leakage import check_leakage
+from study.runs.config.naming import set_name
 from study.runs.context.callbacks import Callback
-from study.runs.context.full_data import full_data_metrics, known_full_data_scores
 from study.runs.context.recording import Stopwatch
 from study.runs.context.run_context import RunContext
-from study.runs.registration.results import Winner
-from study.runs.registration.set_folder import SetScores, register
-from study.runs.trials.finalists import Candidate
-from study.tracking.base import Tracker
+from study.runs.registration.results import TrialResult, WinnerResult
+from study.runs.registration.set_folder import build_manifest
+from study.sets.files import DATA_NAME, write_set
+from study.sets.manifest import CrossRecord, FullDataRecord, LeakageRecord, Manifest, ScoreRecord
+from study.tracking.base import RegisteredSet, Tracker
 
-__all__ = ["Crowned", "crown"]
+__all__ = ["register_winner"]
 
-
-@dataclass(frozen=True)
-class Crowned:
-    """A registered set with all its scores, and what it was chosen by: the objective, or the mean of both."""
-
-    winner: Winner
-    scores: SetScores
-    objective: float
-
-    def metrics(self) -> dict[str, float]:
-        """What the run that owns the set records."""
-        scores = self.scores
-        assert scores.test is not None
-        assert scores.random_test is not None
-        metrics = {
-            "objective": self.objective,
-            "val/accuracy": scores.validation.mean,
-            "val/accuracy_std": scores.validation.std,
-            "val/gain_over_random": scores.validation.mean - scores.random.mean,
-            "test/accuracy": scores.test.mean,
-            "test/accuracy_std": scores.test.std,
-            "test/num_seeds": float(scores.test.n),
-            "synthetic/relative_change": self.winner.relative_change,
-            "random/val_accuracy": scores.random.mean,
-            "random/test_accuracy": scores.random_test.mean,
-            "random/test_accuracy_std": scores.random_test.std,
-        }
-        if len(self.winner.objectives) > 1:
-            metrics.update({f"finalist/{name}": value for name, value in self.winner.objectives.items()})
-        metrics.update({f"cross/{name}": value for name, value in self.winner.cross.items()})
-        metrics.update(full_data_metrics(scores.whole))
-        metrics.update({f"test/{name}": mean for name, mean in scores.test.extra_means().items()})
-        return metrics
-
-    def random_summary(self) -> Mapping[str, float]:
-        """Random real images under the same recipe, for ``--json``."""
-        assert self.scores.random_test is not None
-        return {
-            "val_accuracy": self.scores.random.mean,
-            "val_accuracy_std": self.scores.random.std,
-            "test_accuracy": self.scores.random_test.mean,
-            "test_accuracy_std": self.scores.random_test.std,
-            "n": self.scores.random_test.n,
-        }
+BEST = "best"
 
 
-def crown(
+def register_winner(
     tracker: Tracker,
     watch: Stopwatch,
     context: RunContext,
-    candidate: Candidate,
+    chosen: TrialResult,
     callback: Callback,
     *,
     origin: str,
     output: Path | None,
-) -> Crowned:
-    """Open the test set for a chosen candidate, once, and register it.
+) -> WinnerResult:
+    """Open the test set for a chosen set, once, and register it; it becomes ``best`` if it beats the holder.
 
     Args:
         tracker: where it is registered.
         watch: counts the time of registration.
         context: data and machine.
-        candidate: the choice, made on validation alone.
+        chosen: the choice, made on validation alone.
         callback: told of the stages.
         origin: the search or run it comes from, for the log of test openings.
         output: folder for a copy of the set, or None.
     """
-    num_seeds = context.config.search.num_finalist_seeds
     callback.on_phase("opening the test set, once")
     reason = f"final score of the set chosen on validation in {origin}"
-    test, random_test = context.test_scores(candidate.synthetic, reason, num_seeds)
-    scores = SetScores(
-        validation=candidate.score,
-        start=candidate.start_score,
-        random=context.random_score("finalist", num_seeds),
-        test=test,
-        random_test=random_test,
-        whole=known_full_data_scores(context, ("validation", "test")),
-    )
+    num_seeds = context.config.search.num_finalist_seeds
+    test, random_test = context.test_scores(chosen.synthetic, reason, num_seeds)
+    full = context.full_data.known(("validation", "test"))
+    winner = WinnerResult.of(chosen, test=test, random_test=random_test, full=full)
     callback.on_phase("registering the set")
     with watch.running():
-        registered = register(tracker, context, candidate, scores, output)
-    winner = Winner(
-        trial=candidate.trial,
-        run_id=candidate.run_id,
-        set=f"{registered.name}/{registered.version}",
-        params=dict(candidate.params),
-        metric=test.metric,
-        val_accuracy=candidate.score.mean,
-        val_accuracy_std=candidate.score.std,
-        test_accuracy=test.mean,
-        test_accuracy_std=test.std,
-        n=test.n,
-        start_val_accuracy=candidate.start_score.mean,
-        relative_change=candidate.relative_change,
-        sha256=registered.sha256,
-        is_best=registered.is_best,
-        note=registered.note,
-        near_copies=registered.near_copies,
-        objectives=dict(candidate.objectives),
-        cross=dict(candidate.cross),
-    )
-    return Crowned(winner, scores, candidate.objective)
+        return _register(tracker, context, winner, output)
+
+
+def _register(
+    tracker: Tracker, context: RunContext, winner: WinnerResult, output: Path | None
+) -> WinnerResult:
+    name = set_name(context.config)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / name
+        manifest = _full_manifest(context, winner)
+        written = write_set(folder, winner.synthetic, manifest, context.splits.preprocessing)
+        assert written.leakage is not None
+        near_copies = written.leakage.num_near_copies
+        winner = replace(winner, sha256=written.files[DATA_NAME].sha256, near_copies=near_copies)
+        holder = next((version for version in tracker.list_sets(name) if BEST in version.aliases), None)
+        version = tracker.register_set(
+            folder,
+            name,
+            run_id=winner.run_id,
+            tags=_tags(context, winner),
+            card=(folder / "README.md").read_text(encoding="utf-8"),
+        )
+        if output is not None:
+            with replace_folder(output) as partial:
+                shutil.copytree(folder, partial, dirs_exist_ok=True)
+    is_best, note = _compare(holder, winner.score.mean, context.splits.fingerprint)
+    if is_best:
+        tracker.set_alias(name, BEST, version.version)
+    return replace(winner, set=f"{name}/{version.version}", is_best=is_best, note=note)
+
+
+def _compare(holder: RegisteredSet | None, mean: float, fingerprint: str) -> tuple[bool, str]:
+    if holder is None:
+        return True, f"first of its name, so the alias {BEST} points at it"
+    known = float(holder.tags.get("val_accuracy", "nan"))
+    if holder.tags.get("fingerprint") != fingerprint:
+        return True, f"version {holder.version} was made from other data, so the alias {BEST} moves here"
+    if mean > known:
+        return True, f"beats version {holder.version} on validation, {known:.4f}: the alias {BEST} moves here"
+    return False, f"version {holder.version} stays {BEST} with {known:.4f} on validation"
+
+
+def _full_manifest(context: RunContext, winner: WinnerResult) -> Manifest:
+    """The manifest of a trial, with what only a winner is asked: copies, other architectures, all real data."""
+    leakage = check_leakage(winner.synthetic, context.train, context.compute)
+    cross, full = None, None
+    if winner.cross and context.pool is not None:
+        random = context.pool.random.metrics()
+        cross = CrossRecord(n=context.pool.num_seeds, distilled=dict(winner.cross), random=random)
+    if winner.full:
+        full = FullDataRecord(
+            num_images=context.full_data.num_images,
+            num_epochs=context.full_data.num_epochs,
+            scores={split: ScoreRecord.of(score) for split, score in winner.full.items()},
+        )
+    more = {"leakage": LeakageRecord.model_validate(leakage.plain()), "cross": cross, "full_data": full}
+    return build_manifest(context.config.with_params(winner.params), context, winner).model_copy(update=more)
+
+
+def _tags(context: RunContext, winner: WinnerResult) -> dict[str, str]:
+    config, test = context.config, winner.test
+    return {
+        "method": config.method,
+        "dataset": config.dataset,
+        "ipc": str(config.ipc),
+        "budget": config.budget,
+        "metric": test.metric,
+        "val_accuracy": repr(winner.score.mean),
+        "test_accuracy": f"{test.mean:.4f}",
+        "test_accuracy_std": f"{test.std:.4f}",
+        "test_n": str(test.n),
+        "random_test_accuracy": f"{winner.random_test.mean:.4f}",
+        "fingerprint": context.splits.fingerprint,
+        "sha256": winner.sha256,
+        "near_copies": str(winner.near_copies),
+    }

@@ -1,67 +1,166 @@
-"""What a search or a single distillation ends with: plain records for people and for ``--json``."""
+"""One result on its way: a trial, then the registered winner, then what a search ends with."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-__all__ = ["Outcome", "Winner"]
+from study.core.records import Score, SyntheticSet
+from study.evaluation.full_data import FullData
+from study.sets.manifest import ScoreRecord
+
+__all__ = ["SearchResult", "TrialResult", "WinnerResult"]
 
 
-@dataclass(frozen=True)
-class Winner:
-    """The set that was registered, and the scores it has earned; accuracies are fractions.
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """A finished distillation and its scores on validation.
+
+    A trial has been scored with the seeds that all trials share; a finalist carries scores from fresh ones.
 
     Attributes:
-        trial: its number in the search; None for a single distillation.
         run_id: the run that holds it.
-        set: registered name and version, such as ``digits-dm-ipc1/3``.
+        trial: its number in the search; None for a single distillation.
         params: searched values.
-        metric: ``accuracy`` or ``balanced_accuracy``.
-        n: evaluation seeds behind each mean; deviations have ddof 1.
+        synthetic: the set after the last iteration.
+        score: of the set on validation.
+        start_score: of the set it started from, as its trial measured it.
+        random: random real images at the same IPC under the same recipe.
+        relative_change: distance of the images from their start over the start's norm.
+        objectives: what a search raises, by name: the mean of ``score``, that over other architectures, or both.
+        cross: what its trial measured on architectures it was not distilled with, by name, with ``mean`` and
+            ``worst``; empty where left out.
+    """
+
+    run_id: str
+    trial: int | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    synthetic: SyntheticSet = field(repr=False)
+    score: Score
+    start_score: Score
+    random: Score
+    relative_change: float
+    objectives: Mapping[str, float] = field(default_factory=dict)
+    cross: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def objective(self) -> float:
+        """The mean of the objectives: one number to order sets by."""
+        return statistics.fmean(self.objectives.values())
+
+    def records(self) -> dict[str, ScoreRecord]:
+        """The scores as a manifest holds them."""
+        scores = {"validation": self.score, "start_validation": self.start_score,
+                  "random_validation": self.random}  # fmt: skip
+        return {name: ScoreRecord.of(score) for name, score in scores.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WinnerResult(TrialResult):
+    """The chosen set with its test scores and its registration; accuracies are fractions, deviations have ddof 1.
+
+    Attributes:
+        test: its score on test, which was opened for it once.
+        random_test: random real images on test.
+        full: by split what all real training images reach, where that is known.
+        set: registered name and version, such as ``digits-dm-ipc1/3``.
+        sha256: of its ``data.safetensors``.
         is_best: whether the alias ``best`` points at it now.
         note: how it compares with the holder of the alias.
         near_copies: images that lie as near to a training image as a copy would.
-        objectives: what the search raises, by name, with seeds that the set was not selected on.
-        cross: validation accuracy on architectures it was not distilled with, by name, with ``mean`` and
-            ``worst``, as its trial measured them; empty where left out.
     """
 
-    trial: int | None
-    run_id: str
-    set: str
-    params: Mapping[str, Any]
-    metric: str
-    val_accuracy: float
-    val_accuracy_std: float
-    test_accuracy: float
-    test_accuracy_std: float
-    n: int
-    start_val_accuracy: float
-    relative_change: float
-    sha256: str
-    is_best: bool
-    note: str
-    near_copies: int
-    objectives: Mapping[str, float]
-    cross: Mapping[str, float]
+    test: Score
+    random_test: Score
+    full: Mapping[str, Score] = field(default_factory=dict)
+    set: str = ""
+    sha256: str = ""
+    is_best: bool = False
+    note: str = ""
+    near_copies: int = 0
+
+    @classmethod
+    def of(cls, chosen: TrialResult, **more: Any) -> WinnerResult:
+        """A chosen set with what it has earned since."""
+        return cls(**{one.name: getattr(chosen, one.name) for one in fields(TrialResult)}, **more)
+
+    def records(self) -> dict[str, ScoreRecord]:
+        """The scores as a manifest holds them."""
+        tests = {"test": ScoreRecord.of(self.test), "random_test": ScoreRecord.of(self.random_test)}
+        return {**super().records(), **tests}
+
+    def metrics(self) -> dict[str, float]:
+        """What the run that owns the set records."""
+        metrics = {
+            "objective": self.objective,
+            "val/accuracy": self.score.mean,
+            "val/accuracy_std": self.score.std,
+            "val/gain_over_random": self.score.mean - self.random.mean,
+            "test/accuracy": self.test.mean,
+            "test/accuracy_std": self.test.std,
+            "test/num_seeds": float(self.test.n),
+            "synthetic/relative_change": self.relative_change,
+            "random/val_accuracy": self.random.mean,
+            "random/test_accuracy": self.random_test.mean,
+            "random/test_accuracy_std": self.random_test.std,
+        }
+        if len(self.objectives) > 1:
+            metrics.update({f"finalist/{name}": value for name, value in self.objectives.items()})
+        metrics.update({f"cross/{name}": value for name, value in self.cross.items()})
+        metrics.update(FullData.metrics(self.full))
+        metrics.update({f"test/{name}": mean for name, mean in self.test.extra_means().items()})
+        return metrics
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values for ``--json``, without the images."""
+        return {
+            "trial": self.trial,
+            "run_id": self.run_id,
+            "set": self.set,
+            "params": dict(self.params),
+            "metric": self.test.metric,
+            "val_accuracy": self.score.mean,
+            "val_accuracy_std": self.score.std,
+            "test_accuracy": self.test.mean,
+            "test_accuracy_std": self.test.std,
+            "n": self.test.n,
+            "start_val_accuracy": self.start_score.mean,
+            "relative_change": self.relative_change,
+            "sha256": self.sha256,
+            "is_best": self.is_best,
+            "note": self.note,
+            "near_copies": self.near_copies,
+            "objectives": dict(self.objectives),
+            "cross": dict(self.cross),
+        }
+
+    def random_plain(self) -> dict[str, float]:
+        """Random real images under the same recipe, for ``--json``."""
+        return {
+            "val_accuracy": self.random.mean,
+            "val_accuracy_std": self.random.std,
+            "test_accuracy": self.random_test.mean,
+            "test_accuracy_std": self.random_test.std,
+            "n": self.random_test.n,
+        }
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Everything the last screen shows.
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """Everything the last screen shows, of a search or of a single distillation.
 
     Attributes:
         search: name of the search, or of the run.
         trials_finished: trials that count.
         trials: one row a trial: number, outcome, value, params, seconds, run id.
         seconds: wall time of this process.
-        random: random real images at the same IPC under the same recipe.
+        winner: the registered set.
         links: addresses in the UI.
         tracking_seconds: wall time spent on tracking, registry and figures.
         objective: what the search raises, such as ``accuracy`` or ``accuracy,cross-arch``.
-        front: numbers of the trials that no other one beats in both objectives; empty where there is one only.
+        front: trials that no other one beats in both objectives; empty where there is one only.
         finalists: the trials that were scored again: number, and the new values of the objectives by name.
         choice: how the winner was chosen from them, in words; empty without a search.
     """
@@ -74,8 +173,7 @@ class Outcome:
     trials_finished: int
     trials: list[dict[str, Any]]
     seconds: float
-    winner: Winner
-    random: Mapping[str, float]
+    winner: WinnerResult
     links: Mapping[str, str]
     tracking_seconds: float
     objective: str
@@ -85,4 +183,6 @@ class Outcome:
 
     def plain(self) -> dict[str, Any]:
         """Nested plain values for ``--json``."""
-        return asdict(self)
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "winner"}
+        return {**own, "winner": self.winner.plain(), "random": self.winner.random_plain(),
+                "front": list(self.front), "finalists": [dict(one) for one in self.finalists]}  # fmt: skip

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,10 +17,11 @@ from study.runs.config.configure import RunConfig
 from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import RunContext
 from study.runs.figures.images import log_final_grid, log_grid, log_layer_weights
-from study.runs.trials.objectives import objective_values
+from study.runs.registration.results import TrialResult
+from study.search.config import SearchConfig
 from study.tracking.base import Recorder
 
-__all__ = ["TrialResult", "run_trial", "rung_iterations"]
+__all__ = ["objective_values", "run_trial", "rung_iterations"]
 
 MAX_CURVE_POINTS = 200
 """Of each loss curve; a longer run is thinned, so that tracking stays cheap."""
@@ -30,36 +30,6 @@ NEGLIGIBLE_CHANGE = 1e-3
 
 OnRung = Callable[[float, int], None]
 """Gets a score on validation and the percent of iterations done; raises to stop the trial."""
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """A finished distillation.
-
-    Attributes:
-        synthetic: the set after the last iteration.
-        start: the set it started from.
-        score: of ``synthetic`` on validation.
-        start_score: of ``start`` on validation.
-        relative_change: distance from the start over the start's own norm.
-        distill_seconds: wall time inside the method.
-        objectives: what the search raises, by name: the mean of ``score``, that of ``cross``, or both.
-        cross: scores on architectures the set was not distilled with, on validation; None where left out.
-    """
-
-    synthetic: SyntheticSet
-    start: SyntheticSet
-    score: Score
-    start_score: Score
-    relative_change: float
-    distill_seconds: float
-    objectives: Mapping[str, float]
-    cross: CrossScore | None = None
-
-    @property
-    def objective(self) -> float:
-        """The mean of the objectives: one number to list trials by."""
-        return statistics.fmean(self.objectives.values())
 
 
 def rung_iterations(num_iterations: int, rungs: tuple[float, ...]) -> dict[int, int]:
@@ -151,7 +121,7 @@ class _Loop:
     def _score_rung(self, progress: Progress) -> None:
         synthetic = _finite(progress.snapshot(), progress.iteration)
         log_grid(self.recorder, synthetic, self.context.splits, progress.iteration)
-        score = self.context.score(synthetic, "rung", self.config.search.num_rung_seeds)
+        score = self.context.scorer("rung").score(synthetic, self.config.search.num_rung_seeds)
         self._log_score(score, progress.iteration)
         assert self.on_rung is not None
         try:
@@ -162,7 +132,7 @@ class _Loop:
             raise
 
     def _rung_value(self, synthetic: SyntheticSet, score: Score) -> float:
-        """What weak trials are told by: the objective, or of two the one that costs less to measure."""
+        """The value that pruning compares: the objective, or of two the one that costs less to measure."""
         if self.config.search.objective != "cross-arch":
             return score.mean
         cross = self._cross(synthetic, "rung")
@@ -171,11 +141,9 @@ class _Loop:
         return cross.mean
 
     def _cross(self, synthetic: SyntheticSet, purpose: str) -> CrossScore | None:
-        """The score on other architectures, its time counted; None where the run asks for none."""
-        if self.context.cross is None:
-            return None
+        """The score on other architectures, its time counted."""
         started = time.perf_counter()
-        cross = self.context.cross.score(synthetic, purpose)
+        cross = self.context.cross_score(synthetic, purpose)
         self.cross_seconds += time.perf_counter() - started
         return cross
 
@@ -194,25 +162,25 @@ class _Loop:
                 f"the images moved by {change:.1e} of their start only: the method did nothing; "
                 "raise the image learning rate or the iterations"
             )
-        score = self.context.score(synthetic, "trial", seeds)
+        scorer = self.context.scorer("trial")
+        score = scorer.score(synthetic, seeds)
         self._log_score(score, iteration)
         cross = self._cross(synthetic, "trial")
         result = TrialResult(
+            run_id=self.recorder.run_id,
             synthetic=synthetic,
-            start=self.start,
             score=score,
-            start_score=self.context.score(self.start, "trial", seeds),
+            start_score=scorer.score(self.start, seeds),
+            random=self.context.random(),
             relative_change=change,
-            distill_seconds=self.distill_seconds,
             objectives=objective_values(self.config.search, score, cross),
-            cross=cross,
+            cross={} if cross is None else cross.metrics(),
         )
-        self._log_result(
-            result, iteration, self.context.random_score("trial", self.config.search.num_random_seeds)
-        )
+        self._log_result(result, cross, iteration)
         return result
 
-    def _log_result(self, result: TrialResult, iteration: int, random: Score) -> None:
+    def _log_result(self, result: TrialResult, cross: CrossScore | None, iteration: int) -> None:
+        random = result.random
         metrics = {
             "objective": result.objective,
             "val/gain_over_random": result.score.mean - random.mean,
@@ -221,16 +189,36 @@ class _Loop:
             "random/val_accuracy_std": random.std,
             "start/val_accuracy": result.start_score.mean,
             "synthetic/relative_change": result.relative_change,
-            "cost/distill_seconds": result.distill_seconds,
+            "cost/distill_seconds": self.distill_seconds,
             "cost/evaluation_seconds": result.score.seconds,
         }
         metrics.update({f"val/{name}": mean for name, mean in result.score.extra_means().items()})
-        if result.cross is not None and (pool := self.context.cross) is not None:
-            metrics.update(pool.metrics(result.cross))
+        metrics.update({f"cross/{name}": value for name, value in result.cross.items()})
+        if cross is not None and (pool := self.context.pool) is not None:
+            assert pool.random.mean is not None
+            metrics["random/cross_mean"] = pool.random.mean
+            metrics["cost/cross_seconds"] = sum(score.seconds for score in cross.scores.values())
             metrics["cost/cross_share"] = self.cross_seconds / (time.perf_counter() - self.started)
         if iteration:
-            metrics["cost/seconds_per_iteration"] = result.distill_seconds / iteration
+            metrics["cost/seconds_per_iteration"] = self.distill_seconds / iteration
         self.recorder.log_metrics(metrics, iteration)
+
+
+def objective_values(config: SearchConfig, score: Score, cross: CrossScore | None) -> dict[str, float]:
+    """Values of the search's objectives by name, in its order.
+
+    Args:
+        config: names the objectives.
+        score: of the set on the architecture it was distilled with.
+        cross: on the other ones; None only where no objective needs it.
+    """
+    measured = {"accuracy": score.mean, "cross-arch": None if cross is None else cross.mean}
+    values: dict[str, float] = {}
+    for name in config.objectives:
+        value = measured[name]
+        assert value is not None
+        values[name] = value
+    return values
 
 
 def _finite(synthetic: SyntheticSet, iteration: int) -> SyntheticSet:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from study.evaluation.protocol import EvaluationConfig
+from study.evaluation.recipes import EvaluationConfig
 from study.runs.config.configure import Request, configure
 from study.runs.context.full_data import known_full_data_scores
 from study.runs.context.run_context import open_context

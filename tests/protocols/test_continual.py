@@ -8,7 +8,7 @@ from study.core.records import SyntheticSet
 from study.core.seeding import Generators
 from study.evaluation.baselines import random_real_sets
 from study.evaluation.continual import class_orders, learn_in_stages, only_classes
-from study.evaluation.protocol import EvaluationConfig
+from study.evaluation.recipes import EvaluationConfig
 
 CONFIG = EvaluationConfig(num_steps=30)
 

@@ -1,18 +1,106 @@
-"""The two scores of DD-Ranking, from accuracies that were measured elsewhere."""
+"""Ranking: the two scores of DD-Ranking. What is left of a set without soft labels, and without augmentation?"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 from study.core.errors import ConfigError
+from study.core.records import Score
+from study.protocols.base import DISTILLED, RANDOM, Findings, Protocol, Session, register, score_row
+from study.protocols.figures import draw_bars
 
 __all__ = [
     "AugmentationRobustScore",
     "LabelRobustScore",
+    "Ranking",
     "augmentation_robust_score",
     "label_robust_score",
 ]
+
+ANCHOR = "0.2689 is the score of a set that neither loses to real data nor beats random images; 1 is the best"
+
+
+@register
+class Ranking(Protocol):
+    """LRS and ARS from scores under the set's own recipe, with hard labels, and with and without augmentation."""
+
+    name: ClassVar[str] = "ranking"
+    about: ClassVar[str] = "label-robust and augmentation-robust scores (LRS, ARS)"
+
+    def measure(self, session: Session) -> Findings:
+        """LRS and ARS, with the accuracies behind them."""
+        soft = session.synthetic.logits is not None
+        found = _score_recipes(session)
+        hard = found["own recipe"][0]
+        if soft and session.evaluator.config.resolve().use_soft_labels:
+            session.report("training with hard labels")
+            hard = session.evaluator.with_recipe(use_soft_labels=False).score(
+                session.synthetic, session.num_seeds
+            )
+        session.report("training on all real data, unless that is cached")
+        full = session.full_data.score(session.options.split, lambda: session.real)
+        lrs = label_robust_score(
+            real_hard=full.mean,
+            synthetic_hard=hard.mean,
+            synthetic_own=found["own recipe"][0].mean,
+            random_own=found["own recipe"][1].mean,
+        )
+        augmented, plain = found["augmented"], found["not augmented"]
+        ars = augmentation_robust_score(
+            synthetic_augmented=augmented[0].mean,
+            random_augmented=augmented[1].mean,
+            synthetic_plain=plain[0].mean,
+            random_plain=plain[1].mean,
+        )
+        rows: list[dict[str, Any]] = [
+            {
+                "trained_on": "whole data",
+                "recipe": f"{session.full_data.num_epochs} epochs",
+                **score_row(full),
+            },
+            {"trained_on": DISTILLED, "recipe": "hard labels", **score_row(hard)},
+        ]
+        for name, pair in found.items():
+            rows += [
+                {"trained_on": who, "recipe": name, **score_row(score)}
+                for who, score in zip((DISTILLED, RANDOM), pair, strict=True)
+            ]
+        metrics = {
+            "ranking/lrs": lrs.score,
+            "ranking/hard_label_recovery": lrs.hard_label_recovery,
+            "ranking/improvement_over_random": lrs.improvement_over_random,
+            "ranking/ars": ars.score,
+            "ranking/improvement_augmented": ars.improvement_augmented,
+            "ranking/improvement_plain": ars.improvement_plain,
+            "ranking/full_data_accuracy": full.mean,
+        }
+        bars = {name: {DISTILLED: pair[0].mean, RANDOM: pair[1].mean} for name, pair in found.items()}
+        title = f"{session.name}: accuracies behind LRS {lrs.score:.3f} and ARS {ars.score:.3f}"
+        notes = [ANCHOR]
+        if soft:
+            notes.append("random images have hard labels, which favours a set with soft ones")
+        return Findings(metrics, rows, figures={"ranking.png": draw_bars(bars, title=title)}, notes=notes)
+
+
+def _score_recipes(session: Session) -> dict[str, tuple[Score, Score]]:
+    """Scores of the set and of random images by recipe; a recipe that stands for two is trained once."""
+    own = session.evaluator
+    recipes = {"own recipe": own, "augmented": own.with_recipe(augment=True),
+               "not augmented": own.with_recipe(augment=False)}  # fmt: skip
+    found: dict[str, tuple[Score, Score]] = {}
+    known: dict[object, tuple[Score, Score]] = {}
+    for name, evaluator in recipes.items():
+        resolved = evaluator.config.resolve()
+        if resolved not in known:
+            session.report(f"training {2 * session.num_seeds} networks, {name}")
+            known[resolved] = (
+                evaluator.score(session.synthetic, session.num_seeds),
+                evaluator.random(session.ipc, session.num_seeds),
+            )
+        found[name] = known[resolved]
+    return found
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,91 @@
-"""Class-incremental learning with a small memory: classes arrive in stages, and none may be forgotten."""
+"""Continual learning: does a set serve as memory when classes arrive in stages, and none may be forgotten?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from study.core.device import Compute
 from study.core.errors import ConfigError
 from study.core.records import ImageDataset, Score, SyntheticSet
 from study.core.seeding import Generators
-from study.data.augment import AugmentationConfig
-from study.evaluation.protocol import EvaluationConfig, evaluate
-from study.models.pool import ModelConfig
+from study.evaluation.evaluator import Evaluator, join_scores
+from study.methods.base import Task, find_method
+from study.protocols.base import DISTILLED, RANDOM, Findings, Protocol, Session, register, score_row
+from study.protocols.figures import draw_curves
 
-__all__ = ["ClassOrder", "class_orders", "learn_in_stages", "only_classes"]
+__all__ = ["ClassOrder", "Continual", "class_orders", "learn_in_stages", "only_classes"]
+
+HERDING = "herding"
+MAX_STAGES = 5
+HERDING_IMAGES = 32_000
+"""Images shown in training the network whose features herding uses: 20 passes over digits, 1 over MNIST."""
+KEYS = {DISTILLED: "distilled", RANDOM: "random", HERDING: "herding"}
+"""A metric's part for a memory's name."""
+
+
+@register
+class Continual(Protocol):
+    """Accuracy after each stage with the set, herded and random real images as memory."""
+
+    name: ClassVar[str] = "continual"
+    about: ClassVar[str] = "class-incremental learning with the set as memory"
+
+    def measure(self, session: Session) -> Findings:
+        """Accuracy after each stage with the set, herded and random real images as memory."""
+        generators = session.on_validation.generators
+        num_classes = session.synthetic.num_classes
+        num_stages = min(MAX_STAGES, num_classes - 1)
+        orders = class_orders(num_classes, num_stages, session.num_seeds, generators)
+        session.report("choosing a herding memory")
+        memories: dict[str, Sequence[SyntheticSet]] = {
+            DISTILLED: [session.synthetic],
+            HERDING: [_herded(session)],
+            RANDOM: session.on_validation.random_sets(session.ipc, session.num_seeds),
+        }
+        learner = session.evaluator.changed(generators=generators.child("learn"))
+        scores = {}
+        for name, some in memories.items():
+            session.report(f"training {len(orders) * num_stages} networks: {name}")
+            scores[name] = learn_in_stages(some, orders, learner)
+        seen = [len(orders[0].seen(stage)) for stage in range(num_stages)]
+        rows = [
+            {"memory": name, "classes_seen": count, **score_row(score)}
+            for name, stages in scores.items()
+            for count, score in zip(seen, stages, strict=True)
+        ]
+        metrics, curves = {}, {}
+        for name, stages in scores.items():
+            key = f"continual/{KEYS[name]}"
+            metrics[f"{key}_mean"] = sum(score.mean for score in stages) / num_stages
+            metrics[f"{key}_final"] = stages[-1].mean
+            curves[key] = [(count, score.mean) for count, score in zip(seen, stages, strict=True)]
+        ipc = session.ipc
+        figure = draw_curves(
+            {f"memory of {ipc} image{'s' if ipc > 1 else ''} a class": scores},
+            seen,
+            xlabel="classes seen so far",
+            ylabel="accuracy on them",
+            title=f"{session.name}: class-incremental learning",
+        )
+        notes = [
+            "after each stage a fresh network learns from the memory of the classes seen so far alone (GDumb)",
+            "the set was made, and herding's network trained, with all classes at hand",
+        ]
+        return Findings(metrics, rows, curves=curves, figures={"continual.png": figure}, notes=notes)
+
+
+def _herded(session: Session) -> SyntheticSet:
+    """As many real images a class as the set has, chosen by herding."""
+    evaluator = session.on_validation
+    method = find_method("herding")
+    num_epochs = max(1, round(HERDING_IMAGES / len(evaluator.train)))
+    task = Task(evaluator.train, session.ipc, evaluator.model, evaluator.augmentation, evaluator.compute)
+    chosen = method(method.Config.model_validate({"num_epochs": num_epochs}))
+    return next(iter(chosen.distill(task, evaluator.generators.child("herding")))).snapshot()
 
 
 @dataclass(frozen=True)
@@ -66,16 +135,7 @@ def class_orders(
 
 
 def learn_in_stages(
-    memories: Sequence[SyntheticSet],
-    real: ImageDataset,
-    orders: Sequence[ClassOrder],
-    model: ModelConfig,
-    config: EvaluationConfig,
-    augmentation: AugmentationConfig,
-    compute: Compute,
-    generators: Generators,
-    *,
-    on_stage: Callable[[int, int], None] | None = None,
+    memories: Sequence[SyntheticSet], orders: Sequence[ClassOrder], evaluator: Evaluator
 ) -> list[Score]:
     """Accuracy on all classes seen so far, after each stage.
 
@@ -86,14 +146,8 @@ def learn_in_stages(
 
     Args:
         memories: images of all classes; one set for all orders, or one for each.
-        real: images to classify.
         orders: one network for each and each stage.
-        model: the architecture.
-        config: the training recipe.
-        augmentation: the dataset's.
-        compute: device and precision.
-        generators: child ``stage`` of order and stage gives the evaluation seed.
-        on_stage: told of order and stage when it is scored.
+        evaluator: classifies; its child ``stage`` of order and stage gives the evaluation seed.
 
     Returns:
         One score a stage, whose values are those of the orders.
@@ -115,25 +169,13 @@ def learn_in_stages(
         memory = memories[index % len(memories)]
         for stage in range(num_stages):
             seen = order.seen(stage)
-            scores[stage].append(
-                evaluate(
-                    only_classes(memory, seen),
-                    _real_of(real, seen),
-                    model,
-                    config,
-                    augmentation,
-                    compute,
-                    generators.child("stage", index, stage),
-                    num_seeds=1,
-                    expected_evaluations=len(orders) * num_stages,
-                )
+            there = evaluator.changed(
+                real=_real_of(evaluator.real, seen),
+                generators=evaluator.generators.child("stage", index, stage),
+                expected_scores=len(orders) * num_stages,
             )
-            if on_stage is not None:
-                on_stage(index, stage)
-    return [
-        Score(some[0].metric, tuple(one.values[0] for one in some), seconds=sum(one.seconds for one in some))
-        for some in scores
-    ]
+            scores[stage].append(there.score(only_classes(memory, seen), 1))
+    return [join_scores(some) for some in scores]
 
 
 def only_classes(synthetic: SyntheticSet, classes: Sequence[int]) -> SyntheticSet:

@@ -1,4 +1,4 @@
-"""Figures of the protocols: pairs of images, and curves with their deviations."""
+"""Figures of the protocols: pairs of images, curves and bars with their deviations."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["MAX_PAIRS", "draw_bars", "draw_curves", "draw_pairs"]
+__all__ = ["MAX_PAIRS", "draw_bars", "draw_curves", "draw_models", "draw_pairs"]
 
 MAX_PAIRS = 24
 PAIRS_A_ROW = 6
 COLOURS = {
     "distilled": "#1b7837",
-    "beside": "#e08214",
+    "against": "#e08214",
     "random real images": "#878787",
     "herding": "#2166ac",
     "whole data": "#b2182b",
@@ -97,6 +97,31 @@ def draw_curves(
         axes.grid(alpha=0.3)
     rows[0][0].set_ylabel(f"{ylabel}, % (mean, ddof 1)")
     rows[0][-1].legend(fontsize=9)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def draw_models(scores: Mapping[str, Mapping[str, Score]], *, ylabel: str, title: str) -> Figure:
+    """Accuracies in percent of several architectures, sets side by side, deviations as error bars.
+
+    Args:
+        scores: for each architecture the scores by name of the set.
+        ylabel: what the scores are.
+        title: of the picture.
+    """
+    names = list(next(iter(scores.values())))
+    figure = _figure(width=1.6 + 1.0 * len(scores), height=3.8)
+    axes = figure.add_subplot()
+    width = 0.8 / len(names)
+    for index, name in enumerate(names):
+        means = [100 * by_name[name].mean for by_name in scores.values()]
+        spreads = [100 * by_name[name].std for by_name in scores.values()]
+        places = [place + (index - (len(names) - 1) / 2) * width for place in range(len(scores))]
+        axes.bar(places, means, width, yerr=spreads, capsize=3, label=name, color=COLOURS.get(name))
+    axes.set_xticks(range(len(scores)), list(scores), rotation=20)
+    axes.set_ylabel(f"{ylabel}, % (mean, ddof 1)")
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(fontsize=9, loc="lower right")
     figure.suptitle(title, fontsize=10)
     return figure
 

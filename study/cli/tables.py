@@ -1,4 +1,4 @@
-"""The table of a protocol in the terminal."""
+"""What a protocol found, as a table in the terminal."""
 
 from __future__ import annotations
 
@@ -10,30 +10,37 @@ from study.cli.summary import percent
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from study.runs.protocol_session import ProtocolResult
+    from study import Evaluation
 
-__all__ = ["print_protocol"]
+__all__ = ["print_evaluation"]
 
 MAX_ROWS_ACROSS = 3
 """More ways to train than that stand below each other."""
 SIDES = ("trained_on", "memory")
 """What a table compares: its values stand side by side where each was scored on the same things."""
-PERCENT_KEYS = ("accuracy", "std", "recovery", "improvement")
+PERCENT_KEYS = ("accuracy", "std", "recovery", "improvement", "distilled", "random", "majority_rate")
+PERCENT_PREFIXES = ("noise/", "continual/", "cross/", "random/", "full/")
 
 
-def print_protocol(result: ProtocolResult, *, as_json: bool) -> None:
+def print_evaluation(result: Evaluation, *, as_json: bool) -> None:
     """The rows, the numbers that sum them up, the notes, and where the pictures are."""
     if as_json:
         print_json(result.plain())
         return
     where = f"on {result.split}, n = {result.n}, ddof 1" if result.n else "against the training images"
-    table = _table(_side_by_side([_merged(row) for row in result.rows]))
+    rows = [_chosen(_merged(row), result.columns) for row in result.rows]
+    table = _table(_side_by_side(rows))
+    if result.totals:
+        table.add_section()
+        for total in map(_merged, result.totals):
+            table.add_row(*("" if key not in total else _cell(key, total[key]) for key in rows[0]))
     console = out()
     # Not the table's own title, which would be broken at its width.
     console.print(f"{result.set}: {result.protocol} {where}", style="italic")
     console.print(table)
-    for name, value in result.metrics.items():
-        console.print(f"{name}: {_cell(name, value)}")
+    if not result.columns:  # a table with chosen columns says it all
+        for name, value in result.metrics.items():
+            console.print(f"{name}: {_cell(name, value)}")
     for note in result.notes:
         # A command is to be copied whole.
         console.print(note, soft_wrap=note.startswith("study "), markup=False)
@@ -42,11 +49,16 @@ def print_protocol(result: ProtocolResult, *, as_json: bool) -> None:
 
 def _merged(row: dict[str, Any]) -> dict[str, Any]:
     """A row with mean and deviation in one cell."""
-    if row.get("accuracy") is None or "std" not in row:
-        return row
-    merged = {**row, "accuracy": percent(row["accuracy"], row["std"])}
-    del merged["std"]
+    deviations = {"accuracy": "std", **{key.removesuffix("_std"): key for key in row if key.endswith("_std")}}
+    merged = dict(row)
+    for key, deviation in deviations.items():
+        if merged.get(key) is not None and deviation in merged:
+            merged[key] = percent(merged[key], merged.pop(deviation))
     return merged
+
+
+def _chosen(row: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
+    return {key: row[key] for key in columns} if columns else row
 
 
 def _side_by_side(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -106,7 +118,7 @@ def _cell(key: str, value: object) -> str:
     if not isinstance(value, float):
         return str(value)
     last = key.split("/")[-1]
-    if any(word in last for word in PERCENT_KEYS) or key.startswith(("noise/", "continual/")):
+    if any(word in last for word in PERCENT_KEYS) or key.startswith(PERCENT_PREFIXES):
         return percent(value)
     if value >= 1e6:
         return f"{value:.2e}"

@@ -1,9 +1,9 @@
-"""Whether synthetic images give real ones away: distances to the nearest training image, near copies flagged."""
+"""Leakage: do synthetic images give real ones away? Nearest training images, near copies flagged."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,15 +13,55 @@ from study.core.errors import ConfigError, ShapeError
 from study.core.records import ImageDataset, SyntheticSet
 from study.core.seeding import Generators
 from study.models.pool import ModelConfig, build_model
+from study.protocols.base import Findings, Protocol, Session, register
+from study.protocols.figures import MAX_PAIRS, draw_pairs
 
-__all__ = ["FEATURE_MODEL", "LeakageReport", "SpaceDistances", "check_leakage", "nearest_real"]
+__all__ = ["FEATURE_MODEL", "Leakage", "LeakageReport", "SpaceDistances", "check_leakage", "nearest_real"]
 
 FEATURE_MODEL = ModelConfig(name="convnet", width=32)
 """Its random, untrained features are the second space: the same for every set, with no labels to lean on."""
+SEED = 0
+"""Of the feature network and the reference images: one for all sets, so that verdicts compare."""
 NUM_REFERENCE = 2000
 NUM_CANDIDATES = 4
 MAX_CHUNK_PAIRS = 2**24
 MAX_CHUNK_PIXELS = 2**19
+
+
+@register
+class Leakage(Protocol):
+    """Distances of every synthetic image to the real training images; the closest pairs side by side."""
+
+    name: ClassVar[str] = "leakage"
+    about: ClassVar[str] = "near copies of real training images, side by side"
+    trains: ClassVar[bool] = False
+
+    def measure(self, session: Session) -> Findings:
+        """Distances to the nearest training images; the closest pairs side by side."""
+        synthetic, train = session.synthetic, session.on_validation.train
+        session.report(f"comparing {len(synthetic)} with {len(train)} real images")
+        report = check_leakage(synthetic, train, session.on_validation.compute)
+        ratios = torch.minimum(report.pixels.ratios, report.features.ratios)
+        order = torch.argsort(ratios, stable=True)[:MAX_PAIRS].tolist()
+        rows = [report.pair(synthetic, position) for position in order]
+        plain = report.plain()
+        invert = session.splits.preprocessing.invert
+        figure = draw_pairs(
+            invert(synthetic.images[order].cpu()),
+            invert(train.images[report.pixels.nearest[order]].cpu()),
+            [f"{row['class']}: {row['pixel_distance']:.2f}, {row['feature_distance']:.2f}" for row in rows],
+            [bool(row["near_copy"]) for row in rows],
+            f"{session.name}: synthetic | nearest real; class: distance in pixels (copy up to "
+            f"{report.pixels.threshold:.2f}), in features (up to {report.features.threshold:.2f})",
+        )
+        notes = [
+            f"{plain['num_near_copies']} of {plain['num_images']} images are near copies of training images, "
+            f"{plain['num_exact_copies']} of them exact",
+            f"near copy: no farther from a training image, in pixels or in features of a random network, than "
+            f"{report.quantile:.0%} of training images lie from their nearest neighbour",
+        ]
+        metrics = {f"leakage/{name}": float(value) for name, value in plain.items()}
+        return Findings(metrics, rows, figures={"leakage_pairs.png": figure}, notes=notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +86,11 @@ class SpaceDistances:
     def near_copies(self) -> Tensor:
         """[n] bool: as near to a training image as hardly any training image is to another."""
         return self.distances <= self.threshold
+
+    @property
+    def ratios(self) -> Tensor:
+        """[n] float32: distances over the threshold."""
+        return self.distances / max(self.threshold, 1e-12)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +133,23 @@ class LeakageReport:
             "smallest_feature_distance": float(self.features.distances.min()),
         }
 
+    def pair(self, synthetic: SyntheticSet, position: int) -> dict[str, Any]:
+        """One synthetic image beside its nearest real one, as a row of a table."""
+        return {
+            "image": position,
+            "class": synthetic.class_names[int(synthetic.labels[position])],
+            "near_copy": bool(self.near_copies[position]),
+            "nearest_train": int(self.pixels.nearest[position]),
+            "pixel_distance": float(self.pixels.distances[position]),
+            "feature_distance": float(self.features.distances[position]),
+        }
+
 
 def check_leakage(
     synthetic: SyntheticSet,
     train: ImageDataset,
     compute: Compute,
-    generators: Generators,
+    generators: Generators | None = None,
     *,
     quantile: float = 0.01,
     num_reference: int = NUM_REFERENCE,
@@ -104,8 +160,8 @@ def check_leakage(
         synthetic: the set, in the same normalised space as ``train``.
         train: every real image that the method saw.
         compute: device; distances are taken in float32 whatever its precision.
-        generators: ``init`` draws the network, ``reference`` the real images of the comparison. Give the same
-            ones for every set, so that a verdict is a property of the set.
+        generators: ``init`` draws the network, ``reference`` the real images of the comparison; by default the
+            same for every set, so that a verdict is a property of the set.
         quantile: of the real-to-real distances, below which a distance makes a near copy.
         num_reference: real images whose nearest neighbour is looked for, among all.
 
@@ -122,6 +178,7 @@ def check_leakage(
             f"cannot compare {len(synthetic)} synthetic images of {tuple(synthetic.images.shape[1:])} with "
             f"{len(train)} real ones of {tuple(train.images.shape[1:])}"
         )
+    generators = generators or Generators(SEED, compute.device)
     source = generators["reference"]
     order = torch.randperm(len(train), generator=source, device=source.device)
     chosen = order[:num_reference].to(compute.device)

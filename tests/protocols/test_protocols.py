@@ -12,7 +12,7 @@ from study.core.errors import ConfigError, UnknownNameError
 from study.core.records import Score, SyntheticSet
 from study.core.seeding import Generators
 from study.evaluation.baselines import random_real_sets
-from study.evaluation.protocol import EvaluationConfig
+from study.evaluation.recipes import EvaluationConfig
 from study.runs.config.configure import Request, configure
 from study.runs.context.run_context import open_context
 from study.runs.context.stores import StoreOptions
