@@ -7,9 +7,8 @@ import torch
 
 from study.core.errors import ConfigError
 from study.core.seeding import Generators
-from study.evaluation import baselines
-from study.evaluation.baselines import majority_rate, random_baseline, random_real_sets, whole_set
-from study.evaluation.protocol import EvaluationConfig, evaluate
+from study.evaluation.baselines import full_set, majority_rate, random_real_sets
+from study.evaluation.evaluator import Evaluator
 
 
 def test_random_sets_are_real_images_grouped_by_class_without_repeats(digits):
@@ -37,16 +36,13 @@ def test_impossible_draws_are_refused(digits, ipc, num_draws):
 
 
 @pytest.fixture
-def score(digits, small_model, compute, monkeypatch, tmp_path):
-    """``score(seed=0, real=None, num_draws=2, **settings)`` scores random images, with an empty cache."""
+def score(evaluator, monkeypatch, tmp_path):
+    """``score(seed=0, real=None, num_draws=2, **recipe)`` scores random images, with an empty cache."""
     monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
 
-    def with_settings(seed=0, real=None, num_draws=2, ipc=1, **settings):
-        config = EvaluationConfig(**{"num_steps": 20, **settings})
-        return random_baseline(
-            digits.train, real or digits.validation, ipc, small_model, config, digits.augmentation, compute,
-            Generators(seed), num_draws=num_draws,
-        )  # fmt: skip
+    def with_settings(seed=0, real=None, num_draws=2, ipc=1, **recipe):
+        there = evaluator.with_recipe(**recipe).changed(draws=Generators(seed), real=real or evaluator.real)
+        return there.random(ipc, num_draws)
 
     return with_settings
 
@@ -55,12 +51,13 @@ def score(digits, small_model, compute, monkeypatch, tmp_path):
 def trained(monkeypatch):
     """Sets that networks were trained on, in order."""
     seen = []
+    train = Evaluator._train
 
-    def record(drawn, *rest, **named):
+    def record(self, drawn, *rest):
         seen.append(drawn)
-        return evaluate(drawn, *rest, **named)
+        return train(self, drawn, *rest)
 
-    monkeypatch.setattr(baselines, "evaluate", record)
+    monkeypatch.setattr(Evaluator, "_train", record)
     return seen
 
 
@@ -71,15 +68,12 @@ def test_the_random_baseline_lies_where_it_should_and_beats_the_majority(score, 
     assert majority_rate(digits.validation) < 0.15
 
 
-def test_the_random_baseline_is_the_mean_of_one_evaluation_a_draw(score, digits, small_model, compute):
-    drawn = random_real_sets(digits.train, 1, 2, Generators(0))
+def test_the_random_baseline_is_the_mean_of_one_evaluation_a_draw(score, evaluator):
+    drawn = random_real_sets(evaluator.train, 1, 2, Generators(0))
     expected = [
-        evaluate(
-            one, digits.validation, small_model, EvaluationConfig(num_steps=20), digits.augmentation, compute,
-            Generators(0).child("random", index), num_seeds=1,
-        ).mean
+        evaluator.changed(generators=Generators(0).child("random", index)).score(one, 1).mean
         for index, one in enumerate(drawn)
-    ]  # fmt: skip
+    ]
     assert list(score().values) == expected
 
 
@@ -117,7 +111,7 @@ def test_a_damaged_score_is_trained_again(score, trained, tmp_path):
 
 
 def test_the_whole_set_holds_every_image_with_its_label(digits):
-    whole = whole_set(digits.train)
+    whole = full_set(digits.train)
     assert len(whole) == len(digits.train)
     assert bool((whole.labels.diff() >= 0).all())
     order = torch.argsort(digits.train.labels, stable=True)

@@ -7,7 +7,9 @@ import torch
 
 from study.core.device import ComputeConfig, resolve_compute
 from study.core.records import ImageDataset
+from study.core.seeding import Generators
 from study.data.splits import DataConfig, load_splits
+from study.evaluation.evaluator import Evaluator
 from study.evaluation.full_data import FEW_EPOCHS, FULL_DATA, MANY_IMAGES, FullData, full_data_recipe
 from study.evaluation.recipes import EvaluationConfig
 from study.models.pool import ModelConfig
@@ -19,11 +21,11 @@ def _empty_cache(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def build(digits, small_model, compute):
-    def with_settings(num_seeds=1, **settings):
-        config = full_data_recipe(len(digits.train)).model_copy(update={"num_seeds": num_seeds, **settings})
-        source = {"fingerprint": digits.fingerprint}
-        return FullData(digits.train, source, small_model, digits.augmentation, compute, config)
+def build(evaluator, digits):
+    def with_settings(num_seeds=1, evaluator=evaluator, fingerprint=digits.fingerprint, **settings):
+        recipe = full_data_recipe(len(evaluator.train))
+        config = recipe.model_copy(update={"num_seeds": num_seeds, **settings})
+        return FullData(evaluator, {"fingerprint": fingerprint}, config)
 
     return with_settings
 
@@ -46,23 +48,26 @@ def test_digits_reach_their_usual_accuracy_on_test(build, digits):
 def test_mnist_reaches_its_usual_accuracy_on_test(mnist_root):
     splits = load_splits("mnist", DataConfig(), mnist_root)
     assert len(splits.train) >= MANY_IMAGES
-    config = full_data_recipe(len(splits.train)).model_copy(update={"num_seeds": 1})
-    whole = FullData(
-        splits.train, {"fingerprint": splits.fingerprint}, ModelConfig(width=64), splits.augmentation,
-        resolve_compute(ComputeConfig()), config,
+    evaluator = Evaluator(
+        splits.train, splits.validation, ModelConfig(width=64), EvaluationConfig(), splits.augmentation,
+        resolve_compute(ComputeConfig()), Generators(0),
     )  # fmt: skip
+    recipe = full_data_recipe(len(splits.train)).model_copy(update={"num_seeds": 1})
+    whole = FullData(evaluator, {"fingerprint": splits.fingerprint}, recipe)
     assert whole.num_epochs == FEW_EPOCHS
     assert (
         whole.score("test", lambda: splits.test.open("what whole real data reaches, in a test")).mean >= 0.99
     )
 
 
-def test_shuffled_labels_teach_chance(build, digits):
+def test_shuffled_labels_teach_chance(build, evaluator, digits):
     order = torch.randperm(len(digits.train), generator=torch.Generator().manual_seed(0))
     shuffled = ImageDataset(digits.train.images, digits.train.labels[order], digits.class_names)
     assert shuffled.class_counts() == digits.train.class_counts()
     right = build(num_epochs=4, num_seeds=3)
-    whole = dataclasses.replace(right, train=shuffled, source={"fingerprint": "shuffled"})
+    whole = build(
+        num_epochs=4, num_seeds=3, evaluator=evaluator.changed(train=shuffled), fingerprint="shuffled"
+    )
     real = digits.validation
     score = whole.score("validation", lambda: real)
     deviation = (0.1 * 0.9 / len(real)) ** 0.5
@@ -80,13 +85,14 @@ def test_a_kept_score_asks_for_no_image_and_is_the_same(build, digits):
         assert again.seconds == first.seconds
 
 
-def test_whatever_determines_a_score_has_one_of_its_own(build, digits):
+def test_whatever_determines_a_score_has_one_of_its_own(build, evaluator, digits):
     whole = build(num_epochs=1)
     whole.score("validation", lambda: digits.validation)
+    low = dataclasses.replace(evaluator.compute, dtype=torch.bfloat16)
     others = [
-        dataclasses.replace(whole, model=ModelConfig(width=8)),
-        dataclasses.replace(whole, source={"fingerprint": "other"}),
-        dataclasses.replace(whole, compute=dataclasses.replace(whole.compute, dtype=torch.bfloat16)),
+        build(num_epochs=1, evaluator=evaluator.changed(model=ModelConfig(width=8))),
+        build(num_epochs=1, fingerprint="other"),
+        build(num_epochs=1, evaluator=evaluator.changed(compute=low)),
         build(num_epochs=2),
         build(num_epochs=1, num_seeds=2),
         build(num_epochs=1, augment=True),

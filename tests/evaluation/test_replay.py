@@ -11,7 +11,8 @@ from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig
 from study.evaluation import training
 from study.evaluation.baselines import random_real_sets
-from study.evaluation.protocol import EvaluationConfig, build_job, evaluate, evaluation_seeds
+from study.evaluation.evaluator import evaluation_seeds
+from study.evaluation.recipes import EvaluationConfig
 from study.models.flat_params import flatten_parameters
 from study.models.pool import build_model
 
@@ -36,12 +37,12 @@ def changed(synthetic, **changes):
 
 
 @pytest.fixture(scope="module")
-def trained(small_model, compute):
-    def run(synthetic, config=ELSE, count=2, compute=compute):
+def trained(evaluator):
+    def run(synthetic, config=ELSE, count=2, **changes):
         augmentation = AugmentationConfig(strategy="crop_scale_rotate")
-        job = build_job(synthetic, small_model, config.resolve(), augmentation, compute)
-        seeds = evaluation_seeds(Generators(0), count)
-        return torch.stack([flatten_parameters(one) for one in training.train_networks(job, seeds)])
+        there = evaluator.changed(config=config, augmentation=augmentation, **changes)
+        networks = training.train_networks(there.job(synthetic), there.seeds(count))
+        return torch.stack([flatten_parameters(one) for one in networks])
 
     return run
 
@@ -86,17 +87,12 @@ def test_a_recipe_may_set_the_steps_aside(scheduled, two_a_class, trained):
     assert not torch.allclose(trained(scheduled), plain, atol=1e-3)
 
 
-def test_a_schedule_of_one_network_has_one_outcome(
-    scheduled, trained, replayed, digits, small_model, compute
-):
+def test_a_schedule_of_one_network_has_one_outcome(scheduled, trained, replayed, evaluator):
     fixed = changed(scheduled, network_seed=11)
     expected = replayed(fixed, torch.Generator().manual_seed(11))
     for network in trained(fixed):
         torch.testing.assert_close(network, expected, atol=1e-5, rtol=1e-3)
-    scores = [
-        evaluate(fixed, digits.validation, small_model, ELSE, digits.augmentation, compute, Generators(seed))
-        for seed in (0, 1)
-    ]
+    scores = [evaluator.changed(config=ELSE, generators=Generators(seed)).score(fixed) for seed in (0, 1)]
     assert scores[0].values == scores[1].values
     assert scores[0].n == 1
 

@@ -7,10 +7,7 @@ from study.core.errors import ConfigError
 from study.core.records import SyntheticSet
 from study.core.seeding import Generators
 from study.evaluation.baselines import random_real_sets
-from study.evaluation.continual import class_orders, learn_in_stages, only_classes
-from study.evaluation.recipes import EvaluationConfig
-
-CONFIG = EvaluationConfig(num_steps=30)
+from study.protocols.continual import class_orders, learn_in_stages, only_classes
 
 
 @pytest.mark.parametrize(
@@ -48,32 +45,20 @@ def test_a_part_of_a_set_keeps_its_images_and_soft_labels():
     assert part.step_size == 0.1
 
 
-def test_accuracy_falls_as_classes_arrive_and_a_larger_memory_keeps_more(digits, small_model, compute):
+def test_accuracy_falls_as_classes_arrive_and_a_larger_memory_keeps_more(digits, evaluator):
     orders = class_orders(10, 3, 2, Generators(0))
     small, large = (random_real_sets(digits.train, ipc, 2, Generators(7)) for ipc in (1, 20))
-    common = (digits.validation, orders, small_model, CONFIG, digits.augmentation, compute, Generators(3))
-    told = []
-    few = learn_in_stages(small, *common, on_stage=lambda order, stage: told.append((order, stage)))
-    many = learn_in_stages(large, *common)
+    learner = evaluator.with_recipe(num_steps=30).changed(generators=Generators(3))
+    few, many = (learn_in_stages(some, orders, learner) for some in (small, large))
     assert [score.n for score in few] == [2] * 3
-    assert told == [(order, stage) for order in range(2) for stage in range(3)]
     assert few[0].mean > few[-1].mean
     assert many[-1].mean > few[-1].mean
-    again = learn_in_stages(small, *common)
+    again = learn_in_stages(small, orders, learner)
     assert [score.values for score in again] == [score.values for score in few]
 
 
-def test_memories_must_fit_the_orders(digits, small_model, compute):
+def test_memories_must_fit_the_orders(digits, evaluator):
     orders = class_orders(10, 5, 3, Generators(0))
     memories = random_real_sets(digits.train, 1, 2, Generators(0))
     with pytest.raises(ConfigError, match="2 memories for 3"):
-        learn_in_stages(
-            memories,
-            digits.validation,
-            orders,
-            small_model,
-            CONFIG,
-            digits.augmentation,
-            compute,
-            Generators(0),
-        )
+        learn_in_stages(memories, orders, evaluator)

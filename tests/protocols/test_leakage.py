@@ -7,7 +7,7 @@ from study.core.errors import ConfigError, ShapeError
 from study.core.records import SyntheticSet
 from study.core.seeding import Generators
 from study.evaluation.baselines import random_real_sets
-from study.evaluation.leakage import check_leakage, nearest_real
+from study.protocols.leakage import check_leakage, nearest_real
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_the_same_set_gets_the_same_verdict(digits, real_set, compute):
 
 @pytest.mark.parametrize("chunk", [4, 2**20])
 def test_nearest_rows_are_those_of_a_slow_search(monkeypatch, chunk):
-    monkeypatch.setattr("study.evaluation.leakage.MAX_CHUNK_PAIRS", chunk * 5)
+    monkeypatch.setattr("study.protocols.leakage.MAX_CHUNK_PAIRS", chunk * 5)
     generator = torch.Generator().manual_seed(1)
     # Far from the origin, where inner products round away what differences keep.
     real = torch.randn(37, 6, generator=generator) + 100

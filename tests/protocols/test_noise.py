@@ -9,10 +9,7 @@ from study.core.errors import ConfigError, ShapeError
 from study.core.records import StepSchedule
 from study.core.seeding import Generators
 from study.evaluation.baselines import random_real_sets
-from study.evaluation.protocol import EvaluationConfig, evaluate
-from study.evaluation.robustness import NoiseTest, accuracy_by_agreement
-
-CONFIG = EvaluationConfig(num_steps=60)
+from study.protocols.noise import NoiseTest, accuracy_by_agreement
 
 
 @pytest.fixture(scope="module")
@@ -24,31 +21,19 @@ MEASURES = [NoiseTest.on_training_images, NoiseTest.on_real_images]
 
 
 @pytest.fixture
-def build(digits, small_model, compute):
-    def with_settings(**more):
-        return NoiseTest(
-            digits.validation, 1.0, small_model, CONFIG, digits.augmentation, compute, Generators(4), **more
-        )
+def learner(evaluator):
+    return evaluator.with_recipe(num_steps=60).changed(generators=Generators(4))
 
-    return with_settings
+
+@pytest.fixture
+def build(learner):
+    return lambda **more: NoiseTest(learner, 1.0, **more)
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-def test_no_noise_is_the_plain_score_and_much_noise_is_chance(
-    digits, small_model, compute, sets, build, measure
-):
+def test_no_noise_is_the_plain_score_and_much_noise_is_chance(sets, learner, build, measure):
     clean, noisy = measure(build(levels=(0.0, 30.0), num_seeds=2), sets[:1])
-    plain = evaluate(
-        sets[0],
-        digits.validation,
-        small_model,
-        CONFIG,
-        digits.augmentation,
-        compute,
-        Generators(4),
-        num_seeds=2,
-    )
-    assert clean.values == pytest.approx(plain.values)
+    assert clean.values == pytest.approx(learner.score(sets[0], 2).values)
     assert clean.mean > 0.7
     assert noisy.mean < 0.4
 
@@ -79,16 +64,14 @@ def test_agreement_counts_annotators_of_the_majority_class():
         accuracy_by_agreement(logits, labels, votes, 5)
 
 
-def test_agreement_stands_beside_the_accuracy(small_model, compute, digits, sets):
+def test_agreement_stands_beside_the_accuracy(learner, digits, sets):
     keep = sets[0].labels < 2
     pair = type(sets[0])(sets[0].images[keep], sets[0].labels[keep], ("0", "1"))
     real = digits.validation
     real = type(real)(real.images[real.labels < 2], real.labels[real.labels < 2], ("0", "1"))
     votes = torch.where(real.labels == 1, 7, torch.arange(len(real)) % 4)
-    test = NoiseTest(
-        real, 1.0, small_model, CONFIG, digits.augmentation, compute, Generators(1), levels=(0.0,),
-        num_seeds=1, votes=votes, num_annotators=7,
-    )  # fmt: skip
+    there = learner.changed(real=real, generators=Generators(1))
+    test = NoiseTest(there, 1.0, levels=(0.0,), num_seeds=1, votes=votes, num_annotators=7)
     (score,) = test.on_real_images([pair])
     assert {
         "accuracy_agreement_4",

@@ -6,6 +6,8 @@ import shlex
 
 import pytest
 import torch
+from study.runs.protocol_noise import twin_command
+from study.runs.protocols import PROTOCOLS, ProtocolOptions, run_protocol
 
 from study.core.config import merge, parse_overrides
 from study.core.errors import ConfigError, UnknownNameError
@@ -16,8 +18,6 @@ from study.evaluation.recipes import EvaluationConfig
 from study.runs.config.configure import Request, configure
 from study.runs.context.run_context import open_context
 from study.runs.context.stores import StoreOptions
-from study.runs.protocol_noise import twin_command
-from study.runs.protocols import PROTOCOLS, ProtocolOptions, run_protocol
 from study.runs.registration.set_folder import SetScores, register
 from study.runs.trials.finalists import Candidate
 from study.sets.files import read_set, write_set

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from study.core.errors import ConfigError
-from study.evaluation.ranking import augmentation_robust_score, label_robust_score
+from study.protocols.ranking import augmentation_robust_score, label_robust_score
 
 NO_BETTER = (1 - math.exp(-1)) / (math.e - math.exp(-1))
 LABELS: dict[str, float] = {

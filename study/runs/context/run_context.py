@@ -13,7 +13,7 @@ from study.core.seeding import Generators
 from study.data.splits import DataSplits, load_splits
 from study.evaluation.architectures import ArchitecturePool, CrossScore, build_pool, parse_model
 from study.evaluation.evaluator import Evaluator
-from study.evaluation.full_data import FullData
+from study.evaluation.full_data import FullData, full_data_recipe
 from study.methods.base import Task
 from study.runs.config.configure import RunConfig
 
@@ -114,7 +114,7 @@ class RunContext:
         # How a set's images are augmented changes neither the real ones nor, without augmentation, their training.
         data = self.config.data.model_dump(mode="json", exclude={"augmentation", "augmentation_ranges"})
         source = {"fingerprint": self.splits.fingerprint, "data": data}
-        return FullData(self.evaluator("full-data"), source)
+        return FullData(self.evaluator("full-data"), source, full_data_recipe(len(self.train)))
 
 
 def open_context(config: RunConfig, data_root: Path | None) -> RunContext:

@@ -11,8 +11,9 @@ from study.core.records import ImageDataset
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig
 from study.evaluation import training
-from study.evaluation.baselines import random_real_sets, whole_set
-from study.evaluation.protocol import EvaluationConfig, build_job, evaluate, evaluation_seeds
+from study.evaluation.baselines import full_set, random_real_sets
+from study.evaluation.evaluator import evaluation_seeds
+from study.evaluation.recipes import EvaluationConfig
 from study.models.flat_params import flatten_parameters
 from study.models.pool import ModelConfig, build_model
 
@@ -25,13 +26,10 @@ def ten_a_class(digits):
 
 
 @pytest.fixture(scope="module")
-def score(digits, small_model, compute):
-    def run(synthetic, config=SHORT, seed=0, **settings):
-        settings = {"model": small_model, "real": digits.validation, "compute": compute, **settings}
-        return evaluate(
-            synthetic, settings.pop("real"), settings.pop("model"), config, digits.augmentation,
-            settings.pop("compute"), Generators(seed), **settings,
-        )  # fmt: skip
+def score(evaluator):
+    def run(synthetic, config=SHORT, seed=0, num_seeds=None, **changes):
+        there = evaluator.changed(config=config, generators=Generators(seed), **changes)
+        return there.score(synthetic, num_seeds)
 
     return run
 
@@ -65,18 +63,17 @@ def test_more_seeds_keep_the_first_ones(score, ten_a_class):
     assert len(many.values) == 3
 
 
-def _train(synthetic, model, compute, config, count=3):
-    job = build_job(
-        synthetic, model, config.resolve(), AugmentationConfig(strategy="crop_scale_rotate"), compute
-    )
-    seeds = evaluation_seeds(Generators(0), count)
-    return torch.stack([flatten_parameters(network) for network in training.train_networks(job, seeds)])
+def _train(evaluator, synthetic, config, count=3, **changes):
+    augmentation = AugmentationConfig(strategy="crop_scale_rotate")
+    there = evaluator.changed(config=config, augmentation=augmentation, **changes)
+    networks = training.train_networks(there.job(synthetic), there.seeds(count))
+    return torch.stack([flatten_parameters(network) for network in networks])
 
 
 @pytest.mark.parametrize("augment", [True, False])
 @pytest.mark.parametrize("batch_size", [64, 256])
 def test_stacked_seeds_learn_what_separate_seeds_learn(
-    ten_a_class, small_model, compute, monkeypatch, augment, batch_size
+    evaluator, ten_a_class, monkeypatch, augment, batch_size
 ):
     config = EvaluationConfig(num_steps=8, augment=augment, batch_size=batch_size)
     sizes = []
@@ -87,19 +84,19 @@ def test_stacked_seeds_learn_what_separate_seeds_learn(
         return prepare(*args, num_networks=num_networks, **kwargs)
 
     monkeypatch.setattr(training, "prepare_step", counting)
-    stacked = _train(ten_a_class, small_model, compute, config)
+    stacked = _train(evaluator, ten_a_class, config)
     assert sizes == [3]
     sizes.clear()
     monkeypatch.setattr(training, "MAX_STACKED_FLOPS", {torch.float32: 1.0})
-    separate = _train(ten_a_class, small_model, compute, config)
+    separate = _train(evaluator, ten_a_class, config)
     assert sizes == [1, 1, 1]
     torch.testing.assert_close(stacked, separate, atol=1e-4, rtol=1e-3)
     assert not torch.allclose(stacked[0], stacked[1], atol=1e-2)
 
 
-def test_training_is_plain_sgd_with_the_given_rates(ten_a_class, small_model, compute):
+def test_training_is_plain_sgd_with_the_given_rates(evaluator, ten_a_class, small_model):
     config = EvaluationConfig(preset="dc", num_epochs=6)
-    ours = _train(ten_a_class, small_model, compute, config, count=1)[0]
+    ours = _train(evaluator, ten_a_class, config, count=1)[0]
     network = build_model(small_model, (1, 8, 8), 10, evaluation_seeds(Generators(0), 1)[0]["init"], "cpu")
     velocity = [torch.zeros_like(parameter) for parameter in network.parameters()]
     for rate in (0.01, 0.01, 0.01, 0.01, 0.001, 0.001):
@@ -135,15 +132,11 @@ def test_soft_labels_are_used_unless_turned_off(score, ten_a_class):
     assert hard.values == score(ten_a_class, config).values
 
 
-def test_a_learned_step_size_is_the_rate_where_the_recipe_uses_it(ten_a_class, small_model, compute, digits):
+def test_a_learned_step_size_is_the_rate_where_the_recipe_uses_it(evaluator, ten_a_class):
     learned = dataclasses.replace(ten_a_class, step_size=0.0625)
     lr = {
-        use: build_job(
-            learned, small_model, EvaluationConfig(use_learned_step_size=use, lr=0.5).resolve(),
-            digits.augmentation, compute,
-        ).lr
-        for use in (True, False)
-    }  # fmt: skip
+        use: evaluator.with_recipe(use_learned_step_size=use, lr=0.5).job(learned).lr for use in (True, False)
+    }
     assert lr == {True: 0.0625, False: 0.5}
 
 
@@ -155,7 +148,7 @@ def test_a_negative_step_size_is_refused(score, ten_a_class):
 
 def test_the_whole_real_set_reaches_its_usual_accuracy(score, digits):
     config = EvaluationConfig(num_epochs=8, lr=0.05, batch_size=64, num_seeds=2)
-    assert score(whole_set(digits.train), config).mean >= 0.97
+    assert score(full_set(digits.train), config).mean >= 0.97
 
 
 def test_augmentation_changes_the_score_only_where_the_recipe_augments(score, ten_a_class):
@@ -175,11 +168,15 @@ def test_unbalanced_real_images_are_scored_by_balanced_accuracy(score, digits, t
     assert result.extra["accuracy"] != result.values
 
 
-def test_every_seed_is_reported_as_it_is_scored(score, ten_a_class):
-    seen = []
-    result = score(ten_a_class, on_seed=lambda index, value: seen.append((index, value)))
-    assert seen == list(enumerate(result.values))
-    assert result.seconds > 0
+def test_a_set_that_was_scored_before_is_not_trained_on_again(evaluator, ten_a_class, monkeypatch):
+    there = evaluator.changed()
+    first = there.reseeded("trial").score(ten_a_class)
+    assert there.reseeded("rung").score(ten_a_class).values != first.values
+    monkeypatch.setattr("study.evaluation.evaluator.train_networks", None)
+    copied = dataclasses.replace(ten_a_class, images=ten_a_class.images.clone())
+    assert there.reseeded("trial").score(copied) is first
+    with pytest.raises(TypeError):
+        there.changed(model=ModelConfig(width=8)).reseeded("trial").score(ten_a_class)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
@@ -220,22 +217,20 @@ def test_reduced_precision_scores_alike(score, ten_a_class):
     )
 
 
-def test_compilation_waits_for_enough_work_and_asks_no_clock(ten_a_class, small_model, digits, monkeypatch):
+def test_compilation_waits_for_enough_work_and_asks_no_clock(evaluator, ten_a_class, monkeypatch):
     asked = []
     monkeypatch.setattr(Compute, "should_compile", lambda self, *seconds: bool(asked.append(seconds)))
-    auto = Compute(torch.device("cpu"), torch.float32, "auto")
+    auto = evaluator.changed(compute=Compute(torch.device("cpu"), torch.float32, "auto"))
     for _ in range(2):
         for count in (1, 100):
-            job = build_job(ten_a_class, small_model, SHORT.resolve(), digits.augmentation, auto)
-            next(training.train_networks(job, evaluation_seeds(Generators(0), 1), count))
+            next(training.train_networks(auto.job(ten_a_class), evaluation_seeds(Generators(0), 1), count))
     assert asked[0] == asked[2]
     assert asked[1][0] == pytest.approx(100 * asked[0][0])
 
 
 @pytest.mark.slow
-def test_compiled_seeds_learn_what_uncompiled_seeds_learn(ten_a_class, small_model, compute):
+def test_compiled_seeds_learn_what_uncompiled_seeds_learn(evaluator, ten_a_class, compute):
     config = EvaluationConfig(num_steps=8)
-    compiled = _train(ten_a_class, small_model, dataclasses.replace(compute, compile="on"), config)
-    torch.testing.assert_close(
-        compiled, _train(ten_a_class, small_model, compute, config), atol=1e-4, rtol=1e-3
-    )
+    compiled = _train(evaluator, ten_a_class, config, compute=dataclasses.replace(compute, compile="on"))
+    plain = _train(evaluator, ten_a_class, config)
+    torch.testing.assert_close(compiled, plain, atol=1e-4, rtol=1e-3)
