@@ -14,6 +14,7 @@ from study.tracking.base import RunStatus
 from study.tracking.stores import translated
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL.Image import Image
 
 __all__ = ["FLUSH_SECONDS", "MAX_PARAM_LENGTH", "MAX_TAG_LENGTH", "MlflowRecorder", "shorten"]
@@ -85,6 +86,14 @@ class MlflowRecorder:
         """Record a picture under a key, so that the UI shows it with a step slider."""
         with translated(self._shown):
             self._client.log_image(self.run_id, image, key=key, step=step)
+
+    def log_figure(self, figure: Figure | Image, name: str, dpi: int = 120) -> None:
+        """Store a drawing or a picture as an artifact file of that name; ``dpi`` holds for drawings."""
+        with translated(self._shown):
+            if hasattr(figure, "savefig"):
+                self._client.log_figure(self.run_id, figure, name, save_kwargs={"dpi": dpi})
+            else:
+                self._client.log_image(self.run_id, figure, artifact_file=name)
 
     def log_file(self, path: Path, folder: str = "") -> None:
         """Store a file in an artifact folder, or all that a folder holds, by default under the name it has."""

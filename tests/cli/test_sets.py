@@ -17,13 +17,12 @@ TAGS = {
 
 
 @pytest.fixture
-def uri(request, set_factory, tmp_path):
-    address = f"memory:{request.node.nodeid}"
-    tracker = open_tracker(address)
+def uri(memory_uri, set_factory, tmp_path):
+    tracker = open_tracker(memory_uri)
     run = tracker.start_run("digits-ipc1", "trial-0")
     folder = set_factory(tmp_path / "a-set")
     tracker.register_set(folder, NAME, run_id=run.run_id, tags=TAGS, card="", alias="best")
-    return address
+    return memory_uri
 
 
 def invoke(*words):

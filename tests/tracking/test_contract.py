@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from memory_tracker import MemoryTracker
 from PIL import Image
 
 from study.core.errors import ConfigError, StudyError, TrackingError, UnknownSetError
-from study.tracking.memory import MemoryTracker
 from study.tracking.open import open_tracker
 
 EXPERIMENT = "digits-ipc1"
@@ -80,8 +80,8 @@ def test_a_parameter_cannot_change(tracker, run):
 def test_statuses_and_a_second_finish(tracker, run, status):
     assert tracker.get_run(run.run_id).status == "RUNNING"
     run.finish(status)
-    run.finish("FINISHED")
-    assert tracker.get_run(run.run_id).status == status
+    run.finish("KILLED" if status == "FINISHED" else "FINISHED")
+    assert tracker.get_run(run.run_id).status == status, "a second call does nothing"
 
 
 def test_resumed_runs_run_again(tracker, run):
