@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import time
 import uuid
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from PIL.Image import Image
 from study.core.errors import TrackingError, UnknownSetError
 from study.tracking.base import RegisteredSet, RunInfo, RunStatus
 from study.tracking.links import DEFAULT_BASE, deep_links
-from study.tracking.recorder import MAX_PARAM_LENGTH, MAX_TAG_LENGTH, shorten
+from study.tracking.recorder import MAX_PARAM_LENGTH, MAX_TAG_LENGTH, shorten, table_text
 from study.tracking.references import check_alias, check_set_name, parse_reference, pick
 
 
@@ -99,7 +98,7 @@ class MemoryRecorder:
         self._run.files[name] = text.encode()
 
     def log_table(self, rows: list[dict[str, object]], name: str) -> None:
-        self._run.files[name] = json.dumps(rows, default=str).encode()
+        self._run.files[name] = table_text(rows).encode()
 
     def log_dataset(self, name: str, digest: str, context: str, profile: Mapping[str, object]) -> None:
         self._run.datasets.append({"name": name, "digest": digest, "context": context, **profile})
