@@ -62,7 +62,7 @@ def test_download_then_show_and_verify_the_folder(uri, tmp_path):
     target = tmp_path / "copy"
     result = invoke("download", f"{NAME}@best", "-o", target, "--tracking-uri", uri)
     assert result.exit_code == 0
-    assert read_set(target).ipc == 1
+    assert read_set(target).synthetic.ipc == 1
     assert json.loads(invoke("show", target, "--json").stdout)["manifest"]["name"] == NAME
     verified = invoke("verify", target, "--json")
     assert (verified.exit_code, json.loads(verified.stdout)["whole"]) == (0, True)

@@ -71,7 +71,7 @@ def test_download_into_an_empty_folder_and_by_default_under_its_name(uri, tmp_pa
     download_set(NAME, tmp_path / "empty", uri)
     monkeypatch.chdir(tmp_path)
     assert download_set(NAME, None, uri)["folder"] == NAME
-    assert read_set(Path(NAME)).ipc == 1
+    assert read_set(Path(NAME)).synthetic.ipc == 1
 
 
 @pytest.mark.parametrize("kind", ["run", "folder"])
