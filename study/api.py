@@ -423,7 +423,7 @@ def protocols() -> dict[str, str]:
     """
     from study.protocols.base import PROTOCOLS
 
-    return {name: protocol.about for name, protocol in PROTOCOLS.all().items()}
+    return {name: protocol.about for name, protocol in PROTOCOLS.items()}
 
 
 def datasets(data_root: Path | str | None = None) -> list[dict[str, Any]]:

@@ -126,6 +126,30 @@ def store_root(_empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return root
 
 
+@pytest.fixture
+def memory_stores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opens ``memory://NAME`` as a tracker in memory, the same one for a name throughout a test."""
+    from memory_tracker import MemoryTracker
+
+    from study.tracking import open as tracking
+
+    trackers: dict[str, MemoryTracker] = {}
+    build = tracking.MlflowTracker
+
+    def choose(location):
+        if not location.uri.startswith("memory://"):
+            return build(location)
+        return trackers.setdefault(location.uri, MemoryTracker(location.uri))
+
+    monkeypatch.setattr(tracking, "MlflowTracker", choose)
+
+
+@pytest.fixture
+def memory_uri(memory_stores: None) -> str:
+    """Address of an empty tracker in memory."""
+    return "memory://store"
+
+
 @pytest.fixture(scope="session")
 def set_factory() -> Callable[..., Path]:
     """``set_factory(folder, ipc=1, soft=False, kind="standard", **manifest)`` writes a small set of digits."""

@@ -75,6 +75,11 @@ def err() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def say(text: str) -> None:
+    """Print plain text for people: brackets mean nothing in it, and long lines can be copied whole."""
+    out().print(text, markup=False, soft_wrap=True)
+
+
 def print_json(value: Any) -> None:
     """Print one JSON object on standard output."""
     sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from study.cli.common import DataRoot, Json, Resolution, guarded, out, print_json
+from study.cli.common import DataRoot, Json, Resolution, guarded, out, print_json, say
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -53,7 +53,7 @@ def prepare(
     if as_json:
         print_json(prepared)
     else:
-        out().print(prepared["done"], markup=False, soft_wrap=True)
+        say(prepared["done"])
 
 
 @app.command()
@@ -84,8 +84,7 @@ def _print_report(report: dict[str, Any]) -> None:
         table.add_row(class_name, *(f"{counts[class_name]:,}" for counts in report["counts"].values()))
     table.add_section()
     table.add_row("all", *(f"{total:,}" for total in report["totals"].values()))
-    console = out()
-    console.print(table)
+    out().print(table)
     channels, height, width = report["image_shape"]
     lines = {
         "image": f"{height} x {width}, {'gray' if channels == 1 else 'colour'}",
@@ -98,4 +97,4 @@ def _print_report(report: dict[str, Any]) -> None:
         "cached in": ", ".join(report["cached_files"]) or "nothing cached",
     }
     for label, value in lines.items():
-        console.print(f"{label:<14}{value}", markup=False, soft_wrap=True)
+        say(f"{label:<14}{value}")

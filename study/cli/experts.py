@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from study.cli import common
-from study.cli.common import guarded, out, print_json
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from study.cli.common import guarded, out, print_json, say
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -29,10 +26,8 @@ def list_(as_json: common.Json = False) -> None:
     if as_json:
         print_json(found)
     elif not found["entries"]:
-        out().print(
-            f"No experts are cached in {found['folder']} yet; a method that matches trajectories builds its own.",
-            markup=False,
-            soft_wrap=True,
+        say(
+            f"No experts are cached in {found['folder']} yet; a method that matches trajectories builds its own."
         )
     else:
         _print_entries(found)
@@ -61,6 +56,7 @@ def build(
 
     Example: study experts build --method pad --dataset digits --ipc 1
     """
+    from study.cli.progress import bars
     from study.cli.requests import build_config
     from study.core.signals import terminate_like_interrupt
     from study.runs.catalog.experts import build_experts, plan_build
@@ -73,8 +69,8 @@ def build(
         planned = plan_build(config, data_root)
         print_json(planned) if as_json else _print_plan(planned)
         return
-    with terminate_like_interrupt(), _bar(quiet=as_json) as bar:
-        epochs = bar.add_task("training experts", total=None)
+    with terminate_like_interrupt(), bars(quiet=as_json) as bar:
+        epochs = bar.add_task("training experts", total=None, note="epochs")
         try:
             done = build_experts(
                 config, data_root, lambda done, total: bar.update(epochs, completed=done, total=total)
@@ -86,11 +82,9 @@ def build(
     if as_json:
         print_json(done)
         return
-    out().print(
+    say(
         f"{done['experts']} experts of {done['epochs']} epochs, {done['built']} of them trained now "
-        f"in {done['seconds']:.1f} s; training accuracy {100 * done['train_accuracy']:.1f} %\n{done['folder']}",
-        markup=False,
-        soft_wrap=True,
+        f"in {done['seconds']:.1f} s; training accuracy {100 * done['train_accuracy']:.1f} %\n{done['folder']}"
     )
 
 
@@ -118,18 +112,19 @@ def prune(
     if as_json:
         print_json(pruned)
         return
+    from rich.filesize import decimal
+
     kept = pruned["kept"]
     in_use = sum(entry["in_use"] for entry in kept["entries"])
-    out().print(
-        f"Removed {_counted(len(pruned['removed']))} ({_size(pruned['bytes'])}); kept "
-        f"{_counted(len(kept['entries']))} ({_size(kept['bytes'])})"
-        + (f", {in_use} of them in use" if in_use else ""),
-        markup=False,
-        soft_wrap=True,
+    say(
+        f"Removed {_counted(len(pruned['removed']))} ({decimal(pruned['bytes'])}); kept "
+        f"{_counted(len(kept['entries']))} ({decimal(kept['bytes'])})"
+        + (f", {in_use} of them in use" if in_use else "")
     )
 
 
 def _print_entries(found: dict[str, Any]) -> None:
+    from rich.filesize import decimal
     from rich.table import Table
 
     # Three lines a row, so that everything is readable at 80 columns; a key is to be copied whole.
@@ -145,20 +140,19 @@ def _print_entries(found: dict[str, Any]) -> None:
             _training(entry["training"] or {}, entry["precision"]),
         )
         table.add_row(
-            "\n".join((entry["key"][:12], _size(entry["bytes"]), used)), "\n".join(what), _experts(entry)
+            "\n".join((entry["key"][:12], decimal(entry["bytes"]), used)), "\n".join(what), _experts(entry)
         )
-    console = out()
-    console.print(table)
-    console.print(
-        f"{_counted(len(found['entries']))}, {_size(found['bytes'])} of {_size(found['limit_bytes'])} "
-        f"(STUDY_CACHE_GB) in {found['folder']}\nAccuracies are of training images; times in UTC.",
-        markup=False,
-        soft_wrap=True,
+    out().print(table)
+    say(
+        f"{_counted(len(found['entries']))}, {decimal(found['bytes'])} of {decimal(found['limit_bytes'])} "
+        f"(STUDY_CACHE_GB) in {found['folder']}\nAccuracies are of training images; times in UTC."
     )
 
 
 def _print_plan(planned: dict[str, Any]) -> None:
-    words = f"{planned['experts']} experts of {planned['epochs']} epochs, {_size(planned['bytes'])}: "
+    from rich.filesize import decimal
+
+    words = f"{planned['experts']} experts of {planned['epochs']} epochs, {decimal(planned['bytes'])}: "
     if not planned["to_build"]:
         words += "all in the cache"
     else:
@@ -166,7 +160,7 @@ def _print_plan(planned: dict[str, Any]) -> None:
             f"{planned['to_build']} to train, {planned['seconds_per_epoch']:.2f} s an epoch, about "
             f"{planned['estimated_seconds']:.0f} s on one core"
         )
-    out().print(words, markup=False, soft_wrap=True)
+    say(words)
 
 
 def _images(entry: dict[str, Any]) -> str:
@@ -194,40 +188,5 @@ def _training(training: dict[str, Any], precision: str | None) -> str:
     return f"{training['optimizer']} lr {training['lr']:g}, batch {training['batch_size']}, {precision}"
 
 
-def _size(num_bytes: float) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
-        if num_bytes >= scale:
-            return f"{num_bytes / scale:.1f} {unit}"
-    return f"{num_bytes / 1e3:.0f} kB"
-
-
 def _counted(number: int) -> str:
     return f"{number} {'entry' if number == 1 else 'entries'}"
-
-
-def _bar(*, quiet: bool) -> Progress:
-    """A bar of epochs on standard error; nothing where that is no terminal."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = common.err()
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=28),
-        MofNCompleteColumn(),
-        TextColumn("epochs"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=quiet or not console.is_terminal,
-        transient=True,
-    )

@@ -28,25 +28,24 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 0.1
 
 
+def bars(*, quiet: bool) -> Progress:
+    """Bars with a note on standard error; nothing where that is no terminal."""
+    console = err()
+    return Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=28), MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"), TimeElapsedColumn(), TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console, disable=quiet or not console.is_terminal, transient=True,
+    )  # fmt: skip
+
+
 class TerminalCallback(Callback):
     """Draws two bars on standard error, or prints nothing but warnings when it is no terminal."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._console = err()
         self._live = self._console.is_terminal and not quiet
-        self._bars = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=self._console,
-            disable=not self._live,
-            transient=True,
-        )
+        self._bars = bars(quiet=quiet)
         self.search: str | None = None
         self._trials: TaskID | None = None
         self._inner: TaskID | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from study.cli.common import EXIT_USER, Json, TrackingUri, guarded, out, print_json
+from study.cli.common import EXIT_USER, Json, TrackingUri, guarded, out, print_json, say
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -38,7 +38,7 @@ def list_(
     if as_json:
         print_json({"sets": sets})
     elif not sets:
-        out().print("No sets are registered here yet; `study tune` registers its best one.", markup=False)
+        say("No sets are registered here yet; `study tune` registers its best one.")
     else:
         _print_sets(sets)
 
@@ -62,8 +62,8 @@ def show(reference: Reference, tracking_uri: TrackingUri = None, as_json: Json =
     out().print(Markdown("\n".join(lines)))
     if shown["registered"] is not None:
         aliases = ", ".join(shown["registered"]["aliases"]) or "none"
-        out().print(f"\nversion {shown['registered']['version']}, aliases: {aliases}", markup=False)
-    out().print(f"SHA-256 {shown['sha256']}, every file checked", markup=False, soft_wrap=True)
+        say(f"\nversion {shown['registered']['version']}, aliases: {aliases}")
+    say(f"SHA-256 {shown['sha256']}, every file checked")
 
 
 @app.command()
@@ -92,12 +92,11 @@ def download(
     if as_json:
         print_json(done)
         return
-    console = out()
-    console.print(f"{done['set']} is in {done['folder']}, every file checked:", markup=False, soft_wrap=True)
+    say(f"{done['set']} is in {done['folder']}, every file checked:")
     for name, size in done["files"].items():
-        console.print(f"  {name:<18} {size:>10,} bytes", markup=False)
-    console.print(f"SHA-256 {done['sha256']}", markup=False, soft_wrap=True)
-    console.print(f"How to train on it: {Path(done['folder']) / 'README.md'}", markup=False, soft_wrap=True)
+        say(f"  {name:<18} {size:>10,} bytes")
+    say(f"SHA-256 {done['sha256']}")
+    say(f"How to train on it: {Path(done['folder']) / 'README.md'}")
 
 
 @app.command()
@@ -129,8 +128,8 @@ def verify(
             line = f"whole   {verdict['set']}  {verdict['sha256']}"
             if not verdict["whole"]:
                 line = f"BROKEN  {verdict['fault']}"
-            out().print(line, markup=False, soft_wrap=True)
-        out().print(f"{len(verdicts) - len(faults)} of {len(verdicts)} sets are whole", markup=False)
+            say(line)
+        say(f"{len(verdicts) - len(faults)} of {len(verdicts)} sets are whole")
     if faults:
         raise typer.Exit(EXIT_USER)
 
@@ -154,13 +153,10 @@ def _print_sets(sets: list[dict[str, Any]]) -> None:
             tags.get("budget", ""),
             entry["created"][:10],
         )
-    console = out()
-    console.print(table)
-    console.print(
+    out().print(table)
+    say(
         "Accuracies in percent; random: random real images at the same IPC, on test.\n"
-        f"Next: study sets download {sets[0]['name']}",
-        markup=False,
-        soft_wrap=True,
+        f"Next: study sets download {sets[0]['name']}"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from study.cli.common import Json, TrackingUri, err, guarded, out, print_json
+from study.cli.common import Json, TrackingUri, err, guarded, print_json, say
 
 
 @guarded
@@ -54,6 +54,6 @@ def _show(address: str, pid: int | None, as_json: bool) -> None:
         # Read by a script while the server is up.
         sys.stdout.flush()
         return
-    out().print(f"MLflow UI: {address}", markup=False, soft_wrap=True)
+    say(f"MLflow UI: {address}")
     for name, link in links.items():
-        out().print(f"  {name:<8}{link}", markup=False, soft_wrap=True)
+        say(f"  {name:<8}{link}")

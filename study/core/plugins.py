@@ -1,91 +1,101 @@
-"""Tables that fill themselves: things by name, from modules of this package and from entry points of others."""
+"""Tables of things that register themselves: files of this package, and plug-ins of other packages."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 import threading
-from collections.abc import Mapping
-from importlib.metadata import entry_points
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from study.core.errors import ConfigError, StudyError, unknown_name
+from study.core.errors import ConfigError, unknown_name
 
 __all__ = ["Registry"]
 
 T = TypeVar("T")
 
 
-class Registry(Generic[T]):
-    """Things of one kind by name; each enters itself when its module is imported.
+class Registry(Mapping[str, T], Generic[T]):
+    """Everything of one kind by name, in alphabetical order.
 
-    Modules and entry points are scanned once a process, on the first look.
-
-    Attributes:
-        kind: what the things are, in the singular, for messages.
-        package: every module below it is imported.
-        group: of the entry points by which other packages add theirs.
+    The first look imports every module of a package and every entry point of a group, once a process and
+    whichever thread looks first; importing them calls :meth:`register`.
     """
 
     def __init__(self, kind: str, package: str, group: str) -> None:
-        self.kind, self.package, self.group = kind, package, group
-        self._things: dict[str, T] = {}
-        self._homes: dict[str, str] = {}
-        self._lock = threading.RLock()
-        self._scanned = False
-
-    def add(self, name: str, thing: T, home: str) -> None:
-        """Enter a thing under a name.
+        """Name what is kept; nothing is imported yet.
 
         Args:
-            name: as users write it.
-            thing: what :meth:`find` gives.
-            home: where it is defined; the same home may enter its thing again.
+            kind: what is kept, in the singular, such as ``dataset``.
+            package: whose modules register what ships with study, such as ``study.data``.
+            group: of the entry points of other packages, such as ``study.datasets``.
+        """
+        self._kind = kind
+        self._package = package
+        self._group = group
+        self._items: dict[str, tuple[T, str]] = {}
+        self._lock = threading.RLock()
+        self._is_scanned = False
+
+    def register(self, name: str, item: T, origin: str) -> None:
+        """Enter an item.
+
+        Args:
+            name: what users write.
+            item: what they get.
+            origin: the module that defines it, for messages.
 
         Raises:
-            ConfigError: another home has taken the name.
+            ConfigError: another module has taken the name.
         """
-        with self._lock:
-            if self._homes.setdefault(name, home) != home:
-                raise ConfigError(f"{self.kind} {name!r} is defined by both {self._homes[name]} and {home}")
-            self._things[name] = thing
-
-    def all(self) -> Mapping[str, T]:
-        """Every thing by name, in the order of names.
-
-        Raises:
-            ConfigError: another package's entry point cannot be loaded.
-        """
-        with self._lock:
-            if not self._scanned:
-                self._scan()
-                self._scanned = True
-            return MappingProxyType(dict(sorted(self._things.items())))
+        # Takes no lock: a thread that scans may be waiting for the import this is called from.
+        known = self._items.get(name)
+        if known is not None and known[1] != origin:
+            raise ConfigError(f"{self._kind} {name!r} is defined by both {known[1]} and {origin}; rename one")
+        self._items[name] = (item, origin)
 
     def find(self, name: str) -> T:
-        """The thing of that name.
+        """The item of that name.
 
         Raises:
             UnknownNameError: there is none; the message lists them all.
+            ConfigError: a plug-in cannot be loaded.
         """
-        things = self.all()
-        if name not in things:
-            raise unknown_name(self.kind, name, things)
-        return things[name]
+        if name not in self:
+            raise unknown_name(self._kind, name, self)
+        return self[name]
+
+    def __getitem__(self, name: str) -> T:
+        self._scan()
+        return self._items[name][0]
+
+    def __iter__(self) -> Iterator[str]:
+        self._scan()
+        return iter(sorted(self._items))
+
+    def __len__(self) -> int:
+        self._scan()
+        return len(self._items)
 
     def _scan(self) -> None:
-        package = importlib.import_module(self.package)
-        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            importlib.import_module(module.name)
-        for entry in entry_points(group=self.group):
-            try:
-                entry.load()
-            except StudyError:
-                raise
-            except Exception as error:
-                owner = f" of {entry.dist.name}" if entry.dist else ""
-                raise ConfigError(
-                    f"entry point {entry.name} = {entry.value}{owner} (group {self.group}) cannot be loaded: "
-                    f"{type(error).__name__}: {error}"
-                ) from error
+        with self._lock:
+            if self._is_scanned:
+                return
+            package = importlib.import_module(self._package)
+            for module in pkgutil.walk_packages(package.__path__, f"{self._package}."):
+                importlib.import_module(module.name)
+            for entry in sorted(entry_points(group=self._group)):
+                self._load(entry)
+            self._is_scanned = True
+
+    def _load(self, entry: EntryPoint) -> None:
+        try:
+            entry.load()
+        except Exception as error:
+            owner = "an unknown distribution" if entry.dist is None else entry.dist.name
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ConfigError(
+                f"{self._kind} plug-in {entry.name!r} ({entry.value}) of {owner} cannot be loaded: "
+                f"{type(error).__name__}: {reason}; mend or uninstall {owner}"
+            ) from error

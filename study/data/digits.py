@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from sklearn.datasets import load_digits
 
-from study.data.source import RawImages, SourceData, hold_out, resize
+from study.data.datasets import register
+from study.data.source import WITHOUT_FLIP, DatasetSpec, RawImages, SourceData, hold_out, resize
 
 __all__ = ["is_present", "load", "prepare"]
 
@@ -34,3 +35,19 @@ def is_present(root: Path) -> bool:
 def prepare(root: Path, resolution: int | None) -> str:
     """Nothing to do."""
     return "digits ships inside scikit-learn: nothing to prepare"
+
+
+register(
+    DatasetSpec(
+        name="digits",
+        description="1,797 handwritten digits, 8 x 8 gray, 10 classes",
+        load=load,
+        prepare=prepare,
+        is_present=is_present,
+        augmentation=WITHOUT_FLIP,
+        resolution=8,
+        channels=1,
+        licence="CC BY 4.0 (UCI Optical Recognition of Handwritten Digits)",
+        how_to_get="comes with scikit-learn",
+    )
+)

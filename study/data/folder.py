@@ -9,8 +9,9 @@ import torch
 
 from study.core.errors import DataError, MissingDataError
 from study.data.cache import cached
+from study.data.datasets import register
 from study.data.decode import IMAGE_SUFFIXES, decode_images, describe_files
-from study.data.source import RawImages, SourceData, hold_out
+from study.data.source import WITH_FLIP, DatasetSpec, RawImages, SourceData, hold_out
 
 __all__ = ["is_present", "load", "prepare"]
 
@@ -94,3 +95,19 @@ def _check_same_classes(root: Path, train: set[str], test: set[str]) -> None:
     for name in sorted(train ^ test):
         here, there = ("train", "test") if name in train else ("test", "train")
         raise DataError(f"{root}: class {name!r} is in {here} but not in {there}; both need the same classes")
+
+
+register(
+    DatasetSpec(
+        name="folder",
+        description="your own images, with or without a test set",
+        load=load,
+        prepare=prepare,
+        is_present=is_present,
+        augmentation=WITH_FLIP,
+        resolution=None,
+        channels=None,
+        licence="yours",
+        how_to_get="put images into DATA_ROOT/train/CLASS/",
+    )
+)

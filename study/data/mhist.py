@@ -12,8 +12,9 @@ from torch import Tensor
 from study.core.errors import DataError, MissingDataError
 from study.core.files import sha256_file
 from study.data.cache import cached
+from study.data.datasets import register
 from study.data.decode import decode_images, describe_files
-from study.data.source import RawImages, SourceData
+from study.data.source import WITH_FLIP, DatasetSpec, RawImages, SourceData
 
 __all__ = ["CLASS_NAMES", "NUM_ANNOTATORS", "find_folder", "is_present", "load", "prepare"]
 
@@ -145,3 +146,19 @@ def _parse(row: dict[str, str | None], folder: Path, where: str) -> _Row:
     if not path.is_file():
         raise DataError(f"{where}: image {path} does not exist")
     return _Row(path, CLASS_NAMES.index(label), int(votes), partition)
+
+
+register(
+    DatasetSpec(
+        name="mhist",
+        description="3,152 colorectal polyps, 224 x 224 colour, 2 classes (HP, SSA), unbalanced",
+        load=load,
+        prepare=prepare,
+        is_present=is_present,
+        augmentation=WITH_FLIP,
+        resolution=224,
+        channels=3,
+        licence="research use, by agreement with its owners",
+        how_to_get="request it at https://bmirds.github.io/MHIST/, then study data prepare mhist",
+    )
+)

@@ -14,7 +14,15 @@ from torch.nn import functional
 
 from study.core.errors import DataError
 
-__all__ = ["DatasetSpec", "RawImages", "SourceData", "fingerprint", "hold_out", "resize", "stratified_split"]
+__all__ = [
+    "WITHOUT_FLIP", "WITH_FLIP", "DatasetSpec", "RawImages", "SourceData", "fingerprint", "hold_out", "resize",
+    "stratified_split",
+]  # fmt: skip
+
+WITH_FLIP = "color_crop_cutout_flip_scale_rotate"
+"""Every operation of DSA, the default where an image and its mirror image mean the same."""
+WITHOUT_FLIP = "color_crop_cutout_scale_rotate"
+"""For writing: mirrored digits are other shapes or none."""
 
 HOLD_OUT_FRACTION = 0.2
 HOLD_OUT_SEED = 0
@@ -75,7 +83,9 @@ class SourceData:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """One row of the table of datasets.
+    """A real dataset: what it is, and how it is read.
+
+    A file that defines one and calls :func:`study.data.datasets.register` with it is a complete dataset.
 
     Attributes:
         name: what users write after ``--dataset``.

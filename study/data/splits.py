@@ -16,12 +16,11 @@ from study.core.errors import DataError
 from study.core.records import ImageDataset
 from study.data.augment import AugmentationConfig, AugmentationRanges
 from study.data.cache import cached
-from study.data.datasets import DATASETS, find_dataset
+from study.data.datasets import find_dataset
 from study.data.preprocess import Kind, Preprocessing, check_zca_size, fit_standard, fit_zca
 from study.data.source import DatasetSpec, RawImages, SourceData, fingerprint, stratified_split
 
 __all__ = [
-    "DATASETS",
     "DataConfig",
     "DataSplits",
     "SealedTest",
@@ -155,7 +154,7 @@ def load_splits(
     """Load a dataset and divide it; the same call gives the same tensors on every machine.
 
     Args:
-        dataset: a name of :data:`DATASETS`.
+        dataset: a name of :data:`study.data.datasets.DATASETS`.
         config: resolution, split, preprocessing and augmentation.
         data_root: see :func:`resolve_data_root`.
         min_per_class: training images every class must have, such as the IPC.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 
 from study.core.errors import DataError, MissingDataError
-from study.data.source import RawImages, SourceData, resize
+from study.data.datasets import register
+from study.data.source import WITH_FLIP, WITHOUT_FLIP, DatasetSpec, RawImages, SourceData, resize
 
 __all__ = ["Name", "is_present", "load", "prepare"]
 
@@ -159,3 +161,34 @@ def _check_sum(path: Path, checksum: str) -> None:
         raise DataError(
             f"{path} is damaged: its checksum is not the published one; delete it and prepare again"
         )
+
+
+def _register(name: Name, description: str, licence: str, augmentation: str, **known: Any) -> None:
+    register(
+        DatasetSpec(
+            name=name,
+            description=description,
+            load=partial(load, name),
+            prepare=partial(prepare, name),
+            is_present=partial(is_present, name),
+            augmentation=augmentation,
+            licence=licence,
+            how_to_get=f"study data prepare {name}",
+            **known,
+        )
+    )
+
+
+_register(
+    "mnist", "70,000 handwritten digits, 28 x 28 gray, 10 classes", "CC BY-SA 3.0", WITHOUT_FLIP,
+    resolution=28, channels=1, mean=(0.1307,), std=(0.3081,),
+)  # fmt: skip
+_register(
+    "fashion-mnist", "70,000 pictures of clothing, 28 x 28 gray, 10 classes", "MIT", WITH_FLIP,
+    resolution=28, channels=1, mean=(0.2861,), std=(0.3530,),
+)  # fmt: skip
+_register(
+    "cifar10", "60,000 small photographs, 32 x 32 colour, 10 classes",
+    "none stated by its authors (Krizhevsky 2009)", WITH_FLIP,
+    resolution=32, channels=3, mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010),
+)  # fmt: skip

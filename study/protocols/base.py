@@ -191,7 +191,7 @@ class Protocol(ABC):
         for option in ("pool", "models", "full_data", "against"):
             value = getattr(options, option)
             if value not in (None, ()) and option not in self.takes:
-                able = ", ".join(name for name, one in PROTOCOLS.all().items() if option in one.takes)
+                able = ", ".join(name for name, one in PROTOCOLS.items() if option in one.takes)
                 raise ConfigError(f"{option} = {value!r}: protocol {self.name!r} takes none; {able} does")
         if self.only_validation and options.split == "test":
             raise ConfigError(f"split = 'test': {self.only_validation}; use --split validation")
@@ -205,7 +205,7 @@ ProtocolT = TypeVar("ProtocolT", bound=type[Protocol])
 
 def register(protocol: ProtocolT) -> ProtocolT:
     """Class decorator that enters a protocol into :data:`PROTOCOLS`; a name taken twice is an error."""
-    PROTOCOLS.add(protocol.name, protocol, f"{protocol.__module__}.{protocol.__qualname__}")
+    PROTOCOLS.register(protocol.name, protocol, protocol.__module__)
     return protocol
 
 

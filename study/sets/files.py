@@ -70,21 +70,6 @@ class StoredSet:
         return self.synthetic.class_names
 
     @property
-    def ipc(self) -> int:
-        """Images per class."""
-        return self.synthetic.ipc
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return self.synthetic.num_classes
-
-    @property
-    def step_size(self) -> float | None:
-        """Learning rate that was learned with the images, or None."""
-        return self.synthetic.step_size
-
-    @property
     def schedule(self) -> StepSchedule | None:
         """Steps that were learned with the images, to be replayed in training, or None."""
         return self.synthetic.schedule

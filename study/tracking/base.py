@@ -1,4 +1,4 @@
-"""What the rest of the package may ask of a tracking store; MLflow and memory both answer it."""
+"""What the rest of the package may ask of a tracking store."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL.Image import Image
 
 __all__ = ["Recorder", "RegisteredSet", "RunInfo", "RunStatus", "Tracker"]
@@ -62,6 +63,9 @@ class Recorder(Protocol):
 
     def log_image(self, image: Image, key: str, step: int) -> None:
         """Record a picture under a key, so that the UI shows it with a step slider."""
+
+    def log_figure(self, figure: Figure | Image, name: str, dpi: int = 120) -> None:
+        """Store a drawing or a picture as an artifact file of that name; ``dpi`` holds for drawings."""
 
     def log_file(self, path: Path, folder: str = "") -> None:
         """Store a file in an artifact folder, or all that a folder holds, by default under the name it has."""

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-__all__ = ["DEFAULT_BASE", "deep_links", "registry_link", "run_color", "runs_view"]
+__all__ = ["DEFAULT_BASE", "DEFAULT_PORT", "deep_links", "registry_link", "run_color", "runs_view"]
 
-DEFAULT_BASE = "http://127.0.0.1:5000"
+DEFAULT_PORT = 5000
+DEFAULT_BASE = f"http://127.0.0.1:{DEFAULT_PORT}"
 """Where ``study ui`` serves unless the port is taken."""
 
 _WORKFLOW = "workflowType=machine_learning"

@@ -1,4 +1,4 @@
-"""The tracker on MLflow: runs by explicit id, searches over them, artifacts; sets are left to the registry."""
+"""The tracker on MLflow: runs by explicit id, searches over them, artifacts; sets are left to its base."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from study.core.errors import TrackingError, UnknownSetError
-from study.tracking.base import RegisteredSet, RunInfo
+from study.tracking.base import RunInfo
 from study.tracking.links import DEFAULT_BASE, deep_links, run_color, runs_view
 from study.tracking.provenance import provenance
 from study.tracking.recorder import MAX_TAG_LENGTH, MlflowRecorder, shorten
 from study.tracking.registry import MlflowRegistry
-from study.tracking.stores import StoreLocation, connect, translated
+from study.tracking.stores import StoreLocation, every_page, translated
 
 __all__ = ["MlflowTracker"]
 
@@ -25,10 +25,9 @@ FRONT_METRICS = ("val/accuracy", "cross/mean")
 FRONT_TAG = "study.on_front"
 """Trials of a search with two objectives have it, and are then shown with both."""
 MAX_VIEW_PARAMS = 8
-_PAGE = 1000
 
 
-class MlflowTracker:
+class MlflowTracker(MlflowRegistry):
     """A :class:`study.tracking.base.Tracker` on an MLflow store, opened when it is made.
 
     Raises:
@@ -36,10 +35,7 @@ class MlflowTracker:
     """
 
     def __init__(self, location: StoreLocation) -> None:
-        self.uri = location.uri
-        self.location = location
-        self._client = connect(location)
-        self._registry = MlflowRegistry(self._client, location)
+        super().__init__(location)
         self._experiments: dict[str, str] = {}
 
     def start_run(
@@ -122,38 +118,6 @@ class MlflowTracker:
             )
         return local
 
-    def register_set(
-        self,
-        folder: Path,
-        name: str,
-        *,
-        run_id: str,
-        tags: Mapping[str, str],
-        card: str,
-        alias: str | None = None,
-    ) -> RegisteredSet:
-        """Store a set folder as a new version of ``name``, independent of the run's life."""
-        experiment_id = self._run(run_id).info.experiment_id
-        return self._registry.register(
-            folder, name, experiment_id=experiment_id, run_id=run_id, tags=tags, card=card, alias=alias
-        )
-
-    def set_alias(self, name: str, alias: str, version: str) -> None:
-        """Point an alias of a registered name at a version."""
-        self._registry.set_alias(name, alias, version)
-
-    def list_sets(self, name: str | None = None) -> list[RegisteredSet]:
-        """Every version of every registered set (or of one name), newest first."""
-        return self._registry.versions(name)
-
-    def resolve_set(self, reference: str) -> RegisteredSet:
-        """The version behind ``name``, ``name@alias`` or ``name/version``; bare names mean ``@best``, else newest."""
-        return self._registry.resolve(reference)
-
-    def download_set(self, registered: RegisteredSet, destination: Path) -> Path:
-        """Copy the files of a version into ``destination`` (created); the caller verifies them."""
-        return self._registry.download(registered, destination)
-
     def links(self, experiment: str, parent: str | None = None) -> dict[str, str]:
         """Addresses in the UI by name; they work once ``study ui`` runs."""
         base = self.uri if self.location.is_server else DEFAULT_BASE
@@ -205,41 +169,24 @@ class MlflowTracker:
             )
         return str(experiment.experiment_id)
 
-    def _run(self, run_id: str) -> Any:
-        from mlflow.exceptions import MlflowException
-
-        with translated(self.location.shown):
-            try:
-                return self._client.get_run(run_id)
-            except MlflowException as error:
-                if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-                    raise
-                raise UnknownSetError(f"no run {run_id!r} in {self.location.shown}") from error
-
     def _search(
         self, experiment: str | None, tags: Mapping[str, str], condition: str = ""
     ) -> list[tuple[Any, str]]:
+        """Runs with the names of their experiments, newest first."""
+        clauses = [f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items()]
+        query = " AND ".join([*clauses, condition] if condition else clauses)
         with translated(self.location.shown):
             if experiment is None:
-                experiments = list(self._client.search_experiments(max_results=_PAGE))
+                experiments = list(every_page(self._client.search_experiments))
             else:
                 found = self._client.get_experiment_by_name(experiment)
                 experiments = [] if found is None else [found]
             names = {entry.experiment_id: entry.name for entry in experiments}
             if not names:
                 return []
-            clauses = [f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items()]
-            query = " AND ".join([*clauses, condition] if condition else clauses)
-            runs, token = [], None
-            while True:
-                page = self._client.search_runs(
-                    list(names), query, order_by=["attributes.start_time DESC"],
-                    max_results=_PAGE, page_token=token,
-                )  # fmt: skip
-                runs += [(run, names[run.info.experiment_id]) for run in page]
-                token = page.token
-                if not token:
-                    return runs
+            order = ["attributes.start_time DESC"]
+            runs = every_page(self._client.search_runs, list(names), query, order_by=order)
+            return [(run, names[run.info.experiment_id]) for run in runs]
 
 
 def _quoted(value: str) -> str:

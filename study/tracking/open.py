@@ -6,7 +6,6 @@ from pathlib import Path
 
 from study.core.errors import TrackingError
 from study.tracking.base import Tracker
-from study.tracking.memory import memory_tracker
 from study.tracking.mlflow_backend import MlflowTracker
 from study.tracking.stores import locate
 
@@ -19,16 +18,13 @@ def open_tracker(uri: str | None = None, root: Path = DEFAULT_ROOT, *, create: b
     """Open a tracking store; the embedded one is created where it is new.
 
     Args:
-        uri: ``http://HOST:PORT``, a database URL, a folder, or ``memory:NAME`` (kept as long as the
-            process lives); None asks ``MLFLOW_TRACKING_URI``, then ``root``.
+        uri: ``http://HOST:PORT``, a database URL or a folder; None asks ``MLFLOW_TRACKING_URI``, then ``root``.
         root: folder of the embedded store.
         create: whether an embedded store that is not there is made; commands that only read refuse instead.
 
     Raises:
         TrackingError: it does not answer, cannot be written, holds something else, or is not there.
     """
-    if uri is not None and uri.startswith("memory:"):
-        return memory_tracker(uri)
     location = locate(uri, root)
     if not create and location.database is not None and not location.database.exists():
         raise TrackingError(

@@ -6,7 +6,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,10 @@ from study.tracking.base import RunStatus
 from study.tracking.stores import translated
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL.Image import Image
 
-__all__ = ["FLUSH_SECONDS", "MAX_PARAM_LENGTH", "MAX_TAG_LENGTH", "MlflowRecorder", "shorten"]
+__all__ = ["FLUSH_SECONDS", "MAX_PARAM_LENGTH", "MAX_TAG_LENGTH", "MlflowRecorder", "shorten", "table_text"]
 
 FLUSH_SECONDS = 5.0
 """Numbers reach the store at most this long after they were logged, as long as more follow."""
@@ -86,6 +87,14 @@ class MlflowRecorder:
         with translated(self._shown):
             self._client.log_image(self.run_id, image, key=key, step=step)
 
+    def log_figure(self, figure: Figure | Image, name: str, dpi: int = 120) -> None:
+        """Store a drawing or a picture as an artifact file of that name; ``dpi`` holds for drawings."""
+        with translated(self._shown):
+            if hasattr(figure, "savefig"):
+                self._client.log_figure(self.run_id, figure, name, save_kwargs={"dpi": dpi})
+            else:
+                self._client.log_image(self.run_id, figure, artifact_file=name)
+
     def log_file(self, path: Path, folder: str = "") -> None:
         """Store a file in an artifact folder, or all that a folder holds, by default under the name it has."""
         with translated(self._shown):
@@ -101,11 +110,9 @@ class MlflowRecorder:
 
     def log_table(self, rows: list[dict[str, object]], name: str) -> None:
         """Store rows as a table that the UI renders; a table of that name is replaced."""
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        table = {"columns": columns, "data": [[_cell(row.get(column)) for column in columns] for row in rows]}
         # The client's own log_table appends to what is there, and needs pandas for what is two lines here.
         with translated(self._shown):
-            self._client.log_text(self.run_id, json.dumps(table, default=str), name)
+            self._client.log_text(self.run_id, table_text(rows), name)
             entry = {"path": name, "type": "table"}
             run = self._client.get_run(self.run_id)
             known = json.loads(run.data.tags.get("mlflow.loggedArtifacts", "[]"))
@@ -148,6 +155,13 @@ class MlflowRecorder:
         finally:
             with translated(self._shown):
                 self._client.set_terminated(self.run_id, status)
+
+
+def table_text(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows as the JSON that MLflow's UI shows as a table; an absent value is null."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    data = [[_cell(row.get(column)) for column in columns] for row in rows]
+    return json.dumps({"columns": columns, "data": data}, default=str)
 
 
 def _cell(value: object) -> object:

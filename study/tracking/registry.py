@@ -10,49 +10,54 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from study.core.errors import TrackingError
+from study.core.errors import TrackingError, UnknownSetError
 from study.tracking.base import RegisteredSet
 from study.tracking.references import check_alias, check_set_name, parse_reference, pick
-from study.tracking.stores import StoreLocation, translated
+from study.tracking.stores import StoreLocation, connect, every_page, translated
 
 __all__ = ["MODEL_TYPE", "MlflowRegistry"]
 
 MODEL_TYPE = "synthetic-set"
 KIND_TAG = "study.kind"
 MAX_CARD_LENGTH = 4900
-_PAGE = 200
 _LOCAL_IMAGE = re.compile(r"!\[[^\]]*\]\((?!https?:)[^)]*\)\n*")
 
 
 class MlflowRegistry:
-    """The registry half of the tracker, on the same client."""
+    """The part of :class:`study.tracking.base.Tracker` that keeps sets, on a store opened when it is made.
 
-    def __init__(self, client: Any, location: StoreLocation) -> None:
-        self._client = client
-        self._location = location
+    Raises:
+        TrackingError: the store does not answer or cannot be used.
+    """
 
-    def register(
+    def __init__(self, location: StoreLocation) -> None:
+        self.uri = location.uri
+        self.location = location
+        self._client = connect(location)
+
+    def register_set(
         self,
         folder: Path,
         name: str,
         *,
-        experiment_id: str,
         run_id: str,
         tags: Mapping[str, str],
         card: str,
-        alias: str | None,
+        alias: str | None = None,
     ) -> RegisteredSet:
-        """Copy a folder into the store and enter it as a new version of ``name``.
+        """Store a set folder as a new version of ``name``, independent of the run's life.
 
         Raises:
             ConfigError: the name or the alias cannot be used.
+            UnknownSetError: there is no such run.
             TrackingError: the store refuses; what was begun is marked as failed there.
         """
         check_set_name(name)
         if alias is not None:
             check_alias(alias)
+        experiment_id = self._run(run_id).info.experiment_id
         every = {**tags, KIND_TAG: MODEL_TYPE}
-        with translated(self._location.shown):
+        with translated(self.location.shown):
             model = self._client.create_logged_model(
                 experiment_id,
                 name=name.replace(".", "-"),
@@ -64,15 +69,11 @@ class MlflowRegistry:
                 self._client.log_model_artifacts(model.model_id, str(folder))
                 self._client.finalize_logged_model(model.model_id, "READY")
                 self._ensure_name(name)
-                with _process_uri(self._location):
+                with _process_uri(self.location):
                     version = self._client.create_model_version(
-                        name,
-                        f"models:/{model.model_id}",
-                        run_id,
-                        tags=every,
-                        description=_description(card),
-                        model_id=model.model_id,
-                    )
+                        name, f"models:/{model.model_id}", run_id, tags=every,
+                        description=_description(card), model_id=model.model_id,
+                    )  # fmt: skip
             except BaseException:
                 with contextlib.suppress(Exception):
                     self._client.finalize_logged_model(model.model_id, "FAILED")
@@ -85,49 +86,60 @@ class MlflowRegistry:
         return _entry(version, (alias,) if alias else ())
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
-        """Point an alias at a version that exists."""
+        """Point an alias of a registered name at a version."""
         check_alias(alias)
-        with translated(self._location.shown):
+        with translated(self.location.shown):
             self._client.set_registered_model_alias(name, alias, version)
 
-    def versions(self, name: str | None = None) -> list[RegisteredSet]:
-        """Every version of every set, or of one name, newest first."""
-        with translated(self._location.shown):
-            models = [model for model in self._models() if name is None or model.name == name]
-            entries = [entry for model in models for entry in self._versions_of(model)]
+    def list_sets(self, name: str | None = None) -> list[RegisteredSet]:
+        """Every version of every registered set (or of one name), newest first."""
+        with translated(self.location.shown):
+            names = [known for known in self._names() if name in (None, known)]
+            entries = [entry for known in names for entry in self._versions(known)]
         return sorted(entries, key=lambda entry: (entry.created, int(entry.version)), reverse=True)
 
-    def resolve(self, reference: str) -> RegisteredSet:
-        """The version a reference means; raises ``UnknownSetError`` with the choices."""
+    def resolve_set(self, reference: str) -> RegisteredSet:
+        """The version behind ``name``, ``name@alias`` or ``name/version``; bare names mean ``@best``, else newest."""
         parsed = parse_reference(reference)
-        with translated(self._location.shown):
-            models = self._models()
-            chosen = [model for model in models if model.name == parsed.name]
-            versions = [entry for model in chosen for entry in self._versions_of(model)]
+        with translated(self.location.shown):
+            names = self._names()
+            versions = self._versions(parsed.name) if parsed.name in names else []
         versions.sort(key=lambda entry: int(entry.version), reverse=True)
-        return pick(parsed, versions, [model.name for model in models])
+        return pick(parsed, versions, names)
 
-    def download(self, registered: RegisteredSet, destination: Path) -> Path:
-        """Copy the files of a version; an empty answer, which MLflow gives for a moved store, is an error."""
-        with translated(self._location.shown):
+    def download_set(self, registered: RegisteredSet, destination: Path) -> Path:
+        """Copy the files of a version into ``destination`` (created); the caller verifies them.
+
+        Raises:
+            TrackingError: there are none, which MLflow says of a moved store by an empty answer.
+        """
+        with translated(self.location.shown):
             from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
             # By way of the location and not of "models:/...", which asks the process-wide tracking URI.
-            location = self._client.get_model_version_download_uri(registered.name, registered.version)
-            if location.startswith("models:/"):
-                model = self._client.get_logged_model(location.removeprefix("models:/"))
-                location = model.artifact_location
+            place = self._client.get_model_version_download_uri(registered.name, registered.version)
+            if place.startswith("models:/"):
+                place = self._client.get_logged_model(place.removeprefix("models:/")).artifact_location
             destination.mkdir(parents=True, exist_ok=True)
-            repository = get_artifact_repository(
-                location, tracking_uri=self._location.uri, registry_uri=self._location.uri
-            )
+            repository = get_artifact_repository(place, tracking_uri=self.uri, registry_uri=self.uri)
             repository.download_artifacts("", str(destination))
         if not any(destination.iterdir()):
             raise TrackingError(
-                f"{registered.name}/{registered.version} has no files in {location}; "
+                f"{registered.name}/{registered.version} has no files in {place}; "
                 "if the store was moved, its files are still looked for in the old place"
             )
         return destination
+
+    def _run(self, run_id: str) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        with translated(self.location.shown):
+            try:
+                return self._client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                    raise
+                raise UnknownSetError(f"no run {run_id!r} in {self.location.shown}") from error
 
     def _ensure_name(self, name: str) -> None:
         from mlflow.exceptions import MlflowException
@@ -140,33 +152,17 @@ class MlflowRegistry:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    def _models(self) -> list[Any]:
-        models, token = [], None
-        while True:
-            page = self._client.search_registered_models(
-                f"tags.`{KIND_TAG}` = '{MODEL_TYPE}'", max_results=_PAGE, page_token=token
-            )
-            models += list(page)
-            token = page.token
-            if not token:
-                return models
+    def _names(self) -> list[str]:
+        query = f"tags.`{KIND_TAG}` = '{MODEL_TYPE}'"
+        return [model.name for model in every_page(self._client.search_registered_models, query)]
 
-    def _versions_of(self, model: Any) -> list[RegisteredSet]:
+    def _versions(self, name: str) -> list[RegisteredSet]:
         # A search leaves aliases out of versions, so they are read from the name.
         aliases: dict[str, list[str]] = {}
-        for alias, version in self._client.get_registered_model(model.name).aliases.items():
+        for alias, version in self._client.get_registered_model(name).aliases.items():
             aliases.setdefault(str(version), []).append(alias)
-        entries, token = [], None
-        while True:
-            page = self._client.search_model_versions(
-                f"name = '{model.name}'", max_results=_PAGE, page_token=token
-            )
-            entries += [
-                _entry(version, tuple(sorted(aliases.get(str(version.version), ())))) for version in page
-            ]
-            token = page.token
-            if not token:
-                return entries
+        found = every_page(self._client.search_model_versions, f"name = '{name}'")
+        return [_entry(version, tuple(sorted(aliases.get(str(version.version), ())))) for version in found]
 
 
 @contextlib.contextmanager

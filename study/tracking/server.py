@@ -19,11 +19,11 @@ from urllib.error import URLError
 
 from study.core.errors import ConfigError, TrackingError
 from study.core.signals import terminate_like_interrupt
+from study.tracking.links import DEFAULT_PORT
 from study.tracking.stores import StoreLocation, connect
 
-__all__ = ["BLOCKED_PORTS", "DEFAULT_PORT", "Server", "choose_port", "serve", "start_server"]
+__all__ = ["BLOCKED_PORTS", "Server", "choose_port", "serve", "start_server"]
 
-DEFAULT_PORT = 5000
 START_SECONDS = 90.0
 STOP_SECONDS = 10.0
 

@@ -8,7 +8,7 @@ import logging
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from filelock import FileLock
 
 from study.core.errors import StudyError, TrackingError
 
-__all__ = ["StoreLocation", "connect", "locate", "translated"]
+__all__ = ["StoreLocation", "connect", "every_page", "locate", "translated"]
 
 DATABASE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "artifacts"
 LOCK_NAME = ".mlflow.lock"
 LOCK_SECONDS = 120.0
+PAGE_SIZE = 1000
 
 _DEFAULTS = {
     # A script that trains on private images does not call out unless its owner says so.
@@ -150,6 +151,17 @@ def translated(shown: str) -> Iterator[None]:
         if not isinstance(error, (MlflowException, RequestException, SQLAlchemyError, OSError)):
             raise
         raise TrackingError(f"tracking store {shown}: {_first_line(error)}") from error
+
+
+def every_page(search: Callable[..., Any], *arguments: Any, **options: Any) -> Iterator[Any]:
+    """All that a search of ``MlflowClient`` finds, asked for page by page."""
+    token = None
+    while True:
+        page = search(*arguments, max_results=PAGE_SIZE, page_token=token, **options)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _first_line(error: Exception) -> str:

@@ -20,7 +20,7 @@ def test_list_as_json_names_every_dataset(tmp_path):
     result = run("list", "--data-root", tmp_path, "--json")
     assert result.exit_code == 0
     rows = {row["name"]: row for row in json.loads(result.stdout)["datasets"]}
-    assert list(rows) == ["digits", "mnist", "fashion-mnist", "cifar10", "mhist", "folder"]
+    assert list(rows) == ["cifar10", "digits", "fashion-mnist", "folder", "mhist", "mnist"]
     assert rows["digits"]["present"] is True
     assert rows["mhist"]["present"] is False
     assert "https://bmirds.github.io/MHIST/" in rows["mhist"]["how_to_get"]

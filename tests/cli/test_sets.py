@@ -17,13 +17,12 @@ TAGS = {
 
 
 @pytest.fixture
-def uri(request, set_factory, tmp_path):
-    address = f"memory:{request.node.nodeid}"
-    tracker = open_tracker(address)
+def uri(memory_uri, set_factory, tmp_path):
+    tracker = open_tracker(memory_uri)
     run = tracker.start_run("digits-ipc1", "trial-0")
     folder = set_factory(tmp_path / "a-set")
     tracker.register_set(folder, NAME, run_id=run.run_id, tags=TAGS, card="", alias="best")
-    return address
+    return memory_uri
 
 
 def invoke(*words):
@@ -63,7 +62,7 @@ def test_download_then_show_and_verify_the_folder(uri, tmp_path):
     target = tmp_path / "copy"
     result = invoke("download", f"{NAME}@best", "-o", target, "--tracking-uri", uri)
     assert result.exit_code == 0
-    assert read_set(target).ipc == 1
+    assert read_set(target).synthetic.ipc == 1
     assert json.loads(invoke("show", target, "--json").stdout)["manifest"]["name"] == NAME
     verified = invoke("verify", target, "--json")
     assert (verified.exit_code, json.loads(verified.stdout)["whole"]) == (0, True)

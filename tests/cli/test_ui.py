@@ -24,7 +24,6 @@ def invoke(*words):
         (("--port", "5060"), "browsers refuse"),
         (("--port", "80"), "1024"),
         (("--host", "203.0.113.7"), "no address of this machine"),
-        (("--tracking-uri", "memory:x"), "no UI"),
         (("--tracking-uri", "http://127.0.0.1:9"), "does not answer"),
         (("--tracking-uri", "file:./x"), "retired"),
     ],

@@ -24,6 +24,8 @@ from study.sets.files import read_set, write_set
 from study.sets.manifest import Manifest, parse_manifest
 from study.tracking.open import open_tracker
 
+pytestmark = pytest.mark.usefixtures("memory_stores")
+
 SMALL = {"model": {"width": 16}, "evaluation": {"num_steps": 30}}
 
 
@@ -70,7 +72,7 @@ def assert_recorded(result, recorded):
 
 
 def test_leakage_shows_the_pairs_of_a_set_of_copies(request, folder):
-    result, recorded = run("leakage", folder, f"memory:{request.node.nodeid}")
+    result, recorded = run("leakage", folder, f"memory://{request.node.nodeid}")
     assert_recorded(result, recorded)
     assert (result.metrics["leakage/num_near_copies"], result.n, result.split) == (20, 0, "train")
     assert result.metrics["leakage/num_exact_copies"] == 20
@@ -80,7 +82,7 @@ def test_leakage_shows_the_pairs_of_a_set_of_copies(request, folder):
 
 
 def test_noise_gives_a_curve_of_each_kind(request, folder):
-    result, recorded = run("noise", folder, f"memory:{request.node.nodeid}")
+    result, recorded = run("noise", folder, f"memory://{request.node.nodeid}")
     assert_recorded(result, recorded)
     assert len(result.rows) == 2 * 2 * 6
     for metric in ("noise/training/distilled", "noise/real/random"):
@@ -109,7 +111,7 @@ def noise_folder(context, tmp_path_factory):
 
 
 def test_noise_draws_a_set_that_started_elsewhere_beside(request, folder, noise_folder):
-    result, recorded = run("noise", folder, f"memory:{request.node.nodeid}", beside=noise_folder)
+    result, recorded = run("noise", folder, f"memory://{request.node.nodeid}", beside=noise_folder)
     assert_recorded(result, recorded)
     assert len(result.rows) == 2 * 3 * 6
     names = [f"{folder} (from real)", f"{noise_folder} (from noise)", "random real images"]
@@ -118,14 +120,14 @@ def test_noise_draws_a_set_that_started_elsewhere_beside(request, folder, noise_
     assert len(recorded.curves["noise/real/beside"]) == 6
     assert "distill.init = real and noise" in result.notes[-1]
     short = {"evaluation": {"num_steps": 5}}
-    same, _ = run("noise", folder, f"memory:{request.node.nodeid}/same", beside=folder, overrides=short)
+    same, _ = run("noise", folder, f"memory://{request.node.nodeid}/same", beside=folder, overrides=short)
     for where in ("training", "real"):
         means = [same.metrics[f"noise/{where}_{name}_mean"] for name in ("distilled", "beside")]
         assert means[0] == means[1], "a set beside itself gets the same seeds and the same noise"
 
 
 def test_a_set_beside_has_to_be_comparable(request, folder, noise_folder, context, tmp_path):
-    uri = f"memory:{request.node.nodeid}"
+    uri = f"memory://{request.node.nodeid}"
     with pytest.raises(ConfigError, match="takes no second set; noise does"):
         run("cost", folder, uri, beside=noise_folder)
     for number, (changes, fault) in enumerate(
@@ -152,7 +154,7 @@ def test_the_command_for_a_twin_gives_the_same_configuration_but_for_the_change(
 
 
 def test_cost_weighs_the_set_against_real_data(request, folder, context):
-    result, recorded = run("cost", folder, f"memory:{request.node.nodeid}")
+    result, recorded = run("cost", folder, f"memory://{request.node.nodeid}")
     assert_recorded(result, recorded)
     own, short, real = result.rows
     assert own["num_steps"] == 30
@@ -165,7 +167,7 @@ def test_cost_weighs_the_set_against_real_data(request, folder, context):
 
 def test_cost_refuses_test_images(request, folder):
     with pytest.raises(ConfigError, match="split = 'test'"):
-        run("cost", folder, f"memory:{request.node.nodeid}", split="test")
+        run("cost", folder, f"memory://{request.node.nodeid}", split="test")
 
 
 def test_ranking_follows_its_own_accuracies_and_keeps_the_full_data(request, folder, monkeypatch):
@@ -173,7 +175,7 @@ def test_ranking_follows_its_own_accuracies_and_keeps_the_full_data(request, fol
         "study.evaluation.full_data.FULL_DATA",
         EvaluationConfig(preset="course", num_epochs=4, num_seeds=2),
     )
-    result, recorded = run("ranking", folder, f"memory:{request.node.nodeid}")
+    result, recorded = run("ranking", folder, f"memory://{request.node.nodeid}")
     assert_recorded(result, recorded)
     found = {(row["trained_on"], row["recipe"]): row["accuracy"] for row in result.rows}
     metrics = result.metrics
@@ -189,13 +191,13 @@ def test_ranking_follows_its_own_accuracies_and_keeps_the_full_data(request, fol
         raise AssertionError("the whole data was trained on again")
 
     monkeypatch.setattr("study.evaluation.full_data.whole_set", fail)
-    again, _ = run("ranking", folder, f"memory:{request.node.nodeid}/again")
+    again, _ = run("ranking", folder, f"memory://{request.node.nodeid}/again")
     assert again.metrics == metrics
 
 
 def test_continual_compares_memories_stage_by_stage(request, folder):
     result, recorded = run(
-        "continual", folder, f"memory:{request.node.nodeid}", overrides={"evaluation": {"num_steps": 10}}
+        "continual", folder, f"memory://{request.node.nodeid}", overrides={"evaluation": {"num_steps": 10}}
     )
     assert_recorded(result, recorded)
     assert {row["memory"] for row in result.rows} == {"distilled", "herding", "random real images"}
@@ -206,7 +208,7 @@ def test_continual_compares_memories_stage_by_stage(request, folder):
 def test_the_test_set_is_opened_once_and_for_a_reason(request, folder, monkeypatch, caplog):
     with caplog.at_level("INFO", logger="study.data.splits"):
         result, _ = run(
-            "continual", folder, f"memory:{request.node.nodeid}", split="test",
+            "continual", folder, f"memory://{request.node.nodeid}", split="test",
             overrides={"evaluation": {"num_steps": 2}},
         )  # fmt: skip
     opened = [record.getMessage() for record in caplog.records if "test set opened" in record.getMessage()]
@@ -224,7 +226,7 @@ def test_an_unknown_protocol_is_refused(folder):
 @pytest.mark.parametrize(("make", "copies"), [(real_set, 20), (noise_set, 0)])
 def test_registration_states_copies_in_manifest_card_and_tags(context, tmp_path, request, make, copies):
     score = Score("accuracy", (0.5, 0.6))
-    tracker = open_tracker(f"memory:{request.node.nodeid}")
+    tracker = open_tracker(f"memory://{request.node.nodeid}")
     run = tracker.start_run("digits-ipc2", "trial")
     candidate = Candidate(run.run_id, None, {}, make(context), score, score, 0.0, score.mean, {})
     done = register(

@@ -64,9 +64,9 @@ def test_what_was_written_is_read_back(tmp_path, set_factory, kind, soft):
     assert torch.equal(stored.images, tensors["images"])
     assert torch.equal(stored.labels, torch.arange(10).repeat_interleave(2))
     assert (stored.logits is not None) == soft
-    assert stored.step_size == (0.03 if soft else None)
+    assert stored.synthetic.step_size == (0.03 if soft else None)
     assert stored.preprocessing.kind == kind
-    assert (stored.ipc, stored.num_classes, len(stored)) == (2, 10, 20)
+    assert (stored.synthetic.ipc, stored.synthetic.num_classes, len(stored)) == (2, 10, 20)
     assert stored.manifest.image_shape == (1, 8, 8)
     assert stored.manifest.soft_labels == soft
     real = torch.rand(3, 1, 8, 8)

@@ -79,7 +79,7 @@ def test_missing_numbers_sort_last_and_show_as_a_dash():
 
 def test_text_is_escaped():
     evil = '<script>alert("x")</script>'
-    row = CompareRow(evil, evil, {evil: evil}, {evil: 0.5}, link='javascript:"')
+    row = CompareRow(evil, evil, {evil: evil}, {evil: 0.5})
     page = render_compare_page(evil, [row, CompareRow("1", params={evil: "b"})], best=evil, subtitle=evil)
     assert evil not in page
     assert page.count("<script>") == 1

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from matplotlib.figure import Figure
+from memory_tracker import MemoryTracker
 from PIL import Image
 
 from study.core.errors import ConfigError, StudyError, TrackingError, UnknownSetError
-from study.tracking.memory import MemoryTracker
 from study.tracking.open import open_tracker
 
 EXPERIMENT = "digits-ipc1"
@@ -32,6 +33,11 @@ def folder(tmp_path, set_factory):
 def register(tracker, folder, run, **more):
     facts = {"run_id": run.run_id, "tags": {"method": "dm"}, "card": "# Card", **more}
     return tracker.register_set(folder, facts.pop("name", "digits-dm-ipc1"), **facts)
+
+
+def picture_size(path):
+    with Image.open(path) as picture:
+        return picture.size
 
 
 def test_a_run_keeps_what_was_logged(tracker, run):
@@ -80,8 +86,8 @@ def test_a_parameter_cannot_change(tracker, run):
 def test_statuses_and_a_second_finish(tracker, run, status):
     assert tracker.get_run(run.run_id).status == "RUNNING"
     run.finish(status)
-    run.finish("FINISHED")
-    assert tracker.get_run(run.run_id).status == status
+    run.finish("KILLED" if status == "FINISHED" else "FINISHED")
+    assert tracker.get_run(run.run_id).status == status, "a second call does nothing"
 
 
 def test_resumed_runs_run_again(tracker, run):
@@ -172,13 +178,21 @@ def test_an_artifact_that_is_not_there_is_an_error_not_an_empty_folder(tracker, 
         tracker.download(run.run_id, "synthetic_set", tmp_path / "out")
 
 
-def test_images_tables_and_datasets_are_taken(tracker, run):
+def test_images_figures_tables_and_datasets_are_taken(tracker, run, tmp_path):
     for step in (0, 5):
         run.log_image(Image.new("RGB", (30, 20), "red"), "synthetic_grid", step)
     run.log_table([{"trial": 0, "score": 0.5}, {"trial": 1, "state": "FAIL"}], "trials.json")
     run.log_dataset("digits", "f" * 64, "distillation", {"train": 100, "classes": ["0", "1"]})
-    run.finish()
-    assert tracker.get_run(run.run_id).status == "FINISHED"
+    figure = Figure(figsize=(2, 1))
+    figure.add_subplot().plot([0, 1])
+    run.log_figure(figure, "curve.png", dpi=50)
+    run.log_figure(Image.new("L", (7, 9)), "grid.png")
+    table = json.loads(tracker.download(run.run_id, "trials.json", tmp_path).read_text())
+    assert table == {"columns": ["trial", "score", "state"], "data": [[0, 0.5, None], [1, None, "FAIL"]]}
+    for name, size in {"curve.png": (100, 50), "grid.png": (7, 9)}.items():
+        assert picture_size(tracker.download(run.run_id, name, tmp_path)) == size
+    pictures = list(tracker.download(run.run_id, "images", tmp_path).glob("synthetic_grid+step+5*.png"))
+    assert [picture_size(picture) for picture in pictures] == [(30, 20)]
 
 
 def test_versions_count_up_and_aliases_move(tracker, run, folder):

@@ -161,7 +161,7 @@ def test_the_linked_table_of_a_front_shows_both_objectives(tracker, client):
 
 
 def test_many_runs_are_found_over_several_pages(tracker, monkeypatch):
-    monkeypatch.setattr("study.tracking.mlflow_backend._PAGE", 2)
+    monkeypatch.setattr("study.tracking.stores.PAGE_SIZE", 2)
     for n in range(5):
         tracker.start_run(EXPERIMENT, f"r{n}", tags={"t": "x"})
     assert len(tracker.find_runs(EXPERIMENT, {"t": "x"})) == 5

@@ -190,8 +190,6 @@ def _copy(folder: Path, target: Path) -> None:
 
 
 def _is_missing(tracking_uri: str | None, root: Path) -> bool:
-    if tracking_uri is not None and tracking_uri.startswith("memory:"):
-        return False
     database = locate(tracking_uri, root).database
     return database is not None and not database.exists()
 

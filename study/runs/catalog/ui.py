@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.core.errors import ConfigError
 from study.tracking.links import registry_link
 from study.tracking.open import DEFAULT_ROOT, open_tracker
 from study.tracking.server import Server, serve, start_server
@@ -48,11 +47,9 @@ def open_ui(
         keep: leave the server running after the block.
 
     Raises:
-        ConfigError: the port or the host cannot be used, or nothing can be shown.
+        ConfigError: the port or the host cannot be used.
         TrackingError: the store cannot be opened, or the server does not come up.
     """
-    if tracking_uri is not None and tracking_uri.startswith("memory:"):
-        raise ConfigError("a store in memory has no UI; give a folder, a database URL or a server")
     location = locate(tracking_uri, root)
     if location.is_server:
         yield View(location.uri)

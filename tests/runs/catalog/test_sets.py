@@ -16,17 +16,16 @@ NAME = "digits-dm-ipc1"
 
 
 @pytest.fixture
-def uri(request, set_factory, tmp_path):
+def uri(memory_uri, set_factory, tmp_path):
     """A store in memory with two versions of one set; the first is the best."""
-    address = f"memory:{request.node.nodeid}"
     folder = set_factory(tmp_path / "a-set")
-    tracker = open_tracker(address)
+    tracker = open_tracker(memory_uri)
     run = tracker.start_run("digits-ipc1", "trial-0")
     run.log_file(folder, SET_FOLDER)
     sha256 = read_manifest(folder).files["data.safetensors"].sha256
     for alias in ("best", None):
         tracker.register_set(folder, NAME, run_id=run.run_id, tags={"sha256": sha256}, card="", alias=alias)
-    return address
+    return memory_uri
 
 
 def spoil(uri, version, change):
@@ -72,7 +71,7 @@ def test_download_into_an_empty_folder_and_by_default_under_its_name(uri, tmp_pa
     download_set(NAME, tmp_path / "empty", uri)
     monkeypatch.chdir(tmp_path)
     assert download_set(NAME, None, uri)["folder"] == NAME
-    assert read_set(Path(NAME)).ipc == 1
+    assert read_set(Path(NAME)).synthetic.ipc == 1
 
 
 @pytest.mark.parametrize("kind", ["run", "folder"])

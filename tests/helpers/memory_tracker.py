@@ -1,26 +1,22 @@
-"""A tracker that keeps everything in memory: the contract without MLflow, for tests and dry runs."""
+"""A tracker that keeps everything in memory: the contract without MLflow, for fast tests."""
 
 from __future__ import annotations
 
 import io
-import json
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import Any
+
+from PIL.Image import Image
 
 from study.core.errors import TrackingError, UnknownSetError
 from study.tracking.base import RegisteredSet, RunInfo, RunStatus
 from study.tracking.links import DEFAULT_BASE, deep_links
-from study.tracking.recorder import MAX_PARAM_LENGTH, MAX_TAG_LENGTH, shorten
+from study.tracking.recorder import MAX_PARAM_LENGTH, MAX_TAG_LENGTH, shorten, table_text
 from study.tracking.references import check_alias, check_set_name, parse_reference, pick
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-__all__ = ["MemoryRecorder", "MemoryRun", "MemoryTracker", "memory_tracker"]
 
 
 @dataclass
@@ -46,7 +42,6 @@ class MemoryRun:
     datasets: list[dict[str, object]] = field(default_factory=list)
 
     def info(self) -> RunInfo:
-        """The run as trackers describe it; of a curve the value of the highest step."""
         metrics = {
             key: max(enumerate(points), key=lambda item: (item[1][0], item[0]))[1][1]
             for key, points in self.curves.items()
@@ -65,7 +60,6 @@ class MemoryRecorder:
         self._open = True
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Record plain values; long ones are shortened, and a value once set cannot change."""
         for key, value in params.items():
             text = shorten(value, MAX_PARAM_LENGTH)
             if self._run.params.setdefault(key, text) != text:
@@ -74,19 +68,16 @@ class MemoryRecorder:
                 )
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Record numbers at an iteration."""
         for key, value in metrics.items():
             self._run.curves.setdefault(key, []).append((step, float(value)))
 
     def log_image(self, image: Image, key: str, step: int) -> None:
-        """Keep the size of a picture under its key, and its bytes among the files."""
         self._run.images.setdefault(key, []).append((step, *image.size))
         buffer = io.BytesIO()
         image.save(buffer, format="PNG")
         self._run.files[f"images/{key}+step+{step}.png"] = buffer.getvalue()
 
     def log_file(self, path: Path, folder: str = "") -> None:
-        """Store a file in an artifact folder, or all that a folder holds, by default under the name it has."""
         if not path.is_dir():
             self._run.files[str(PurePosixPath(folder) / path.name)] = path.read_bytes()
             return
@@ -95,24 +86,27 @@ class MemoryRecorder:
             if inner.is_file():
                 self._run.files[str(base / inner.relative_to(path).as_posix())] = inner.read_bytes()
 
+    def log_figure(self, figure: Any, name: str, dpi: int = 120) -> None:
+        buffer = io.BytesIO()
+        if isinstance(figure, Image):
+            figure.save(buffer, format="PNG")
+        else:
+            figure.savefig(buffer, format="png", dpi=dpi)
+        self._run.files[name] = buffer.getvalue()
+
     def log_text(self, text: str, name: str) -> None:
-        """Store text as an artifact file of that name."""
         self._run.files[name] = text.encode()
 
     def log_table(self, rows: list[dict[str, object]], name: str) -> None:
-        """Store rows as JSON."""
-        self._run.files[name] = json.dumps(rows, default=str).encode()
+        self._run.files[name] = table_text(rows).encode()
 
     def log_dataset(self, name: str, digest: str, context: str, profile: Mapping[str, object]) -> None:
-        """Record a real dataset as an input of the run."""
         self._run.datasets.append({"name": name, "digest": digest, "context": context, **profile})
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set or replace tags."""
         self._run.tags.update({key: shorten(value, MAX_TAG_LENGTH) for key, value in tags.items()})
 
     def finish(self, status: RunStatus = "FINISHED") -> None:
-        """End the run; a second call does nothing."""
         if self._open:
             self._run.status = status
         self._open = False
@@ -125,7 +119,7 @@ class MemoryTracker:
         runs: every run by id, in the order they were opened.
     """
 
-    def __init__(self, uri: str = "memory:") -> None:
+    def __init__(self, uri: str = "memory://") -> None:
         self.uri = uri
         self.runs: dict[str, MemoryRun] = {}
         self._sets: dict[tuple[str, str], tuple[RegisteredSet, dict[str, bytes]]] = {}
@@ -134,7 +128,6 @@ class MemoryTracker:
     def start_run(
         self, experiment: str, name: str, *, parent: str | None = None, tags: Mapping[str, str] | None = None
     ) -> MemoryRecorder:
-        """Open a run, as a child of ``parent`` if given."""
         every = dict(tags or {})
         if parent is not None:
             every["mlflow.parentRunId"] = parent
@@ -143,19 +136,16 @@ class MemoryTracker:
         return MemoryRecorder(run)
 
     def resume_run(self, run_id: str) -> MemoryRecorder:
-        """Open an existing run again and mark it running."""
         run = self._run(run_id)
         run.status = "RUNNING"
         return MemoryRecorder(run)
 
     def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Set or replace tags of a run that may have ended; its status stays."""
         MemoryRecorder(self._run(run_id)).set_tags(tags)
 
     def find_runs(
         self, experiment: str | None = None, tags: Mapping[str, str] | None = None
     ) -> list[RunInfo]:
-        """Runs of an experiment (or of all) that carry all these tags, newest first."""
         wanted = dict(tags or {}).items()
         return [
             run.info()
@@ -164,11 +154,9 @@ class MemoryTracker:
         ]
 
     def get_run(self, run_id: str) -> RunInfo:
-        """One run by id; raises ``UnknownSetError`` where there is none."""
         return self._run(run_id).info()
 
     def end_stale_runs(self, tags: Mapping[str, str], keep: frozenset[str] = frozenset()) -> list[str]:
-        """End as KILLED every RUNNING run with these tags, except those kept; gives their ids."""
         running = [run.run_id for run in self.find_runs(tags=tags) if run.status == "RUNNING"]
         stale = [run_id for run_id in running if run_id not in keep]
         for run_id in stale:
@@ -176,7 +164,6 @@ class MemoryTracker:
         return stale
 
     def download(self, run_id: str, path: str, destination: Path) -> Path:
-        """Write an artifact file or folder of a run into a folder; gives the local path."""
         files = self._run(run_id).files
         found = {name: data for name, data in files.items() if name == path or name.startswith(f"{path}/")}
         if not found:
@@ -194,7 +181,6 @@ class MemoryTracker:
         card: str,
         alias: str | None = None,
     ) -> RegisteredSet:
-        """Keep a copy of a set folder as a new version of ``name``; the card is not kept."""
         del card  # it lies in the folder as README.md
         check_set_name(name)
         if alias is not None:
@@ -209,29 +195,24 @@ class MemoryTracker:
         return self._entry(entry)
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
-        """Point an alias of a registered name at a version."""
         check_alias(alias)
         if (name, version) not in self._sets:
             raise TrackingError(f"{name} has no version {version}")
         self._aliases[name, alias] = version
 
     def list_sets(self, name: str | None = None) -> list[RegisteredSet]:
-        """Every version of every registered set (or of one name), newest first."""
         entries = [self._entry(entry) for entry, _ in self._sets.values() if name in (None, entry.name)]
         return list(reversed(entries))
 
     def resolve_set(self, reference: str) -> RegisteredSet:
-        """The version behind ``name``, ``name@alias`` or ``name/version``."""
         parsed = parse_reference(reference)
         return pick(parsed, self.list_sets(parsed.name), {name for name, _ in self._sets})
 
     def download_set(self, registered: RegisteredSet, destination: Path) -> Path:
-        """Write the files of a version into ``destination`` (created); the caller verifies them."""
         _write(self._sets[registered.name, registered.version][1], destination)
         return destination
 
     def links(self, experiment: str, parent: str | None = None) -> dict[str, str]:
-        """Addresses of the same form as in a store; nothing answers there."""
         return deep_links(DEFAULT_BASE, experiment, parent)
 
     def _run(self, run_id: str) -> MemoryRun:
@@ -255,11 +236,3 @@ def _write(files: Mapping[str, bytes], destination: Path) -> None:
         path = destination / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-
-
-_TRACKERS: dict[str, MemoryTracker] = {}
-
-
-def memory_tracker(uri: str) -> MemoryTracker:
-    """The tracker of that ``memory:NAME``; one name is one tracker for as long as the process lives."""
-    return _TRACKERS.setdefault(uri, MemoryTracker(uri))

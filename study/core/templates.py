@@ -1,0 +1,25 @@
+"""Text from Jinja templates that lie beside the module that fills them in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["render"]
+
+
+def render(folder: Path, name: str, **values: object) -> str:
+    """Fill in a template; values are escaped in those that end in ``.html.j2``.
+
+    Args:
+        folder: the folder ``templates`` of a package.
+        name: of the file in it.
+        values: what the template names; one that is missing raises ``jinja2.UndefinedError``.
+    """
+    # Imported here, since most commands write no page.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=FileSystemLoader(folder), autoescape=select_autoescape(["html.j2"]), undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    return environment.get_template(name).render(values)
