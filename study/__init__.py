@@ -1,6 +1,7 @@
 """Dataset distillation as a tracked search.
 
-Functions, results and errors are loaded on first use, so that ``import study`` stays light.
+Result types are loaded on first use, and functions load what they need when they are called, so that
+``import study`` stays light.
 
 Example:
     >>> import study
@@ -13,41 +14,37 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from study.api.judging import compare, evaluate, list_runs
+from study.api.listing import (
+    build_experts,
+    check_dataset,
+    datasets,
+    experts,
+    methods,
+    open_ui,
+    plan_experts,
+    prepare_dataset,
+    protocols,
+    prune_experts,
+)
+from study.api.searching import configure, distill, plan, resume, search_config, tune
+from study.api.storing import download, load, sets, show, verify
+from study.core.errors import (
+    ConfigError,
+    CorruptSetError,
+    DataError,
+    DivergedError,
+    MissingDataError,
+    SearchError,
+    ShapeError,
+    StudyError,
+    TrackingError,
+    UnknownNameError,
+    UnknownSetError,
+)
+
 if TYPE_CHECKING:
     from study import testing
-    from study.api import (
-        compare,
-        configure,
-        datasets,
-        distill,
-        download,
-        evaluate,
-        list_runs,
-        load,
-        methods,
-        open_ui,
-        plan,
-        protocols,
-        resume,
-        search_config,
-        sets,
-        show,
-        tune,
-        verify,
-    )
-    from study.core.errors import (
-        ConfigError,
-        CorruptSetError,
-        DataError,
-        DivergedError,
-        MissingDataError,
-        SearchError,
-        ShapeError,
-        StudyError,
-        TrackingError,
-        UnknownNameError,
-        UnknownSetError,
-    )
     from study.core.records import Score, SyntheticSet
     from study.runs.compare import SetComparison
     from study.runs.context.callbacks import Callback
@@ -62,12 +59,11 @@ __all__ = [
     "Callback", "ConfigError", "CorruptSetError", "DataError", "DivergedError", "Evaluation", "MissingDataError",
     "Plan", "Score", "SearchError", "SearchResult", "SetComparison", "ShapeError", "StoredSet", "StudyError",
     "SyntheticSet", "TrackingError", "TrialResult", "UnknownNameError", "UnknownSetError", "WinnerResult",
-    "__version__", "compare", "configure", "datasets", "distill", "download", "evaluate", "list_runs", "load",
-    "methods", "open_ui", "plan", "protocols", "resume", "search_config", "sets", "show", "testing", "tune", "verify",
+    "__version__", "build_experts", "check_dataset", "compare", "configure", "datasets", "distill", "download",
+    "evaluate", "experts", "list_runs", "load", "methods", "open_ui", "plan", "plan_experts", "prepare_dataset",
+    "protocols", "prune_experts", "resume", "search_config", "sets", "show", "testing", "tune", "verify",
 ]  # fmt: skip
 
-_PACKAGES = ("methods", "protocols", "sets", "testing")
-"""Packages of public use; all but the last can be called too."""
 _HOMES = {
     "Callback": "study.runs.context.callbacks",
     "Evaluation": "study.runs.evaluate",
@@ -80,17 +76,16 @@ _HOMES = {
     "TrialResult": "study.runs.registration.results",
     "WinnerResult": "study.runs.registration.results",
 }
-"""Modules of the result types; errors and functions have one module each."""
+"""Modules of the types that are loaded on first use, since they need torch."""
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name from its module on first use."""
-    if name not in __all__:
+    """Load a result type, or the package of contract suites, on first use."""
+    if name == "testing":
+        return importlib.import_module("study.testing")
+    if name not in _HOMES:
         raise AttributeError(f"module 'study' has no attribute {name!r}")
-    if name in _PACKAGES:
-        return importlib.import_module(f"study.{name}")
-    home = _HOMES.get(name, "study.core.errors" if name.endswith("Error") else "study.api")
-    value = globals()[name] = getattr(importlib.import_module(home), name)
+    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
     return value
 
 

@@ -12,7 +12,8 @@ import study
 PACKAGE = Path(study.__file__).parent
 BELOW_METHODS = {"evaluation", "models", "data", "core"}
 MAY_IMPORT = {
-    "cli": {"runs", "core"},
+    "cli": {"api", "runs", "core"},
+    "api": {"runs", "methods", "protocols", "sets", "core"},
     "runs": {"protocols", "search", "tracking", "methods", "sets"} | BELOW_METHODS,
     "protocols": {"methods", "sets"} | BELOW_METHODS,
     "search": {"core"},
@@ -83,5 +84,5 @@ def test_the_rule_catches(layer, name):
 
 
 def test_modules_stay_readable():
-    long = {str(p.relative_to(PACKAGE)): n for p in MODULES if (n := len(p.read_text().splitlines())) > 400}
+    long = {str(p.relative_to(PACKAGE)): n for p in MODULES if (n := len(p.read_text().splitlines())) > 300}
     assert long == {}, "a module that outgrew its sentence is to be split"

@@ -11,14 +11,26 @@ __all__ = ["make_callable"]
 
 
 class _CallablePackage(ModuleType):
-    """A module that answers a call with the function of its name in :mod:`study.api`."""
+    """A package that answers a call with the public function of its name."""
+
+    _home: str
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call that function."""
-        function = getattr(importlib.import_module("study.api"), self.__name__.rpartition(".")[2])
+        function = getattr(importlib.import_module(self._home), self.__name__.rpartition(".")[2])
         return function(*args, **kwargs)
 
 
-def make_callable(name: str) -> None:
-    """Let an imported package be called, since the import system puts it where the function would stand."""
-    sys.modules[name].__class__ = _CallablePackage
+def make_callable(package: str, home: str) -> None:
+    """Let an imported package be called.
+
+    The import system puts a package where the function of its name stands, so ``study.methods()`` would fail once
+    ``study.methods.dm`` is imported.
+
+    Args:
+        package: its full name.
+        home: module that defines the function of the same last name.
+    """
+    module = sys.modules[package]
+    module.__class__ = _CallablePackage
+    module._home = home  # type: ignore[attr-defined]

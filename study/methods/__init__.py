@@ -2,4 +2,4 @@
 
 from study.core.packages import make_callable
 
-make_callable(__name__)
+make_callable(__name__, "study.api.listing")

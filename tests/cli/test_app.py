@@ -139,7 +139,7 @@ def test_json_is_one_object_and_the_set_can_be_used(tmp_path):
     )
     assert shown["n"] == 2
     assert shown["split"] == "validation"
-    assert [row["model"] for row in shown["architectures"]] == ["convnet", "mlp"]
+    assert [row["model"] for row in shown["rows"]] == ["convnet", "mlp"]
     table = run("evaluate", "digits-dm-ipc1@best", "--seeds", "2", "--pool", "none")
     assert "random real images" in table.stdout
 

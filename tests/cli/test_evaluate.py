@@ -7,9 +7,9 @@ from typer.testing import CliRunner
 
 from study.cli.app import app
 from study.cli.common import out
-from study.cli.protocols import print_protocol
+from study.cli.tables import print_evaluation
 from study.evaluation.recipes import EvaluationConfig
-from study.runs.protocol_session import ProtocolResult
+from study.runs.evaluate import Evaluation
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +27,9 @@ def run(*words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--beside", "other"], "--beside other: for --protocol noise"),
-        (["--protocol", "noise", "--full-data"], "without --protocol"),
-        (["--protocol", "noise", "--models", "mlp"], "--models mlp"),
+        (["--against", "other"], "against = 'other': protocol 'architectures' takes none; noise does"),
+        (["--protocol", "noise", "--full-data"], "full_data = True: protocol 'noise' takes none"),
+        (["--protocol", "noise", "--models", "mlp"], "models = ('mlp',): protocol 'noise' takes none"),
     ],
 )
 def test_options_that_would_be_ignored_are_refused(tmp_path, words, message):
@@ -48,20 +48,27 @@ def test_full_data_is_a_line_of_the_table(tmp_path, monkeypatch):
     without = run(*asked, "--no-full-data")
     assert without.exit_code == 0, without.stderr
     assert "not known here; --full-data trains on it once, about 0 s" in " ".join(without.stdout.split())
-    plain = json.loads(run(*asked, "--json").stdout)["whole"]
-    assert (plain["score"]["n"], plain["num_epochs"]) == (2, 1)
+    (line,) = json.loads(run(*asked, "--json").stdout)["totals"]
+    assert line["n"] == 2
     table = run(*asked, "--no-full-data").stdout
-    assert f"{100 * plain['score']['mean']:.1f} ± {100 * plain['score']['std']:.1f} %" in table
+    assert f"{100 * line['distilled']:.1f} ± {100 * line['distilled_std']:.1f} %" in table
     assert "not known" not in table
     cells = [line.split("│")[1].strip() for line in table.splitlines() if line.startswith("│")]
-    assert f"whole training data ({plain['num_images']:,} images, 1 epochs)" in " ".join(cells)
+    assert line["model"] in " ".join(cells)
+
+
+def test_protocols_are_listed_with_what_they_ask():
+    listed = run("evaluate", "--protocols").stdout
+    assert "leakage" in listed
+    assert "near copies of real training images" in listed
+    assert run("evaluate").exit_code == 2
 
 
 def result_of(protocol, rows):
-    return ProtocolResult(
+    return Evaluation(
         protocol=protocol, set="digits-dm-ipc10/12", dataset="digits", method="dm", ipc=10, split="validation",
-        model="convnet", n=5, metrics={}, rows=rows, notes=["study distill " + "--set a=b " * 20], artifacts=[],
-        run_id="0" * 32,
+        model="convnet", recipe={}, n=5, metrics={}, rows=rows, columns=(), totals=[],
+        notes=["study distill " + "--set a=b " * 20], artifacts=[], run_id="0" * 32,
     )  # fmt: skip
 
 
@@ -86,7 +93,7 @@ def test_tables_fit_80_columns_with_a_line_a_row_and_what_they_compare_side_by_s
     capsys, protocol, rows, num_lines
 ):
     out.cache_clear()  # its width is that of an earlier test
-    print_protocol(result_of(protocol, rows), as_json=False)
+    print_evaluation(result_of(protocol, rows), as_json=False)
     printed = capsys.readouterr().out.splitlines()
     lines = [line for line in printed if line.startswith("│")]
     assert len(lines) == num_lines

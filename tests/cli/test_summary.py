@@ -1,10 +1,12 @@
 """The last screen of a search, as a terminal of some width shows it."""
 
 import pytest
+import torch
 
 from study.cli.common import out
-from study.cli.summary import print_outcome
-from study.runs.registration.results import Outcome, Winner
+from study.cli.summary import print_result
+from study.core.records import Score, SyntheticSet
+from study.runs.registration.results import SearchResult, WinnerResult
 
 
 @pytest.fixture
@@ -15,30 +17,30 @@ def show(monkeypatch, capsys):
         monkeypatch.setenv("COLUMNS", str(columns))
         out.cache_clear()  # its width is that of an earlier screen
         params = {f"distill.parameter_{i}": 0.125 + i for i in range(num_params)}
-        print_outcome(outcome_of(params, **winner), as_json=False)
+        print_result(result_of(params, **winner), as_json=False)
         return capsys.readouterr().out.splitlines()
 
     yield printed
     out.cache_clear()
 
 
-def outcome_of(params, relative_change=0.5):
+def result_of(params, relative_change=0.5):
     trials = [
         {"trial": number, "outcome": "COMPLETE", "on_front": False, "val_accuracy": 0.5, "cross_mean": 0.4,
          "seconds": 12.0, "params": params}
         for number in range(2)
     ]  # fmt: skip
-    winner = Winner(
-        trial=1, run_id="r", set="digits-dm-ipc1/1", params=params, metric="accuracy", val_accuracy=0.5,
-        val_accuracy_std=0.1, test_accuracy=0.4, test_accuracy_std=0.1, n=5, start_val_accuracy=0.3,
-        relative_change=relative_change, sha256="0" * 64, is_best=True, note="first of its name", near_copies=3,
-        objectives={}, cross={},
+    score = Score("accuracy", (0.4, 0.6))
+    images = torch.zeros(2, 1, 8, 8)
+    winner = WinnerResult(
+        run_id="r", trial=1, params=params, synthetic=SyntheticSet(images, torch.arange(2), ("0", "1")),
+        score=score, start_score=score, random=score, relative_change=relative_change, test=score,
+        random_test=score, set="digits-dm-ipc1/1", sha256="0" * 64, is_best=True, note="first of its name",
+        near_copies=3,
     )  # fmt: skip
-    keys = ("val_accuracy", "val_accuracy_std", "test_accuracy", "test_accuracy_std")
-    return Outcome(
+    return SearchResult(
         search="digits-dm-ipc1-1", dataset="digits", method="dm", ipc=1, budget="quick", trials_finished=2,
-        trials=trials, seconds=30.0, winner=winner, random=dict.fromkeys(keys, 0.2), links={},
-        tracking_seconds=1.0, objective="accuracy",
+        trials=trials, seconds=30.0, winner=winner, links={}, tracking_seconds=1.0, objective="accuracy",
     )  # fmt: skip
 
 

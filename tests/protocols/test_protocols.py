@@ -6,8 +6,6 @@ import shlex
 
 import pytest
 import torch
-from study.runs.protocol_noise import twin_command
-from study.runs.protocols import PROTOCOLS, ProtocolOptions, run_protocol
 
 from study.core.config import merge, parse_overrides
 from study.core.errors import ConfigError, UnknownNameError
@@ -15,11 +13,16 @@ from study.core.records import Score, SyntheticSet
 from study.core.seeding import Generators
 from study.evaluation.baselines import random_real_sets
 from study.evaluation.recipes import EvaluationConfig
+from study.protocols.base import PROTOCOLS, EvaluateOptions
 from study.runs.config.configure import Request, configure
+from study.runs.config.twin import twin_command
+from study.runs.context.callbacks import Callback
+from study.runs.context.recording import Stopwatch
 from study.runs.context.run_context import open_context
 from study.runs.context.stores import StoreOptions
-from study.runs.registration.set_folder import SetScores, register
-from study.runs.trials.finalists import Candidate
+from study.runs.evaluate import evaluate
+from study.runs.registration.register import register_winner
+from study.runs.registration.results import TrialResult
 from study.sets.files import read_set, write_set
 from study.sets.manifest import Manifest, parse_manifest
 from study.tracking.open import open_tracker
@@ -56,8 +59,8 @@ def folder(context, tmp_path_factory):
 
 
 def run(name, folder, uri, **more):
-    options = ProtocolOptions(num_seeds=2, stores=StoreOptions(tracking_uri=uri), **more)
-    result = run_protocol(name, folder, options)
+    options = EvaluateOptions(protocol=name, num_seeds=2, **more)
+    result = evaluate(folder, options, StoreOptions(tracking_uri=uri))
     assert json.loads(json.dumps(result.plain())) == result.plain()
     return result, open_tracker(uri).runs[result.run_id]
 
@@ -111,25 +114,25 @@ def noise_folder(context, tmp_path_factory):
 
 
 def test_noise_draws_a_set_that_started_elsewhere_beside(request, folder, noise_folder):
-    result, recorded = run("noise", folder, f"memory://{request.node.nodeid}", beside=noise_folder)
+    result, recorded = run("noise", folder, f"memory://{request.node.nodeid}", against=noise_folder)
     assert_recorded(result, recorded)
     assert len(result.rows) == 2 * 3 * 6
     names = [f"{folder} (from real)", f"{noise_folder} (from noise)", "random real images"]
     assert list(dict.fromkeys(row["trained_on"] for row in result.rows)) == names
-    assert result.metrics["noise/training_beside_mean"] < result.metrics["noise/training_distilled_mean"]
-    assert len(recorded.curves["noise/real/beside"]) == 6
+    assert result.metrics["noise/training_against_mean"] < result.metrics["noise/training_distilled_mean"]
+    assert len(recorded.curves["noise/real/against"]) == 6
     assert "distill.init = real and noise" in result.notes[-1]
     short = {"evaluation": {"num_steps": 5}}
-    same, _ = run("noise", folder, f"memory://{request.node.nodeid}/same", beside=folder, overrides=short)
+    same, _ = run("noise", folder, f"memory://{request.node.nodeid}/same", against=folder, overrides=short)
     for where in ("training", "real"):
-        means = [same.metrics[f"noise/{where}_{name}_mean"] for name in ("distilled", "beside")]
+        means = [same.metrics[f"noise/{where}_{name}_mean"] for name in ("distilled", "against")]
         assert means[0] == means[1], "a set beside itself gets the same seeds and the same noise"
 
 
 def test_a_set_beside_has_to_be_comparable(request, folder, noise_folder, context, tmp_path):
     uri = f"memory://{request.node.nodeid}"
-    with pytest.raises(ConfigError, match="takes no second set; noise does"):
-        run("cost", folder, uri, beside=noise_folder)
+    with pytest.raises(ConfigError, match="protocol 'cost' takes none; noise does"):
+        run("cost", folder, uri, against=noise_folder)
     for number, (changes, fault) in enumerate(
         [({"ipc": 1}, "ipc = 2"), ({"data": {"split_seed": 9}}, "split_seed")]
     ):
@@ -139,7 +142,7 @@ def test_a_set_beside_has_to_be_comparable(request, folder, noise_folder, contex
         )  # fmt: skip
         write_set(tmp_path / str(number), real_set(context), manifest, context.splits.preprocessing)
         with pytest.raises(ConfigError, match=fault):
-            run("noise", folder, uri, beside=str(tmp_path / str(number)))
+            run("noise", folder, uri, against=str(tmp_path / str(number)))
 
 
 def test_the_command_for_a_twin_gives_the_same_configuration_but_for_the_change():
@@ -190,7 +193,7 @@ def test_ranking_follows_its_own_accuracies_and_keeps_the_full_data(request, fol
     def fail(*_, **__):
         raise AssertionError("the whole data was trained on again")
 
-    monkeypatch.setattr("study.evaluation.full_data.whole_set", fail)
+    monkeypatch.setattr("study.evaluation.full_data.full_set", fail)
     again, _ = run("ranking", folder, f"memory://{request.node.nodeid}/again")
     assert again.metrics == metrics
 
@@ -219,8 +222,8 @@ def test_the_test_set_is_opened_once_and_for_a_reason(request, folder, monkeypat
 
 def test_an_unknown_protocol_is_refused(folder):
     with pytest.raises(UnknownNameError, match="leakage"):
-        run_protocol("leackage", folder)
-    assert set(PROTOCOLS) == {"leakage", "noise", "cost", "ranking", "continual"}
+        evaluate(folder, EvaluateOptions(protocol="leackage"))
+    assert {"architectures", "leakage", "noise", "cost", "ranking", "continual"} <= set(PROTOCOLS)
 
 
 @pytest.mark.parametrize(("make", "copies"), [(real_set, 20), (noise_set, 0)])
@@ -228,16 +231,19 @@ def test_registration_states_copies_in_manifest_card_and_tags(context, tmp_path,
     score = Score("accuracy", (0.5, 0.6))
     tracker = open_tracker(f"memory://{request.node.nodeid}")
     run = tracker.start_run("digits-ipc2", "trial")
-    candidate = Candidate(run.run_id, None, {}, make(context), score, score, 0.0, score.mean, {})
-    done = register(
-        tracker, context, candidate, SetScores(score, score, score, score, score), tmp_path / "copy"
+    chosen = TrialResult(
+        run_id=run.run_id, synthetic=make(context), score=score, start_score=score, random=score,
+        relative_change=0.0, objectives={"accuracy": score.mean},
+    )  # fmt: skip
+    done = register_winner(
+        tracker, Stopwatch(), context, chosen, Callback(), origin="a test", output=tmp_path / "copy"
     )
     manifest = read_set(tmp_path / "copy").manifest
     card = (tmp_path / "copy" / "README.md").read_text()
     assert manifest.leakage is not None
     assert (manifest.leakage.num_near_copies, manifest.leakage.num_images) == (copies, 20)
     assert done.near_copies == copies
-    assert tracker.resolve_set(f"{done.name}/{done.version}").tags["near_copies"] == str(copies)
+    assert tracker.resolve_set(done.set).tags["near_copies"] == str(copies)
     assert ("**Warning: 20 of 20 images are near copies" in card) == bool(copies)
     assert ("None of the 20 images is a near copy" in card) == (not copies)
 

@@ -30,13 +30,13 @@ def searched(tmp_path_factory):
     config = configure(Request("pad", "digits", 1, "smoke", seed=5, space=held))
     watching = Watching()
     planned = plan(config, StoreOptions(root=root))
-    outcome = tune(config, TuneOptions(StoreOptions(root=root)), watching)
-    return root, config, planned, outcome, watching
+    result = tune(config, TuneOptions(StoreOptions(root=root)), watching)
+    return root, config, planned, result, watching
 
 
 def runs_of(searched, kind):
-    root, _, _, outcome, _ = searched
-    runs = open_tracking(StoreOptions(root=root)).find_runs(tags={"study.search": outcome.search})
+    root, _, _, result, _ = searched
+    runs = open_tracking(StoreOptions(root=root)).find_runs(tags={"study.search": result.search})
     return sorted((run for run in runs if run.tags["study.kind"] == kind), key=lambda run: run.name)
 
 
@@ -78,8 +78,8 @@ def test_difficulty_is_pictured_with_the_search(searched, tmp_path):
 
 
 def test_registered_set_carries_labels_and_step_size(searched):
-    outcome = searched[3]
-    assert outcome.winner.set == "digits-pad-ipc1/1"
+    result = searched[3]
+    assert result.winner.set == "digits-pad-ipc1/1"
     (parent,) = runs_of(searched, "search")
     assert "test/accuracy" in parent.metrics
 
@@ -90,6 +90,6 @@ def test_mhist_is_searched_at_a_smaller_resolution(mhist_root, tmp_path, monkeyp
     words = ["tune", "--method", "pad", "--dataset", "mhist", "--resolution", "32", "--budget", "smoke"]
     result = CliRunner().invoke(app, [*words, "--trials", "1", "--json", "--data-root", str(mhist_root)])
     assert result.exit_code == 0, result.output
-    outcome = json.loads(result.stdout)
-    assert outcome["winner"]["set"] == "mhist-pad-ipc1-32px/1"
-    assert outcome["winner"]["metric"] == "balanced_accuracy"
+    result = json.loads(result.stdout)
+    assert result["winner"]["set"] == "mhist-pad-ipc1-32px/1"
+    assert result["winner"]["metric"] == "balanced_accuracy"

@@ -9,11 +9,12 @@ import pytest
 from study.core.errors import ConfigError, DataError, SearchError
 from study.core.records import Score
 from study.core.spaces import Choice
+from study.protocols.base import EvaluateOptions
 from study.runs.catalog.sets import load_set
 from study.runs.config.configure import Request, configure
 from study.runs.context.stores import StoreOptions, open_tracking
 from study.runs.distill import DistillOptions, distill
-from study.runs.evaluate import EvaluateOptions, evaluate_set
+from study.runs.evaluate import evaluate
 from study.runs.resume import resume_config
 from study.runs.tune import TuneOptions, tune
 
@@ -38,8 +39,8 @@ def runs_of(root, search):
 
 
 def test_outcome_has_what_json_promises(searched):
-    _, _, outcome = searched
-    plain = json.loads(json.dumps(outcome.plain()))
+    _, _, result = searched
+    plain = json.loads(json.dumps(result.plain()))
     assert {"search", "trials_finished", "seconds", "winner", "random", "links"} <= set(plain)
     assert plain["trials_finished"] == 2
     assert {
@@ -59,62 +60,59 @@ def test_outcome_has_what_json_promises(searched):
 
 
 def test_store_has_a_parent_and_a_child_for_each_trial(searched):
-    root, _, outcome = searched
-    runs = runs_of(root, outcome.search)
+    root, _, result = searched
+    runs = runs_of(root, result.search)
     assert {run.status for run in runs} <= {"FINISHED", "KILLED"}
     parent = next(run for run in runs if run.tags["study.kind"] == "search")
     children = [run for run in runs if run.tags["study.kind"] == "trial"]
     assert len(children) == 2
     assert {child.tags["mlflow.parentRunId"] for child in children} == {parent.run_id}
-    assert parent.metrics["test/accuracy"] == pytest.approx(outcome.winner.test_accuracy)
-    winner = next(child for child in children if child.run_id == outcome.winner.run_id)
+    assert parent.metrics["test/accuracy"] == pytest.approx(result.winner.test.mean)
+    winner = next(child for child in children if child.run_id == result.winner.run_id)
     assert "test/accuracy" not in winner.metrics
     assert winner.metrics["val/gain_over_random"] == pytest.approx(
         winner.metrics["objective"] - winner.metrics["random/val_accuracy"]
     )
     assert winner.metrics["synthetic/relative_change"] > 1e-3
-    assert float(winner.params["distill.image_lr"]) == pytest.approx(
-        outcome.winner.params["distill.image_lr"]
-    )
+    assert float(winner.params["distill.image_lr"]) == pytest.approx(result.winner.params["distill.image_lr"])
     assert "study.git.commit" in parent.tags
 
 
 def test_pictures_and_pages_are_stored(searched, tmp_path):
-    root, _, outcome = searched
+    root, _, result = searched
     tracker = open_tracking(StoreOptions(root=root))
-    grid = tracker.download(outcome.winner.run_id, "grid.png", tmp_path)
+    grid = tracker.download(result.winner.run_id, "grid.png", tmp_path)
     assert grid.read_bytes().startswith(b"\x89PNG")
-    steps = list(tracker.download(outcome.winner.run_id, "images", tmp_path).iterdir())
+    steps = list(tracker.download(result.winner.run_id, "images", tmp_path).iterdir())
     assert len([path for path in steps if path.suffix == ".png"]) == 4, "start, two rungs, end"
-    parent = next(run for run in runs_of(root, outcome.search) if run.tags["study.kind"] == "search")
+    parent = next(run for run in runs_of(root, result.search) if run.tags["study.kind"] == "search")
     page = tracker.download(parent.run_id, "compare.html", tmp_path).read_text()
     assert page.count("data:image/png;base64,") >= 2
 
 
 def test_registered_copied_and_loaded_sets_are_the_same(searched):
-    root, output, outcome = searched
+    root, output, result = searched
     uri = f"sqlite:///{root.resolve()}/mlflow.db"
     loaded = load_set("digits-dm-ipc1@best", tracking_uri=uri)
     copied = load_set(str(output))
     for stored in (loaded, copied):
-        assert stored.manifest.files["data.safetensors"].sha256 == outcome.winner.sha256
+        assert stored.manifest.files["data.safetensors"].sha256 == result.winner.sha256
     assert loaded.images.shape == (10, 1, 8, 8)
     assert loaded.labels.tolist() == list(range(10))
-    assert loaded.manifest.scores["test"].mean == pytest.approx(outcome.winner.test_accuracy)
-    assert loaded.manifest.scores["random_test"].n == outcome.random["n"]
+    assert loaded.manifest.scores["test"].mean == pytest.approx(result.winner.test.mean)
+    assert loaded.manifest.scores["random_test"].n == result.winner.random_test.n
 
 
 def test_stored_set_scores_again(searched):
     root, output, _ = searched
-    evaluation = evaluate_set(
-        str(output),
-        EvaluateOptions(num_seeds=2, pool="none", stores=StoreOptions(root=root), full_data=False),
-    )
+    options = EvaluateOptions(num_seeds=2, pool="none", full_data=False)
+    evaluation = evaluate(str(output), options, StoreOptions(root=root))
     assert evaluation.n == 2
-    assert 0 <= evaluation.distilled["mean"] <= 1
+    (row,) = evaluation.rows
+    assert 0 <= row["distilled"] <= 1
     run = open_tracking(StoreOptions(root=root)).get_run(evaluation.run_id)
     assert run.tags["study.split"] == "validation"
-    assert run.metrics["val/accuracy"] == pytest.approx(evaluation.distilled["mean"])
+    assert run.metrics["val/accuracy"] == pytest.approx(row["distilled"])
 
 
 SAME = """
@@ -128,16 +126,16 @@ print(tune(config, TuneOptions(StoreOptions(root=Path({root!r})))).winner.sha256
 
 
 def test_same_seed_same_bytes_in_another_process(searched, tmp_path):
-    _, _, outcome = searched
+    _, _, result = searched
     code = SAME.format(root=str(tmp_path / "mlruns"))
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert other.stdout.strip() == outcome.winner.sha256
+    assert other.stdout.strip() == result.winner.sha256
 
 
 def test_another_seed_gives_other_bytes(searched, tmp_path):
-    _, _, outcome = searched
+    _, _, result = searched
     other = distill(smoke(seed=1), DistillOptions(StoreOptions(root=tmp_path / "mlruns")))
-    assert other.winner.sha256 != outcome.winner.sha256
+    assert other.winner.sha256 != result.winner.sha256
 
 
 def test_interrupted_search_ends_with_the_trials_asked_for_and_the_same_winner(
@@ -150,10 +148,10 @@ def test_interrupted_search_ends_with_the_trials_asked_for_and_the_same_winner(
     stores = StoreOptions(root=root)
     assert "RUNNING" not in {run.status for run in runs_of(root, "s")}
     config = resume_config("s", stores, {"method": "dm", "ipc": 1})
-    outcome = tune(config, options(root, resume="s"))
-    assert outcome.trials_finished == 2
+    result = tune(config, options(root, resume="s"))
+    assert result.trials_finished == 2
     assert {run.status for run in runs_of(root, "s")} <= {"FINISHED", "KILLED"}
-    assert outcome.winner.sha256 == undisturbed.winner.sha256
+    assert result.winner.sha256 == undisturbed.winner.sha256
     with pytest.raises(SearchError, match=r"has ipc = 1, asked is 2"):
         resume_config("s", stores, {"ipc": 2})
     with pytest.raises(SearchError, match="no search is named 't'"):
@@ -164,10 +162,10 @@ def test_diverging_trial_fails_and_the_search_goes_on(tmp_path):
     root = tmp_path / "mlruns"
     space = {"distill.image_lr": Choice(choices=(1e9, 1.0)), "distill.momentum": None, "distill.init": None}
     config = smoke(space=space, overrides={"search": {"num_trials": 3, "pruner": "none"}})
-    outcome = tune(config, options(root, name="s"))
-    ends = {trial["outcome"]: trial for trial in outcome.trials}
+    result = tune(config, options(root, name="s"))
+    ends = {trial["outcome"]: trial for trial in result.trials}
     assert set(ends) == {"COMPLETE", "DIVERGED"}
-    assert outcome.trials_finished == 3
+    assert result.trials_finished == 3
     failed = next(run for run in runs_of(root, "s") if run.run_id == ends["DIVERGED"]["run_id"])
     assert failed.status == "FAILED"
     assert "iteration" in failed.tags["study.error"]
@@ -190,9 +188,9 @@ def test_nothing_is_written_before_the_request_is_sound(tmp_path):
 
 def test_random_real_images_are_a_tracked_method(tmp_path):
     config = configure(Request("random", "digits", 2, "smoke"))
-    outcome = distill(config, DistillOptions(StoreOptions(root=tmp_path / "mlruns")))
-    assert outcome.winner.set == "digits-random-ipc2/1"
-    assert outcome.winner.relative_change == 0.0
+    result = distill(config, DistillOptions(StoreOptions(root=tmp_path / "mlruns")))
+    assert result.winner.set == "digits-random-ipc2/1"
+    assert result.winner.relative_change == 0.0
 
 
 def test_best_moves_only_to_a_better_set(tmp_path):

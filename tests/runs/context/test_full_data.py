@@ -3,12 +3,12 @@
 import pytest
 
 from study.evaluation.recipes import EvaluationConfig
+from study.protocols.base import EvaluateOptions
 from study.runs.config.configure import Request, configure
-from study.runs.context.full_data import known_full_data_scores
 from study.runs.context.run_context import open_context
 from study.runs.context.stores import StoreOptions, open_tracking
 from study.runs.distill import DistillOptions, distill
-from study.runs.evaluate import EvaluateOptions, evaluate_set
+from study.runs.evaluate import evaluate
 from study.sets.files import read_set
 
 RECIPE = EvaluationConfig(preset="course", lr=0.05, num_epochs=2, num_seeds=2)
@@ -36,28 +36,29 @@ def test_only_what_is_known_stands_in_manifest_card_and_run(registered, tmp_path
     assert "all training images" not in card
     assert not any(name.startswith("full/") for name in run.metrics)
 
-    options = EvaluateOptions(pool="none", num_seeds=1, stores=StoreOptions(root=tmp_path / "mlruns"))
-    whole = evaluate_set(str(tmp_path / "before"), options).whole
+    stores = StoreOptions(root=tmp_path / "mlruns")
+    (line,) = evaluate(str(tmp_path / "before"), EvaluateOptions(pool="none", num_seeds=1), stores).totals
 
     manifest, card, run = registered("after")
-    assert manifest.full_data.num_images == whole.num_images
+    num_images = manifest.full_data.num_images
+    assert f"({num_images:,} images, 2 epochs)" in line["model"]
     assert manifest.full_data.num_epochs == 2
     assert set(manifest.full_data.scores) == {"validation"}, "nobody has scored it on test"
     score = manifest.full_data.scores["validation"]
-    assert (score.mean, score.n) == (whole.score["mean"], 2)
-    assert f"| all {whole.num_images:,} training images, 2 epochs | validation | accuracy |" in card
+    assert (score.mean, score.n) == (line["distilled"], 2)
+    assert f"| all {num_images:,} training images, 2 epochs | validation | accuracy |" in card
     assert run.metrics["full/val_accuracy"] == pytest.approx(score.mean)
     assert "full/test_accuracy" not in run.metrics
 
 
 def test_the_line_depends_on_the_real_data_and_the_network_alone(registered, tmp_path):
     registered("set")
-    options = EvaluateOptions(pool="none", num_seeds=1, stores=StoreOptions(root=tmp_path / "mlruns"))
-    evaluate_set(str(tmp_path / "set"), options)
+    stores = StoreOptions(root=tmp_path / "mlruns")
+    evaluate(str(tmp_path / "set"), EvaluateOptions(pool="none", num_seeds=1), stores)
 
     def known(method="random", **more):
         config = configure(Request(method, "digits", 5, "smoke", seed=3, overrides=more))
-        return bool(known_full_data_scores(open_context(config, None), ["validation"]))
+        return bool(open_context(config, None).full_data.known(["validation"]))
 
     width = open_context(configure(Request("random", "digits", 1, "smoke")), None).config.model.width
     assert known()

@@ -22,14 +22,14 @@ def searched(tmp_path_factory):
     return root, tune(config, TuneOptions(StoreOptions(root=root)))
 
 
-def trials(root, outcome):
-    runs = open_tracking(StoreOptions(root=root)).find_runs(tags={"study.search": outcome.search})
+def trials(root, result):
+    runs = open_tracking(StoreOptions(root=root)).find_runs(tags={"study.search": result.search})
     return [run for run in runs if run.tags["study.kind"] == "trial"]
 
 
 def test_every_finished_trial_has_the_score_and_the_search_raises_it(searched):
-    root, outcome = searched
-    finished = [run for run in trials(root, outcome) if run.status == "FINISHED"]
+    root, result = searched
+    finished = [run for run in trials(root, result) if run.status == "FINISHED"]
     assert finished
     for run in finished:
         assert run.metrics["cross/mlp"] == run.metrics["cross/mean"] == run.metrics["cross/worst"]
@@ -38,20 +38,20 @@ def test_every_finished_trial_has_the_score_and_the_search_raises_it(searched):
         assert run.metrics["cost/cross_seconds"] > 0
         assert 0 < run.metrics["cost/cross_share"] < 1
         assert 0 < run.metrics["random/cross_mean"] < 1
-    assert outcome.winner.cross["mean"] in {run.metrics["cross/mean"] for run in finished}
-    for trial in outcome.trials:
+    assert result.winner.cross["mean"] in {run.metrics["cross/mean"] for run in finished}
+    for trial in result.trials:
         if trial["outcome"] == "COMPLETE":
             assert trial["objective"] == trial["cross_mean"] != trial["val_accuracy"]
 
 
 def test_the_registered_set_states_the_score_beside_random_images(searched):
-    root, outcome = searched
-    manifest = load_set(outcome.winner.set, root=root).manifest
-    assert manifest.cross.distilled == outcome.winner.cross
+    root, result = searched
+    manifest = load_set(result.winner.set, root=root).manifest
+    assert manifest.cross.distilled == result.winner.cross
     assert set(manifest.cross.random) == set(manifest.cross.distilled)
     assert manifest.cross.n == 2
     assert manifest.full_data is None
-    random = {run.metrics["random/cross_mean"] for run in trials(root, outcome) if run.status == "FINISHED"}
+    random = {run.metrics["random/cross_mean"] for run in trials(root, result) if run.status == "FINISHED"}
     assert {manifest.cross.random["mean"]} == random
 
 
@@ -78,14 +78,14 @@ def test_a_plan_without_a_pool_has_no_such_line():
 def test_accuracy_stays_the_objective_by_default():
     config = smoke()
     assert config.search.objective == "accuracy"
-    pool = open_context(config, None).cross
+    pool = open_context(config, None).pool
     assert pool is not None
-    assert set(pool.pool) == {"mlp", "lenet"}
+    assert set(pool.models) == {"mlp", "lenet"}
 
 
 def test_score_can_be_left_out():
-    assert open_context(smoke(num_cross_seeds=0), None).cross is None
-    assert open_context(smoke(cross_models=["convnet"]), None).cross is None
+    assert open_context(smoke(num_cross_seeds=0), None).pool is None
+    assert open_context(smoke(cross_models=["convnet"]), None).pool is None
 
 
 def test_pools_that_cannot_be_are_refused():

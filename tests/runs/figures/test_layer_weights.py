@@ -80,9 +80,9 @@ def test_an_unknown_variant_lists_the_choices():
 def test_weights_are_recorded_as_parameters_and_as_bars(tmp_path):
     root = tmp_path / "mlruns"
     config = configure(Request("datadam", "digits", 1, "smoke"))
-    outcome = tune(config, TuneOptions(StoreOptions(root=root)))
+    result = tune(config, TuneOptions(StoreOptions(root=root)))
     tracker = open_tracking(StoreOptions(root=root))
-    runs = tracker.find_runs(tags={"study.search": outcome.search})
+    runs = tracker.find_runs(tags={"study.search": result.search})
     trials = [run for run in runs if run.tags["study.kind"] == "trial"]
     assert len(trials) == 2
     for run in trials:

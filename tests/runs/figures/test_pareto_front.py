@@ -1,4 +1,4 @@
-"""A search for two objectives: its front in the store, in the picture and in the outcome, also when resumed."""
+"""A search for two objectives: its front in the store, in the picture and in the result, also when resumed."""
 
 import json
 import random
@@ -56,42 +56,42 @@ def test_resumed_search_has_the_trials_asked_for(searched):
 
 
 def test_front_in_the_outcome_equals_brute_force(searched):
-    for outcome in searched[1:]:
+    for result in searched[1:]:
         values = {
             trial["trial"]: (trial["val_accuracy"], trial["cross_mean"])
-            for trial in outcome.trials
+            for trial in result.trials
             if trial["outcome"] == "COMPLETE"
         }
-        assert set(outcome.front) == front_of(values)
-        assert {trial["trial"] for trial in outcome.trials if trial["on_front"]} == set(outcome.front)
-        for trial in outcome.trials:
+        assert set(result.front) == front_of(values)
+        assert {trial["trial"] for trial in result.trials if trial["on_front"]} == set(result.front)
+        for trial in result.trials:
             expected = statistics.fmean(values[trial["trial"]]) if trial["trial"] in values else None
             assert trial["objective"] == expected
 
 
 def test_registered_one_has_the_highest_mean_of_the_finalists(searched):
-    for outcome in searched[1:]:
-        finalists = {one["trial"]: (one["accuracy"], one["cross-arch"]) for one in outcome.finalists}
-        assert set(finalists) <= set(outcome.front)
-        assert len(finalists) == min(3, len(outcome.front))
+    for result in searched[1:]:
+        finalists = {one["trial"]: (one["accuracy"], one["cross-arch"]) for one in result.finalists}
+        assert set(finalists) <= set(result.front)
+        assert len(finalists) == min(3, len(result.front))
         means = {trial: statistics.fmean(values) for trial, values in finalists.items()}
-        assert means[outcome.winner.trial] == max(means.values())
-        assert tuple(outcome.winner.objectives.values()) == finalists[outcome.winner.trial]
-        assert "highest mean of accuracy and cross-arch" in outcome.choice
-        assert json.loads(json.dumps(outcome.plain()))["front"] == list(outcome.front)
+        assert means[result.winner.trial] == max(means.values())
+        assert tuple(result.winner.objectives.values()) == finalists[result.winner.trial]
+        assert "highest mean of accuracy and cross-arch" in result.choice
+        assert json.loads(json.dumps(result.plain()))["front"] == list(result.front)
 
 
 def test_store_says_what_the_outcome_says(searched):
-    stores, _, outcome = searched
+    stores, _, result = searched
     (parent,) = runs_of(stores, "search")
     assert parent.tags["study.objective"] == "accuracy,cross-arch"
-    assert parent.tags["study.choice"] == outcome.choice
-    assert parent.tags["study.front"] == ", ".join(str(number) for number in outcome.front)
-    assert parent.tags["study.winner"] == str(outcome.winner.trial)
-    assert parent.metrics["objective"] == pytest.approx(statistics.fmean(outcome.winner.objectives.values()))
-    assert parent.metrics["finalist/cross-arch"] == pytest.approx(outcome.winner.objectives["cross-arch"])
+    assert parent.tags["study.choice"] == result.choice
+    assert parent.tags["study.front"] == ", ".join(str(number) for number in result.front)
+    assert parent.tags["study.winner"] == str(result.winner.trial)
+    assert parent.metrics["objective"] == pytest.approx(statistics.fmean(result.winner.objectives.values()))
+    assert parent.metrics["finalist/cross-arch"] == pytest.approx(result.winner.objectives["cross-arch"])
     by_run = {run.run_id: run for run in runs_of(stores, "trial")}
-    for trial in outcome.trials:
+    for trial in result.trials:
         run = by_run[trial["run_id"]]
         if trial["outcome"] == "COMPLETE":
             assert run.status == "FINISHED"
@@ -101,16 +101,16 @@ def test_store_says_what_the_outcome_says(searched):
             assert trial["outcome"] == "PRUNED"
             assert (run.status, run.tags["optuna.state"]) == ("KILLED", "PRUNED")
             assert "study.on_front" not in run.tags
-    assert "PRUNED" in {trial["outcome"] for trial in outcome.trials}
+    assert "PRUNED" in {trial["outcome"] for trial in result.trials}
 
 
 def test_picture_and_pages_are_stored(searched, tmp_path):
-    stores, _, outcome = searched
+    stores, _, result = searched
     tracker = open_tracking(stores)
     (parent,) = runs_of(stores, "search")
     assert tracker.download(parent.run_id, FRONT_NAME, tmp_path).read_bytes().startswith(b"\x89PNG")
     page = tracker.download(parent.run_id, "compare.html", tmp_path).read_text()
-    assert page.count(">on the front<") == len(outcome.front)
+    assert page.count(">on the front<") == len(result.front)
     figures = tracker.download(parent.run_id, "search.html", tmp_path).read_text()
     assert "Importance: cross-arch" in figures
 

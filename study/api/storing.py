@@ -1,0 +1,103 @@
+"""Registered synthetic sets: which there are, and verified copies of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from study.api.arguments import path_of
+
+if TYPE_CHECKING:
+    from study.sets.files import StoredSet
+
+__all__ = ["download", "load", "sets", "show", "verify"]
+
+
+def load(reference: str, *, tracking_uri: str | None = None) -> StoredSet:
+    """Load a verified synthetic set by registered name, run id or folder.
+
+    Args:
+        reference: ``"digits-dm-ipc1"``, ``"digits-dm-ipc1@best"``, ``"digits-dm-ipc1/3"``, an MLflow
+            run id, or the path of a set folder.
+        tracking_uri: the MLflow store to ask; by default ``MLFLOW_TRACKING_URI`` or ``./mlruns``.
+
+    Returns:
+        A set with ``.images`` [n, C, H, W] float32 (normalised), ``.labels`` [n] int64 and
+        ``.as_dataset()`` for a ``torch.utils.data.DataLoader``.
+
+    Raises:
+        UnknownSetError: nothing is registered under that reference.
+        CorruptSetError: a file is missing or its bytes changed since it was written.
+
+    Example:
+        >>> import study
+        >>> made = study.distill("random", "digits", ipc=2, budget="smoke")
+        >>> len(study.load(made.winner.set).as_dataset())
+        20
+    """
+    from study.runs.catalog.sets import load_set
+
+    return load_set(reference, tracking_uri=tracking_uri)
+
+
+def sets(name: str | None = None, *, tracking_uri: str | None = None) -> list[dict[str, Any]]:
+    """Every registered version of every set (or of one name), newest first.
+
+    Example:
+        >>> import study
+        >>> isinstance(study.sets("nothing-of-this-name"), list)
+        True
+    """
+    from study.runs.catalog.sets import list_sets
+
+    return list_sets(name, tracking_uri)
+
+
+def show(reference: str, *, tracking_uri: str | None = None) -> dict[str, Any]:
+    """Manifest, card and registration of a set, after checking every byte of it.
+
+    Example:
+        >>> import study
+        >>> made = study.distill("random", "digits", ipc=1, budget="smoke")
+        >>> study.show(made.winner.set)["manifest"]["ipc"]
+        1
+    """
+    from study.runs.catalog.sets import show_set
+
+    return show_set(reference, tracking_uri)
+
+
+def download(
+    reference: str, output: Path | str | None = None, *, tracking_uri: str | None = None
+) -> dict[str, Any]:
+    """Copy a set into a new folder, by default of its name, after checking every byte of it.
+
+    Raises:
+        UnknownSetError: there is no such set.
+        CorruptSetError: it is incomplete or altered; nothing is left behind.
+        ConfigError: ``output`` exists and is not empty, or cannot be written.
+
+    Example:
+        >>> import study
+        >>> made = study.distill("random", "digits", ipc=1, budget="smoke")
+        >>> study.download(made.winner.set, "my-digits")["folder"]
+        'my-digits'
+    """
+    from study.runs.catalog.sets import download_set
+
+    return download_set(reference, path_of(output), tracking_uri)
+
+
+def verify(references: Sequence[str] = (), *, tracking_uri: str | None = None) -> list[dict[str, Any]]:
+    """Check every byte of some sets, by default of every registered version; one verdict each.
+
+    Example:
+        >>> import study
+        >>> made = study.distill("random", "digits", ipc=1, budget="smoke")
+        >>> study.verify([made.winner.set])[0]["whole"]
+        True
+    """
+    from study.runs.catalog.sets import verify_sets
+
+    return verify_sets(list(references), tracking_uri)
