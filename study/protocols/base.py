@@ -30,6 +30,7 @@ __all__ = [
     "Protocol",
     "Session",
     "Split",
+    "find_protocol",
     "register",
     "score_row",
 ]
@@ -207,6 +208,16 @@ def register(protocol: ProtocolT) -> ProtocolT:
     """Class decorator that enters a protocol into :data:`PROTOCOLS`; a name taken twice is an error."""
     PROTOCOLS.register(protocol.name, protocol, protocol.__module__)
     return protocol
+
+
+def find_protocol(name: str) -> type[Protocol]:
+    """The protocol of that name.
+
+    Raises:
+        UnknownNameError: there is none; the message lists them all.
+        ConfigError: a plug-in cannot be loaded.
+    """
+    return PROTOCOLS.find(name)
 
 
 def score_row(score: Score) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from study.core.errors import ConfigError, UnknownSetError
-from study.protocols.base import PROTOCOLS, EvaluateOptions, Findings, Session
+from study.protocols.base import EvaluateOptions, Findings, Session, find_protocol
 from study.runs.catalog.sets import load_set
 from study.runs.config.twin import twin_command
 from study.runs.context.callbacks import Callback
@@ -81,7 +81,7 @@ def evaluate(
             from, or the protocol does not take an option or that split.
     """
     options, stores, callback = options or EvaluateOptions(), stores or StoreOptions(), callback or Callback()
-    protocol = PROTOCOLS.find(options.protocol)()
+    protocol = find_protocol(options.protocol)()
     protocol.check(options)
     stored = load_set(reference, tracking_uri=stores.tracking_uri, root=stores.root)
     config = stored_config(stored, options.overrides)
