@@ -23,14 +23,13 @@ from study.runs.figures.images import log_final_grid, log_grid
 from study.runs.leakage import leakage_record
 from study.runs.trials.finalists import Candidate
 from study.runs.trials.trial import TrialResult
-from study.sets.files import DATA_NAME, SET_FOLDER, write_set
+from study.sets.files import CARD_NAME, DATA_NAME, SET_FOLDER, write_set
 from study.sets.manifest import CrossRecord, Manifest, ScoreRecord
 from study.tracking.base import Recorder, RegisteredSet, Tracker
 from study.tracking.provenance import provenance
+from study.tracking.references import BEST
 
 __all__ = ["Registration", "SetScores", "log_trial_set", "register"]
-
-BEST = "best"
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ def register(
                 **_tags(context, candidate, scores, sha256),
                 "near_copies": str(leakage.num_near_copies),
             },
-            card=(folder / "README.md").read_text(encoding="utf-8"),
+            card=(folder / CARD_NAME).read_text(encoding="utf-8"),
         )
         if output is not None:
             with replace_folder(output) as partial:
