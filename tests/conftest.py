@@ -129,19 +129,11 @@ def store_root(_empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.fixture
 def memory_stores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Opens ``memory://NAME`` as a tracker in memory, the same one for a name throughout a test."""
-    from memory_tracker import MemoryTracker
+    from memory_tracker import opener
 
     from study.tracking import open as tracking
 
-    trackers: dict[str, MemoryTracker] = {}
-    build = tracking.MlflowTracker
-
-    def choose(location):
-        if not location.uri.startswith("memory://"):
-            return build(location)
-        return trackers.setdefault(location.uri, MemoryTracker(location.uri))
-
-    monkeypatch.setattr(tracking, "MlflowTracker", choose)
+    monkeypatch.setattr(tracking, "MlflowTracker", opener(tracking.MlflowTracker))
 
 
 @pytest.fixture

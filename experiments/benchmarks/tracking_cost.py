@@ -20,13 +20,20 @@ from pathlib import Path
 
 import torch
 
+HELPERS = Path(__file__).parents[2] / "tests" / "helpers"
+WITH_MLFLOW = "from study.cli.app import main; main()"
+IN_MEMORY = (
+    f"import sys; sys.path.insert(0, {str(HELPERS)!r}); from memory_tracker import opener; "
+    "from study.tracking import open as tracking; "
+    f"tracking.MlflowTracker = opener(tracking.MlflowTracker); {WITH_MLFLOW}"
+)
 
-def search(uri: str | None, budget: str) -> dict[str, float | str]:
+
+def search(code: str, budget: str) -> dict[str, float | str]:
     """Run one search in a folder of its own; wall time of the process and what it says of itself."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["tune", "--method", "dm", "--dataset", "digits", "--ipc", "1", "--budget", budget, "--json"]
-        words += [] if uri is None else ["--tracking-uri", uri]
-        code = "from study.cli.app import main; main()"
+        words += ["--tracking-uri", "memory://benchmark"] if code == IN_MEMORY else []
         started = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, check=True
@@ -50,8 +57,8 @@ def main() -> None:
     options = parser.parse_args()
     with_store, without = [], []
     for _ in range(options.rounds):
-        without.append(search("memory:benchmark", options.budget))
-        with_store.append(search(None, options.budget))
+        without.append(search(IN_MEMORY, options.budget))
+        with_store.append(search(WITH_MLFLOW, options.budget))
     if len({side["sha256"] for side in with_store + without}) != 1:
         sys.exit("the searches differ: tracking must not change a result")
     inside = statistics.median(float(side["inside_tracking"]) for side in with_store)

@@ -72,12 +72,7 @@ def download(
     reference: Reference,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="New folder; default: the set's name, here.",
-        ),
+        typer.Option("--output", "-o", metavar="DIR", help="New folder; default: the set's name, here."),
     ] = None,
     tracking_uri: TrackingUri = None,
     as_json: Json = False,

@@ -6,19 +6,9 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
-    "ConfigError",
-    "CorruptSetError",
-    "DataError",
-    "DivergedError",
-    "MissingDataError",
-    "SearchError",
-    "ShapeError",
-    "StudyError",
-    "TrackingError",
-    "UnknownNameError",
-    "UnknownSetError",
-    "unknown_name",
-]
+    "ConfigError", "CorruptSetError", "DataError", "DivergedError", "MissingDataError", "SearchError", "ShapeError",
+    "StudyError", "TrackingError", "UnknownNameError", "UnknownSetError", "suggestion", "unknown_name",
+]  # fmt: skip
 
 
 class StudyError(Exception):
@@ -80,6 +70,10 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UnknownNameErr
         choices: every valid name.
     """
     known = sorted(choices)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return UnknownNameError(f"unknown {kind} {name!r}.{hint} Choices: {', '.join(known)}")
+    return UnknownNameError(f"unknown {kind} {name!r}.{suggestion(name, known)} Choices: {', '.join(known)}")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """A sentence with the known name nearest to one that is not, after a space; empty if none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -118,16 +118,7 @@ def _load_idx(name: Name, root: Path) -> SourceData:
 def _read(reader: Callable[[str], Tensor], path: Path) -> Tensor:
     try:
         return reader(str(path))
-    except (
-        AssertionError,
-        EOFError,
-        IndexError,
-        KeyError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (AssertionError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error) or "its length does not match its header"
         raise DataError(
             f"{path} is damaged or cut off ({reason}); delete it and prepare the dataset again"

@@ -21,6 +21,8 @@ from study.tracking.base import Recorder, Tracker
 
 __all__ = ["Evaluation", "evaluate"]
 
+PICTURE_DPI = 130
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -176,7 +178,7 @@ def _record(recorder: Recorder, name: str, found: Findings) -> list[str]:
     values = {"metrics": found.metrics, "rows": found.rows, "totals": found.totals, "notes": found.notes}
     recorder.log_text(json.dumps(values, indent=2, allow_nan=False) + "\n", plain)
     for picture, figure in found.figures.items():
-        recorder.log_figure(figure, picture)
+        recorder.log_figure(figure, picture, dpi=PICTURE_DPI)
     return [plain, table, *found.figures]
 
 

@@ -13,6 +13,7 @@ from study.search.figures import search_page
 from study.search.optimize import Search, TrialRecord
 from study.tracking.base import Recorder, Tracker
 from study.tracking.compare_page import CompareRow, render_compare_page
+from study.tracking.links import COMPARE_PAGE
 
 __all__ = ["log_comparison"]
 
@@ -54,7 +55,7 @@ def log_comparison(
                 f"a fresh draw for each of {random.n} networks, same recipe.{_front_words(records)}"
             ),
         )
-        parent.log_text(page, "compare.html")
+        parent.log_text(page, COMPARE_PAGE)
         parent.log_text(search_page(search.optuna_study, config.search.objectives), "search.html")
         parent.log_table([_flat(record) for record in records], TABLE_NAME)
 

@@ -1,4 +1,4 @@
-"""The Pareto front of a search with several objectives, and which of its trials are scored again."""
+"""The Pareto front of a search with several objectives, and which of its trials become finalists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["choose_finalists", "front_numbers"]
 
 
 def front_numbers(optuna_study: optuna.Study) -> frozenset[int] | None:
-    """Optuna's numbers of the trials that no other one beats; None where there is one objective only."""
+    """Optuna's own numbers of the trials that no other trial dominates; None for a single objective."""
     if len(optuna_study.directions) == 1:
         return None
     return frozenset(trial.number for trial in optuna_study.best_trials)
@@ -25,7 +25,7 @@ def choose_finalists(front: Sequence[TrialRecord], count: int) -> list[TrialReco
     of the front are kept where three or more are asked for, then the rest by mean. An earlier trial wins a tie.
 
     Args:
-        front: complete trials, none of which beats another.
+        front: complete trials, none of which dominates another.
         count: how many to choose.
     """
     if not front:

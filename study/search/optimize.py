@@ -1,7 +1,10 @@
-"""One search: opened or found again by name, driven trial by trial, never losing a finished one."""
+"""One search: created or found by name, run trial by trial, resumed without losing a finished trial."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,8 +17,8 @@ from study.core.spaces import Choice, Parameter, Space
 from study.search.config import SearchConfig
 from study.search.front import choose_finalists, front_numbers
 from study.search.pruning import build_pruner, report
-from study.search.records import DIVERGED, TrialRecord, outcome_of, record_of
-from study.search.sampler import INTERRUPTED, TRIAL_NUMBER, SeededSampler, trial_number
+from study.search.records import DIVERGED, TrialRecord, outcome_of
+from study.search.sampler import TRIAL_NUMBER, SeededSampler, trial_number
 from study.search.storage import owner_is_dead, owner_tag
 
 __all__ = ["Objective", "Pruned", "Search", "TrialHandle", "TrialRecord", "create_search", "find_search"]
@@ -84,13 +87,13 @@ class Search:
         for trial in self._study.get_trials(deepcopy=False):
             if trial.state is not TrialState.WAITING:
                 on_front = None if front is None else trial.number in front
-                latest[trial_number(trial)] = record_of(trial, on_front)
+                latest[trial_number(trial)] = TrialRecord.of(trial, on_front)
         return [latest[number] for number in sorted(latest)]
 
     def best(self, count: int) -> list[TrialRecord]:
         """The best complete trials, best first; an earlier one wins a tie.
 
-        With several objectives those of the front that :func:`study.search.front.choose_finalists` chooses.
+        With several objectives those that :func:`study.search.front.choose_finalists` chooses from the front.
         """
         complete = [record for record in self.records() if record.value is not None]
         if len(self._config.objectives) > 1:
@@ -104,7 +107,7 @@ class Search:
             self._study.enqueue_trial(fitting)
 
     def recover(self) -> list[int]:
-        """Queue again what an earlier process left unfinished; gives the numbers."""
+        """Queue again the trials that an earlier process left unfinished; gives their numbers."""
         trials = self._study.get_trials(deepcopy=False)
         for trial in trials:
             owner = trial.user_attrs.get(OWNER)
@@ -122,13 +125,11 @@ class Search:
     def optimize(self, objective: Objective, num_trials: int, timeout_seconds: float | None = None) -> None:
         """Run trials until that many count, or until the time is up (the running one is finished).
 
-        A :class:`DivergedError` ends its trial and the search goes on; any other error, and Ctrl-C, marks
-        the trial as interrupted, to be repeated, and is raised.
+        A :class:`DivergedError` ends its trial and the search goes on; any other error, and Ctrl-C, leaves
+        the trial interrupted, to be repeated, and is raised.
         """
-        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        while sum(record.counts for record in self.records()) < num_trials:
-            if deadline is not None and time.monotonic() >= deadline:
-                return
+        deadline = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
+        while sum(record.counts for record in self.records()) < num_trials and time.monotonic() < deadline:
             self._study.optimize(
                 lambda trial: self._run(objective, trial), n_trials=1, catch=(DivergedError,)
             )
@@ -140,11 +141,6 @@ class Search:
             return objective(TrialHandle(trial, params, self._config))
         except DivergedError as error:
             trial.set_user_attr(DIVERGED, str(error))
-            raise
-        except Pruned:
-            raise
-        except BaseException:
-            trial.set_user_attr(INTERRUPTED, True)
             raise
 
 
@@ -163,25 +159,16 @@ def create_search(
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     taken = set(optuna.get_all_study_names(storage))
+    free = (text for number in itertools.count(1) if (text := f"{prefix}-{number}") not in taken)
     directions = [optuna.study.StudyDirection.MAXIMIZE] * len(config.objectives)
-    number = 1
-    while True:
-        candidate = name or f"{prefix}-{number}"
-        try:
-            if candidate in taken:
-                raise optuna.exceptions.DuplicatedStudyError
-            return Search(
-                optuna.create_study(storage=storage, study_name=candidate, directions=directions),
-                config,
-                space,
-                seed,
-            )
-        except optuna.exceptions.DuplicatedStudyError as error:
-            if name:
-                raise SearchError(
-                    f"a search named {name!r} exists; continue it with --resume {name}, or choose another --name"
-                ) from error
-            number += 1
+    for candidate in [name] if name else free:
+        # Another process may just have taken it.
+        with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
+            created = optuna.create_study(storage=storage, study_name=candidate, directions=directions)
+            return Search(created, config, space, seed)
+    raise SearchError(
+        f"a search named {name!r} exists; continue it with --resume {name}, or choose another --name"
+    )
 
 
 def find_search(storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:

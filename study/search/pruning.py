@@ -33,7 +33,7 @@ def rung_scores(trial: FrozenTrial) -> dict[int, float]:
 
 
 def report(trial: optuna.Trial, config: SearchConfig, score: float, percent: int) -> bool:
-    """Keep a score with a running trial; True where the trial is to be stopped."""
+    """Keep a score of a running trial; True means that the trial is to be stopped."""
     if len(config.objectives) == 1:
         trial.report(score, percent)
         return trial.should_prune()

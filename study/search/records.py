@@ -1,4 +1,4 @@
-"""Trials as the storage knows them, whatever their ending and however many objectives they have."""
+"""Trials as the storage knows them, however they ended and however many objectives they have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from study.search.pruning import rung_scores
 from study.search.sampler import trial_number
 
-__all__ = ["DIVERGED", "TrialOutcome", "TrialRecord", "outcome_of", "record_of"]
+__all__ = ["DIVERGED", "TrialOutcome", "TrialRecord", "outcome_of"]
 
 TrialOutcome = Literal["COMPLETE", "PRUNED", "DIVERGED", "INTERRUPTED", "RUNNING"]
 
@@ -44,6 +44,20 @@ class TrialRecord:
     attributes: Mapping[str, Any]
     seconds: float
     on_front: bool | None = None
+
+    @classmethod
+    def of(cls, trial: FrozenTrial, on_front: bool | None) -> TrialRecord:
+        """The record of a stored trial; whether it lies on the front is known to the search alone."""
+        return cls(
+            number=trial_number(trial),
+            outcome=outcome_of(trial),
+            params=trial.params,
+            values=tuple(trial.values) if trial.state is TrialState.COMPLETE else None,
+            reported=rung_scores(trial),
+            attributes=trial.user_attrs,
+            seconds=trial.duration.total_seconds() if trial.duration else 0.0,
+            on_front=on_front,
+        )
 
     @property
     def value(self) -> float | None:
@@ -77,20 +91,6 @@ def outcome_of(trial: FrozenTrial) -> TrialOutcome:
     if trial.state is TrialState.PRUNED:
         return "PRUNED"
     if trial.state is TrialState.FAIL:
-        # A trial whose process died has no mark at all, and is to be repeated like an interrupted one.
+        # Whatever else ended it, Ctrl-C or the death of its process, it is to be repeated.
         return "DIVERGED" if DIVERGED in trial.user_attrs else "INTERRUPTED"
     return "RUNNING"
-
-
-def record_of(trial: FrozenTrial, on_front: bool | None) -> TrialRecord:
-    """A stored trial as a record; whether it lies on the front is known to the search alone."""
-    return TrialRecord(
-        number=trial_number(trial),
-        outcome=outcome_of(trial),
-        params=trial.params,
-        values=tuple(trial.values) if trial.state is TrialState.COMPLETE else None,
-        reported=rung_scores(trial),
-        attributes=trial.user_attrs,
-        seconds=trial.duration.total_seconds() if trial.duration else 0.0,
-        on_front=on_front,
-    )

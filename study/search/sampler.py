@@ -1,8 +1,8 @@
-"""A sampler whose numbers depend on the seed and a trial's number, not on the process that runs it.
+"""A sampler whose proposals depend on the seed and the trial number, not on the process that runs the trial.
 
-Optuna seeds a sampler when it is made, so that a resumed search would draw its first numbers again. Here
-each trial is sampled with a seed derived from its number: a search that was interrupted and resumed proposes
-what it would have proposed undisturbed.
+Optuna seeds a sampler when it is made, so a resumed search would draw its first numbers again. Here each
+trial is sampled with a seed derived from its number: an interrupted search, once resumed, proposes what it
+would have proposed undisturbed.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ from optuna.trial import FrozenTrial, TrialState
 from study.core.seeding import derive_seed
 from study.search.config import SearchConfig
 
-__all__ = ["INTERRUPTED", "TRIAL_NUMBER", "SeededSampler", "trial_number"]
+__all__ = ["TRIAL_NUMBER", "SeededSampler", "trial_number"]
 
 TRIAL_NUMBER = "study.trial_number"
-INTERRUPTED = "study.interrupted"
 
 
 def trial_number(trial: FrozenTrial | optuna.Trial) -> int:
-    """Position of a trial in its search, from 0; a retry has the number of what it repeats."""
+    """Position of a trial in its search, from 0; a repeated trial keeps the number of its first attempt."""
     return int(trial.user_attrs.get(TRIAL_NUMBER, trial.number))
 
 
 class SeededSampler(BaseSampler):
-    """Delegates to Optuna's own samplers, freshly seeded for every number."""
+    """Delegates to Optuna's own samplers, seeded anew for every trial number."""
 
     def __init__(self, config: SearchConfig, seed: int) -> None:
         self._config = config
@@ -50,7 +49,7 @@ class SeededSampler(BaseSampler):
             return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Give the trial its number, unless it repeats an earlier one, and seed for it."""
+        """Give the trial the next number, unless it repeats an earlier one, and seed by it."""
         number = trial.user_attrs.get(TRIAL_NUMBER)
         if number is None:
             others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]

@@ -17,7 +17,6 @@ SCORE_ROWS = {
     "random_validation": ("random real images", "validation"),
     "random_test": ("random real images", "test"),
     "start_validation": ("its starting point", "validation"),
-    "start_test": ("its starting point", "test"),
 }
 CROSS_TOTALS = {"mean": "mean of these", "worst": "worst of these"}
 MAX_CLASS_NAMES = 12

@@ -12,16 +12,9 @@ from study.core.errors import CorruptSetError
 from study.core.records import Score, StepSchedule
 
 __all__ = [
-    "SCHEMA_VERSION",
-    "CrossRecord",
-    "FileRecord",
-    "FullDataRecord",
-    "LeakageRecord",
-    "Manifest",
-    "ScheduleRecord",
-    "ScoreRecord",
-    "parse_manifest",
-]
+    "SCHEMA_VERSION", "CrossRecord", "FileRecord", "FullDataRecord", "LeakageRecord", "Manifest", "ScheduleRecord",
+    "ScoreRecord", "parse_manifest",
+]  # fmt: skip
 
 SCHEMA_VERSION = 2
 """Raised whenever an older reader would misunderstand a newer manifest; all versions up to this are read.

@@ -7,12 +7,22 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-__all__ = ["DEFAULT_BASE", "DEFAULT_PORT", "deep_links", "registry_link", "run_color", "runs_view"]
+__all__ = [
+    "COMPARE_PAGE",
+    "DEFAULT_BASE",
+    "DEFAULT_PORT",
+    "deep_links",
+    "registry_link",
+    "run_color",
+    "runs_view",
+]
 
 DEFAULT_PORT = 5000
 DEFAULT_BASE = f"http://127.0.0.1:{DEFAULT_PORT}"
 """Where ``study ui`` serves unless the port is taken."""
 
+COMPARE_PAGE = "compare.html"
+"""The artifact of a search that compares its trials."""
 _WORKFLOW = "workflowType=machine_learning"
 _ORDER = "metrics.`objective`"
 _GOLDEN = 0.61803398875
@@ -47,7 +57,7 @@ def deep_links(
         "sets": registry_link(base),
     }
     if parent is not None:
-        links["search"] = f"{page}/{parent}/artifacts/compare.html?{_WORKFLOW}"
+        links["search"] = f"{page}/{parent}/artifacts/{COMPARE_PAGE}?{_WORKFLOW}"
     return links
 
 

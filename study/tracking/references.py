@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from study.core.errors import ConfigError, UnknownSetError
+from study.core.errors import ConfigError, UnknownSetError, suggestion
 from study.tracking.base import RegisteredSet
 
 __all__ = ["BEST", "Reference", "check_alias", "check_set_name", "parse_reference", "pick"]
@@ -88,20 +87,20 @@ def pick(reference: Reference, versions: Sequence[RegisteredSet], names: Iterabl
     """
     if not versions:
         raise UnknownSetError(_unknown(reference.name, sorted(names)))
+    by_number = {entry.version: entry for entry in versions}
+    by_alias = {alias: entry for entry in versions for alias in entry.aliases}
+    if reference.version is None and reference.alias is None:
+        return by_alias.get(BEST, versions[0])
     if reference.version is not None:
-        found = [version for version in versions if version.version == reference.version]
-        choices = ", ".join(version.version for version in versions)
-        fault = f"{reference.name} has no version {reference.version}. Choices: {choices}"
-    elif reference.alias is not None:
-        found = [version for version in versions if reference.alias in version.aliases]
-        choices = ", ".join(sorted(alias for version in versions for alias in version.aliases)) or "none"
-        fault = f"{reference.name} has no alias {reference.alias!r}. Choices: {choices}"
+        kind, wanted, known = "version", reference.version, by_number
     else:
-        found = [version for version in versions if BEST in version.aliases] or list(versions)
-        fault = ""
-    if not found:
-        raise UnknownSetError(fault)
-    return found[0]
+        kind, wanted, known = "alias", repr(reference.alias), dict(sorted(by_alias.items()))
+    found = known.get(reference.version or reference.alias or "")
+    if found is None:
+        raise UnknownSetError(
+            f"{reference.name} has no {kind} {wanted}. Choices: {', '.join(known) or 'none'}"
+        )
+    return found
 
 
 def _unknown(name: str, names: list[str]) -> str:
@@ -109,7 +108,5 @@ def _unknown(name: str, names: list[str]) -> str:
         return (
             f"no synthetic set {name!r}: nothing is registered in this store yet; `study tune` registers one"
         )
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    return f"no synthetic set {name!r}.{hint} Choices: {shown}"
+    return f"no synthetic set {name!r}.{suggestion(name, names)} Choices: {shown}"

@@ -102,21 +102,10 @@ def start_server(location: StoreLocation, host: str = "127.0.0.1", port: int | N
         connect(location)
     handle, name = tempfile.mkstemp(prefix="study-ui-", suffix=".log")
     log = Path(name)
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        host,
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
+    words = ["mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     with os.fdopen(handle, "wb") as stream:
         process = subprocess.Popen(
-            command, env=_environment(location), stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", *words], env=_environment(location), stdin=subprocess.DEVNULL,
             stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 from PIL.Image import Image
 
 from study.core.errors import TrackingError, UnknownSetError
-from study.tracking.base import RegisteredSet, RunInfo, RunStatus
+from study.tracking.base import RegisteredSet, RunInfo, RunStatus, Tracker
 from study.tracking.links import DEFAULT_BASE, deep_links
 from study.tracking.recorder import MAX_PARAM_LENGTH, MAX_TAG_LENGTH, shorten, table_text
 from study.tracking.references import check_alias, check_set_name, parse_reference, pick
+from study.tracking.stores import StoreLocation
 
 
 @dataclass
@@ -236,3 +237,15 @@ def _write(files: Mapping[str, bytes], destination: Path) -> None:
         path = destination / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+
+
+def opener(build: Callable[[StoreLocation], Tracker]) -> Callable[[StoreLocation], Tracker]:
+    """Opens ``memory://NAME`` in memory, the same tracker for a name each time, and all else with ``build``."""
+    trackers: dict[str, MemoryTracker] = {}
+
+    def choose(location: StoreLocation) -> Tracker:
+        if not location.uri.startswith("memory://"):
+            return build(location)
+        return trackers.setdefault(location.uri, MemoryTracker(location.uri))
+
+    return choose

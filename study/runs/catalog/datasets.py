@@ -12,20 +12,15 @@ from study.data.splits import DataConfig, resolve_data_root, split_source
 __all__ = ["check_dataset", "list_datasets", "prepare_dataset"]
 
 
+SHOWN = ("name", "description", "resolution", "channels", "augmentation", "licence", "how_to_get")
+"""What of a dataset is listed."""
+
+
 def list_datasets(data_root: Path | None = None) -> list[dict[str, Any]]:
     """Every dataset with its properties, and whether its files are in the data root."""
     root = resolve_data_root(data_root)
     return [
-        {
-            "name": spec.name,
-            "description": spec.description,
-            "resolution": spec.resolution,
-            "channels": spec.channels,
-            "augmentation": spec.augmentation,
-            "licence": spec.licence,
-            "how_to_get": spec.how_to_get,
-            "present": spec.is_present(root),
-        }
+        {**{name: getattr(spec, name) for name in SHOWN}, "present": spec.is_present(root)}
         for spec in DATASETS.values()
     ]
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,7 @@ from study.sets.files import (
     stored_files,
     unwritable,
     verify_set,
-)
-from study.sets.manifest import Manifest
+)  # fmt: skip
 from study.tracking.base import RegisteredSet, Tracker
 from study.tracking.open import DEFAULT_ROOT, open_tracker
 from study.tracking.stores import locate
@@ -162,16 +162,12 @@ def _from_registry(tracker: Tracker, reference: str, destination: Path) -> tuple
     registered = tracker.resolve_set(reference)
     folder = tracker.download_set(registered, destination)
     stated = registered.tags.get("sha256")
-    found = _data_sha256(verify_set(folder))
+    found = verify_set(folder).files[DATA_NAME].sha256
     if stated is not None and stated != found:
         raise CorruptSetError(
-            f"{DATA_NAME} and manifest.json were both replaced: the registry has SHA-256 {stated}, they have {found}"
+            f"{DATA_NAME} and {MANIFEST_NAME} were both replaced: the registry has SHA-256 {stated}, they have {found}"
         )
     return folder, registered
-
-
-def _data_sha256(manifest: Manifest) -> str:
-    return manifest.files[DATA_NAME].sha256
 
 
 def _is_path(reference: str, folder: Path) -> bool:
@@ -195,11 +191,5 @@ def _is_missing(tracking_uri: str | None, root: Path) -> bool:
 
 
 def _plain(entry: RegisteredSet) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "version": entry.version,
-        "aliases": list(entry.aliases),
-        "tags": dict(entry.tags),
-        "run_id": entry.run_id,
-        "created": datetime.fromtimestamp(entry.created, UTC).isoformat(timespec="seconds"),
-    }
+    created = datetime.fromtimestamp(entry.created, UTC).isoformat(timespec="seconds")
+    return {**asdict(entry), "aliases": list(entry.aliases), "tags": dict(entry.tags), "created": created}

@@ -9,7 +9,7 @@ from typing import Any
 
 from study.search.storage import default_storage_url, open_storage
 from study.tracking.base import Tracker
-from study.tracking.open import open_tracker
+from study.tracking.open import DEFAULT_ROOT, open_tracker
 
 __all__ = ["StoreOptions", "open_search_storage", "open_tracking", "open_tracking_meanwhile"]
 
@@ -28,7 +28,7 @@ class StoreOptions:
     tracking_uri: str | None = None
     storage: str | None = None
     data_root: Path | None = None
-    root: Path = Path("mlruns")
+    root: Path = DEFAULT_ROOT
 
 
 def open_tracking(options: StoreOptions) -> Tracker:

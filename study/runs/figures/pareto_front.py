@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence, Set
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.runs.context.run_context import RunContext
@@ -61,10 +59,7 @@ def log_front(
         f"% ({_networks(context.pool.num_seeds)} each)",
         title=f"{config.method} on {config.dataset}, {config.ipc} a class: {len(complete)} complete trials",
     )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / FRONT_NAME
-        figure.savefig(path, dpi=120)
-        parent.log_file(path)
+    parent.log_figure(figure, FRONT_NAME)
 
 
 def draw_front(

@@ -15,13 +15,12 @@ from study.runs.context.recording import Stopwatch
 from study.runs.context.run_context import RunContext
 from study.runs.registration.results import TrialResult, WinnerResult
 from study.runs.registration.set_folder import build_manifest
-from study.sets.files import DATA_NAME, write_set
+from study.sets.files import CARD_NAME, DATA_NAME, write_set
 from study.sets.manifest import CrossRecord, FullDataRecord, LeakageRecord, Manifest, ScoreRecord
 from study.tracking.base import RegisteredSet, Tracker
+from study.tracking.references import BEST
 
 __all__ = ["register_winner"]
-
-BEST = "best"
 
 
 def register_winner(
@@ -73,7 +72,7 @@ def _register(
             name,
             run_id=winner.run_id,
             tags=_tags(context, winner),
-            card=(folder / "README.md").read_text(encoding="utf-8"),
+            card=(folder / CARD_NAME).read_text(encoding="utf-8"),
         )
         if output is not None:
             with replace_folder(output) as partial:

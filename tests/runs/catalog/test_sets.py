@@ -8,7 +8,9 @@ import torch
 
 import study
 from study.core.errors import ConfigError, CorruptSetError, TrackingError, UnknownSetError
+from study.runs.catalog.runs import compare_runs
 from study.runs.catalog.sets import download_set, list_sets, load_set, show_set, verify_sets
+from study.runs.context.stores import StoreOptions
 from study.sets.files import SET_FOLDER, read_manifest, read_set
 from study.tracking.open import open_tracker
 
@@ -177,3 +179,21 @@ def test_the_real_store_serves_a_verified_copy(store_root, tmp_path, set_factory
         download_set("digits-dm-ipc2@best", tmp_path / "second", root=store_root)
     assert not (tmp_path / "second").exists()
     assert len(done["sha256"]) == 64
+
+
+def test_every_question_goes_to_the_store_below_the_root(store_root, set_factory, tmp_path, monkeypatch):
+    folder = set_factory(tmp_path / "a-set")
+    tracker = open_tracker(None, store_root)
+    run = tracker.start_run("digits-ipc1", "search", tags={"study.kind": "search"})
+    tracker.register_set(folder, NAME, run_id=run.run_id, tags={}, card="", alias="best")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert [entry["version"] for entry in list_sets(root=store_root)] == ["1"]
+    assert show_set(NAME, root=store_root)["registered"]["aliases"] == ["best"]
+    assert [verdict["whole"] for verdict in verify_sets(root=store_root)] == [True]
+    assert len(load_set(NAME, root=store_root)) == 10
+    assert download_set(NAME, tmp_path / "copy", root=store_root)["set"] == f"{NAME}/1"
+    (row,) = compare_runs([NAME], StoreOptions(root=store_root))
+    assert row["run_id"] == run.run_id
+    assert list(elsewhere.iterdir()) == []
