@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import torch
@@ -14,6 +14,7 @@ from study.core.seeding import Generators
 from study.core.spaces import Choice, Range, Space
 from study.data.augment import augment, draw
 from study.methods.base import Method, MethodConfig, Task, register
+from study.methods.hooks import BarFigure
 from study.methods.matching.attention import (
     AttentionFeatures,
     AttentionLayers,
@@ -104,6 +105,11 @@ class DataDAM(Method[DataDAMConfig]):
         """
         names = attention_layer_names(self.config.attention_layers, model, image_shape)
         return normalised_weights(self.config.layer_weights, names)
+
+    def figures(self, task: Task, generators: Generators) -> Sequence[BarFigure]:
+        """The layer weights as bars."""
+        weights = self.layer_weights(task.model, task.train.image_shape)
+        return [BarFigure("layer_weights", weights, "attention layer, first to last", "weight, mean 1", 1.0)]
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an iteration.

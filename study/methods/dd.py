@@ -20,7 +20,7 @@ from study.methods.base import Method, MethodConfig, Task, register
 from study.methods.initialize import Initialization, initialize
 from study.methods.trajectories.adjoint import Backward, StudentGradients, student_gradients
 from study.methods.trajectories.compiled_step import CompiledStep
-from study.methods.trajectories.learned_schedule import LearnedSchedule, mini_sets
+from study.methods.trajectories.learned_schedule import LearnedStepSchedule, mini_sets
 from study.methods.trajectories.step_memory import fitting_chunk
 from study.methods.trajectories.student import StudentStep, ordered_steps
 from study.models.flat_params import flatten_parameters, forward_flat
@@ -102,7 +102,7 @@ class DD(Method[DDConfig]):
         images, labels = initialize(config.init, train, task.ipc, generators["init"])
         order = mini_sets(train.num_classes, task.ipc, config.num_distill_epochs)
         fixed = derive_seed(generators.seed, "network") if config.network_init == "fixed" else None
-        learned = LearnedSchedule(
+        learned = LearnedStepSchedule(
             images,
             labels,
             train.class_names,
@@ -151,7 +151,7 @@ class _Students:
         num_steps = config.num_iterations * self._num_networks * len(order)
         self._program.compile_for(task.compute, num_steps, self._chunk or order.shape[1])
 
-    def train(self, learned: LearnedSchedule, fixed: int | None) -> list[StudentGradients]:
+    def train(self, learned: LearnedStepSchedule, fixed: int | None) -> list[StudentGradients]:
         """One run a network, with the gradients of its loss on the same real images."""
         real = self._real_batch()
         return [self._run(learned, real, fixed) for _ in range(self._num_networks)]
@@ -163,7 +163,7 @@ class _Students:
         return self._train.images[chosen], self._train.labels[chosen]
 
     def _run(
-        self, learned: LearnedSchedule, real: tuple[Tensor, Tensor], fixed: int | None
+        self, learned: LearnedStepSchedule, real: tuple[Tensor, Tensor], fixed: int | None
     ) -> StudentGradients:
         # The fixed network comes from the CPU, so that its seed means the same on every machine.
         generator = self._generators["networks"] if fixed is None else torch.Generator().manual_seed(fixed)

@@ -7,22 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from study.core.errors import ShapeError
-from study.core.seeding import Generators
-from study.methods.base import Task
 
-__all__ = [
-    "DifficultyHistogram",
-    "RanksImages",
-    "difficulty_histogram",
-    "easiest_and_hardest",
-    "rank_by_class",
-]
+__all__ = ["DifficultyHistogram", "difficulty_histogram", "easiest_and_hardest", "rank_by_class"]
 
 
 @dataclass(frozen=True)
@@ -36,14 +27,6 @@ class DifficultyHistogram:
 
     edges: Tensor
     counts: Tensor
-
-
-@runtime_checkable
-class RanksImages(Protocol):
-    """What a method offers if it treats training images by their difficulty."""
-
-    def ranked_difficulty(self, task: Task, generators: Generators) -> Tensor | None:
-        """Score [n] of every training image, larger for harder ones; None where it does not matter."""
 
 
 def rank_by_class(scores: Tensor, labels: Tensor, num_classes: int) -> list[Tensor]:

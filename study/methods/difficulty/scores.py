@@ -1,7 +1,7 @@
 """How hard each training image is for young networks.
 
 Ranking by the scores belongs to :mod:`study.methods.difficulty.ranking`, what a ranking is used for to
-:mod:`study.methods.difficulty.schedule`.
+:mod:`study.methods.difficulty.curriculum`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,7 @@ from study.models.network import Network
 from study.models.pool import build_model
 from study.models.stack import NetworkStack
 
-__all__ = [
-    "DifficultyConfig",
-    "difficulty_key",
-    "difficulty_scores",
-]
+__all__ = ["DifficultyConfig", "difficulty_key", "difficulty_scores"]
 
 MAX_STACKED_FLOPS = 0.25e9
 """Forward work of one stacked step up to which training networks together is faster than one by one."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,27 +16,17 @@ from study.core.config import digest
 from study.core.device import Compute
 from study.core.digests import dataset_digest
 from study.core.errors import DataError, ShapeError
-from study.core.records import ImageDataset, Progress
+from study.core.records import ImageDataset
 from study.core.seeding import Generators
 from study.methods.base import Task
-from study.methods.experts.building import ExpertBuild, OnEpoch
-from study.methods.experts.config import AllImages, EpochOrder, ExpertConfig
+from study.methods.experts.building import ExpertBuild
+from study.methods.experts.config import EpochOrder, ExpertConfig
 from study.methods.experts.file import ExpertFile
 from study.methods.experts.store import ExpertEntry, ExpertStore, size_limit
-from study.methods.experts.training import ExpertDivergedError, ExpertRecorder, expert_compute
+from study.methods.experts.training import ExpertRecorder, expert_compute
+from study.methods.hooks import Report
 
-__all__ = [
-    "AllImages",
-    "EpochOrder",
-    "ExpertConfig",
-    "ExpertDivergedError",
-    "ExpertPlan",
-    "Experts",
-    "OnEpoch",
-    "UsesExperts",
-    "obtain_experts",
-    "plan_experts",
-]
+__all__ = ["ExpertPlan", "Experts", "obtain_experts", "plan_experts"]
 
 _FORMAT = 1
 """Part of every key: raise it when the same key would give other trajectories."""
@@ -91,6 +81,19 @@ class Experts:
         """Parameters [D] of an expert after its last epoch."""
         return self.snapshot(expert, self.num_epochs)
 
+    def describe(self) -> dict[str, Any]:
+        """Plain values for tables: how many there are, what was built now, and where they lie."""
+        return {
+            "key": self.key,
+            "experts": self.num_experts,
+            "built": self.num_built,
+            "epochs": self.num_epochs,
+            "parameters": self.num_parameters,
+            "seconds": self.build_seconds,
+            "train_accuracy": sum(self.train_accuracies) / self.num_experts,
+            "folder": str(self._entry.folder),
+        }
+
 
 @dataclass(frozen=True)
 class ExpertPlan:
@@ -116,20 +119,6 @@ class ExpertPlan:
     def build_seconds(self) -> float:
         """Estimate for what is missing, by one worker."""
         return self.num_to_build * self.num_epochs * (self.seconds_per_epoch or 0.0)
-
-
-@runtime_checkable
-class UsesExperts(Protocol):
-    """What a method offers beside :class:`~study.methods.base.Method` if it matches expert trajectories."""
-
-    def expert_plan(self, task: Task, generators: Generators) -> ExpertPlan:
-        """What :meth:`prepare` would build."""
-
-    def prepare(self, task: Task, generators: Generators, on_epoch: OnEpoch | None = None) -> Experts:
-        """Build what :meth:`distill` with the same arguments will look up, and give it."""
-
-    def rehearse(self, task: Task, generators: Generators) -> Iterator[Progress]:
-        """What :meth:`distill` does, with untrained networks for experts: for timing, not for a set."""
 
 
 def experts_key(
@@ -184,7 +173,7 @@ def obtain_experts(
     config: ExpertConfig,
     order: EpochOrder,
     generators: Generators,
-    on_epoch: OnEpoch | None = None,
+    report: Report | None = None,
     *,
     num_workers: int | None = None,
 ) -> Experts:
@@ -197,9 +186,9 @@ def obtain_experts(
     Args:
         task: its training images, model, augmentation and compute are used.
         config: number and training of the experts.
-        order: which images each epoch sees; :class:`AllImages` for plain training.
+        order: which images each epoch sees; :class:`~study.methods.experts.config.WholeSet` for plain training.
         generators: expert i draws from ``generators.child("expert", i)``, whatever was drawn before.
-        on_epoch: told of progress, if anything is built.
+        report: told of epochs trained, if anything is built.
         num_workers: experts trained at a time; by default as many as torch uses CPU threads, 1 on an
             accelerator.
 
@@ -224,7 +213,7 @@ def obtain_experts(
         _check_space(entry, len(missing) * _bytes_each(config, recorder))
         meta = _describe(task, config, key)
         build = ExpertBuild(task, config, order, generators, entry, shape, missing, meta)
-        num_built = build.run(_num_workers(expert_compute(task, config), num_workers), on_epoch)
+        num_built = build.run(_num_workers(expert_compute(task, config), num_workers), report)
         store.prune(max_bytes=size_limit())
     entry.touch()
     files = [entry.read(expert, shape) for expert in range(config.num_experts)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from study.core.errors import DivergedError
 from study.core.records import Progress, StepSchedule, SyntheticSet
-from study.methods.matching.synthetic_images import check_losses, check_pixels
+from study.methods.divergence import check_losses, check_pixels
 from study.methods.trajectories.adjoint import StudentGradients
 
-__all__ = ["LearnedSchedule", "mini_sets"]
+__all__ = ["LearnedStepSchedule", "mini_sets"]
 
 
 def mini_sets(num_classes: int, ipc: int, num_epochs: int) -> Tensor:
@@ -30,7 +30,7 @@ def mini_sets(num_classes: int, ipc: int, num_epochs: int) -> Tensor:
     return torch.arange(num_classes * ipc).view(num_classes, ipc).T.repeat(num_epochs, 1).contiguous()
 
 
-class LearnedSchedule:
+class LearnedStepSchedule:
     """Images with hard labels and a step size for every step, moved by Adam.
 
     A step size is the softplus of a free number, and so positive wherever that number goes.
@@ -108,14 +108,9 @@ class LearnedSchedule:
 
     def progress(self, iteration: int, losses: Mapping[str, Tensor] | None = None) -> Progress:
         """A report without an update."""
-        return Progress(iteration, losses or {}, self._snapshot())
+        return Progress(iteration, losses or {}, self._snapshot)
 
-    def _snapshot(self) -> Callable[[], SyntheticSet]:
-        def snapshot() -> SyntheticSet:
-            order = self._order.to(self.pixels.device, copy=True)
-            schedule = StepSchedule(order, self.step_sizes(), self._network_seed)
-            return SyntheticSet(
-                self.pixels.clone(), self.labels.clone(), self._class_names, schedule=schedule
-            )
-
-        return snapshot
+    def _snapshot(self) -> SyntheticSet:
+        order = self._order.to(self.pixels.device, copy=True)
+        schedule = StepSchedule(order, self.step_sizes(), self._network_seed)
+        return SyntheticSet(self.pixels.clone(), self.labels.clone(), self._class_names, schedule=schedule)

@@ -20,13 +20,9 @@ from study.core.device import Compute
 from study.core.errors import ConfigError, DataError, DivergedError, ShapeError
 from study.core.seeding import Generators
 from study.data.augment import augment, draw
-from study.methods.experts.experts import (
-    AllImages,
-    ExpertConfig,
-    ExpertDivergedError,
-    obtain_experts,
-    plan_experts,
-)
+from study.methods.experts.config import ExpertConfig, WholeSet
+from study.methods.experts.experts import obtain_experts, plan_experts
+from study.methods.experts.training import ExpertDivergedError
 from study.models.flat_params import flatten_parameters, unflatten_parameters
 from study.models.pool import ModelConfig, build_model
 
@@ -45,9 +41,9 @@ def config(**changes):
     return build(ExpertConfig, QUICK | changes)
 
 
-def obtain(task, *, seed=0, order=None, on_epoch=None, num_workers=1, **changes):
+def obtain(task, *, seed=0, order=None, report=None, num_workers=1, **changes):
     return obtain_experts(
-        task, config(**changes), order or AllImages(), Generators(seed), on_epoch, num_workers=num_workers
+        task, config(**changes), order or WholeSet(), Generators(seed), report, num_workers=num_workers
     )
 
 
@@ -196,7 +192,7 @@ def test_gsam_experts_take_the_step_of_its_definition(toy_task):
 
 def test_a_warm_cache_builds_nothing_and_gives_the_same(toy_task):
     cold, calls = obtain(toy_task()), []
-    warm = obtain(toy_task(), on_epoch=lambda done, total: calls.append((done, total)))
+    warm = obtain(toy_task(), report=lambda done, total: calls.append((done, total)))
     assert (cold.num_built, warm.num_built, calls) == (2, 0, [])
     assert torch.equal(trajectories(cold), trajectories(warm))
     assert warm.train_accuracies == cold.train_accuracies
@@ -227,8 +223,9 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(toy_task, tmp_pat
         from conftest import build_task
         from study.core.config import build
         from study.core.seeding import Generators
-        from study.methods.experts.experts import AllImages, ExpertConfig, obtain_experts
-        e = obtain_experts(build_task(), build(ExpertConfig, {QUICK!r}), AllImages(), Generators(0), num_workers=1)
+        from study.methods.experts.config import ExpertConfig, WholeSet
+    from study.methods.experts.experts import obtain_experts
+        e = obtain_experts(build_task(), build(ExpertConfig, {QUICK!r}), WholeSet(), Generators(0), num_workers=1)
         digests = [hashlib.sha256(e.final(i).numpy().tobytes()).hexdigest() for i in range(e.num_experts)]
         print(json.dumps([e.key, digests]))
     """
@@ -244,7 +241,7 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(toy_task, tmp_pat
 
 def test_everything_that_decides_a_trajectory_is_in_the_key(toy_task, toy_dataset):
     def key(task, seed=0, order=None, **changes):
-        return plan_experts(task, config(**changes), order or AllImages(), Generators(seed), timed=False).key
+        return plan_experts(task, config(**changes), order or WholeSet(), Generators(seed), timed=False).key
 
     task = toy_task()
     other_pixels = replace(task.train, images=task.train.images + 0.01)
@@ -276,7 +273,7 @@ def test_everything_that_decides_a_trajectory_is_in_the_key(toy_task, toy_datase
 
 def test_a_plan_counts_what_is_missing_and_writes_nothing(toy_task, cache):
     def plan(number):
-        return plan_experts(toy_task(), config(num_experts=number), AllImages(), Generators(0))
+        return plan_experts(toy_task(), config(num_experts=number), WholeSet(), Generators(0))
 
     before = plan(3)
     assert not cache.exists()
@@ -293,7 +290,7 @@ def test_a_plan_counts_what_is_missing_and_writes_nothing(toy_task, cache):
 
 def test_progress_counts_epochs_up_to_the_total(toy_task):
     calls = []
-    obtain(toy_task(), on_epoch=lambda done, total: calls.append((done, total)))
+    obtain(toy_task(), report=lambda done, total: calls.append((done, total)))
     assert {total for _, total in calls} == {6}
     assert [done for done, _ in calls] == sorted({done for done, _ in calls})
     assert (calls[0][0], calls[-1][0]) == (0, 6)
@@ -305,7 +302,7 @@ def test_an_interrupted_build_keeps_what_was_finished(toy_task, cache):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        obtain(toy_task(), num_experts=40, on_epoch=interrupt)
+        obtain(toy_task(), num_experts=40, report=interrupt)
     kept = len(list(cache.glob("*/expert-*.safetensors")))
     assert 1 <= kept < 40
     assert obtain(toy_task(), num_experts=kept + 1).num_built == 1
@@ -363,7 +360,7 @@ def test_a_disk_that_is_too_small_is_refused_before_training(toy_task, monkeypat
     )
     calls = []
     with pytest.raises(DataError, match="set STUDY_CACHE"):
-        obtain(toy_task(), on_epoch=lambda *numbers: calls.append(numbers))
+        obtain(toy_task(), report=lambda *numbers: calls.append(numbers))
     assert calls == []
 
 
