@@ -13,6 +13,7 @@ PACKAGE = Path(study.__file__).parent
 BELOW_METHODS = {"evaluation", "models", "data", "core"}
 MAY_IMPORT = {
     "cli": {"runs", "core"},
+    "testing": {"methods"} | BELOW_METHODS,
     "runs": {"protocols", "search", "tracking", "methods", "sets"} | BELOW_METHODS,
     "protocols": {"methods", "sets"} | BELOW_METHODS,
     "search": {"core"},

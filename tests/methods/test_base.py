@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import study.methods
+from study.core import plugins
 from study.core.errors import ConfigError, UnknownNameError
 from study.methods.base import METHODS, find_method, load_methods, register
 from study.methods.dm import DM
@@ -19,7 +20,7 @@ from typing import ClassVar
 
 from study.core.records import Progress, SyntheticSet
 from study.core.seeding import Generators
-from study.methods.base import MethodConfig, Task, register
+from study.methods.base import Method, MethodConfig, Task, register
 from study.methods.initialize import initialize
 
 
@@ -28,26 +29,23 @@ class BlurConfig(MethodConfig):
 
 
 @register
-class Blur:
-    name: ClassVar[str] = "{name}"
+class Blur(Method[BlurConfig]):
+    name: ClassVar[str] = "blur"
     Config: ClassVar[type[MethodConfig]] = BlurConfig
-
-    def __init__(self, config: BlurConfig) -> None:
-        self.config = config
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         images, labels = initialize(self.config.init, task.train, task.ipc, generators["init"])
-        yield Progress(0, {{}}, lambda: SyntheticSet(images, labels, task.train.class_names))
+        yield Progress(0, {}, lambda: SyntheticSet(images, labels, task.train.class_names))
 '''
 
 
 @pytest.fixture(autouse=True)
 def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The table of methods, imported modules and search paths are as before after each test."""
+    """The table of methods and imported modules are as before after each test, and the package may be scanned anew."""
     known, modules = dict(load_methods()), set(sys.modules)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(study.methods, "__path__", list(study.methods.__path__))
     yield
+    plugins._load.cache_clear()
     METHODS.clear()
     METHODS.update(known)
     for module in set(sys.modules) - modules:
@@ -55,22 +53,15 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_file_in_the_package_is_a_method(tmp_path: Path) -> None:
-    (tmp_path / "blur.py").write_text(ONE_FILE.format(name="blur"))
+    (tmp_path / "blur.py").write_text(ONE_FILE)
     with pytest.raises(UnknownNameError):
         find_method("blur")
     study.methods.__path__.append(str(tmp_path))
+    with pytest.raises(UnknownNameError):  # a process scans once
+        find_method("blur")
+    plugins._load.cache_clear()
     assert find_method("blur").Config().strength == 0.5
     assert set(load_methods()) >= {"dm", "random", "blur"}
-
-
-def test_an_entry_point_of_another_package_is_a_method(tmp_path: Path) -> None:
-    (tmp_path / "their_package.py").write_text(ONE_FILE.format(name="theirs"))
-    info = tmp_path / "their_package-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[study.methods]\ntheirs = their_package:Blur\n")
-    sys.path.append(str(tmp_path))
-    assert find_method("theirs").__module__ == "their_package"
 
 
 def test_an_unknown_name_lists_the_methods_and_the_nearest() -> None:

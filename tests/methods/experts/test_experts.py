@@ -9,7 +9,6 @@ import sys
 import textwrap
 from dataclasses import dataclass, replace
 from itertools import combinations
-from pathlib import Path
 
 import pytest
 import torch
@@ -26,7 +25,6 @@ from study.methods.experts.training import ExpertDivergedError
 from study.models.flat_params import flatten_parameters, unflatten_parameters
 from study.models.pool import ModelConfig, build_model
 
-HERE = Path(__file__).parents[1]
 QUICK = {"num_experts": 2, "num_epochs": 3, "lr": 0.05, "batch_size": 16}
 
 
@@ -218,14 +216,13 @@ def test_the_number_of_threads_outside_is_left_as_it_was(toy_task):
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process(toy_task, tmp_path):
     script = f"""
-        import hashlib, json, sys
-        sys.path.insert(0, {str(HERE)!r})
-        from conftest import build_task
+        import hashlib, json
+        from study.testing.tasks import toy_task
         from study.core.config import build
         from study.core.seeding import Generators
         from study.methods.experts.config import ExpertConfig, WholeSet
-    from study.methods.experts.experts import obtain_experts
-        e = obtain_experts(build_task(), build(ExpertConfig, {QUICK!r}), WholeSet(), Generators(0), num_workers=1)
+        from study.methods.experts.experts import obtain_experts
+        e = obtain_experts(toy_task(), build(ExpertConfig, {QUICK!r}), WholeSet(), Generators(0), num_workers=1)
         digests = [hashlib.sha256(e.final(i).numpy().tobytes()).hexdigest() for i in range(e.num_experts)]
         print(json.dumps([e.key, digests]))
     """

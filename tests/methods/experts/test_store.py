@@ -20,17 +20,14 @@ from study.methods.experts.experts import obtain_experts, plan_experts
 from study.methods.experts.file import BrokenExpertError, ExpertFile, write_expert
 from study.methods.experts.store import ExpertStore, size_limit
 
-HERE = Path(__file__).parents[1]
 SHAPE = (3, 1000)
 BUILD = """
-    import sys
-    sys.path.insert(0, {here!r})
-    from conftest import build_task
+    from study.testing.tasks import toy_task
     from study.core.seeding import Generators
     from study.methods.experts.config import ExpertConfig, WholeSet
     from study.methods.experts.experts import obtain_experts
     config = ExpertConfig(num_experts={num_experts}, num_epochs={num_epochs}, lr=0.05, batch_size=16)
-    experts = obtain_experts(build_task(), config, WholeSet(), Generators(0), num_workers=1)
+    experts = obtain_experts(toy_task(), config, WholeSet(), Generators(0), num_workers=1)
     print(experts.num_built)
 """
 
@@ -64,7 +61,7 @@ def fill(root, snapshots):
 
 
 def start_build(num_experts, num_epochs):
-    script = textwrap.dedent(BUILD.format(here=str(HERE), num_experts=num_experts, num_epochs=num_epochs))
+    script = textwrap.dedent(BUILD.format(num_experts=num_experts, num_epochs=num_epochs))
     return subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
