@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
+import torch
 from pydantic import Field
 
 from study.core.config import Frozen
@@ -19,7 +20,8 @@ from study.core.spaces import Space
 from study.data.augment import AugmentationConfig
 from study.methods.hooks import Estimate, Figure, Preparation, Report
 from study.methods.initialize import Initialization
-from study.models.pool import ModelConfig
+from study.models.network import Network
+from study.models.pool import ModelConfig, build_model
 
 __all__ = ["METHODS", "Method", "MethodConfig", "Task", "find_method", "load_methods", "register"]
 
@@ -53,6 +55,12 @@ class Task:
     model: ModelConfig
     augmentation: AugmentationConfig
     compute: Compute
+
+    def network(self, generator: torch.Generator | None = None) -> Network:
+        """A fresh network for these images on the device, drawn from a generator; by default from seed 0."""
+        source = torch.Generator().manual_seed(0) if generator is None else generator
+        train = self.train
+        return build_model(self.model, train.image_shape, train.num_classes, source, self.compute.device)
 
 
 class Method(ABC, Generic[ConfigT]):

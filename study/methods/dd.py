@@ -22,10 +22,9 @@ from study.methods.trajectories.adjoint import Backward, StudentGradients, stude
 from study.methods.trajectories.compiled_step import CompiledStep
 from study.methods.trajectories.learned_schedule import LearnedStepSchedule, mini_sets
 from study.methods.trajectories.step_memory import fitting_chunk
-from study.methods.trajectories.student import StudentStep, ordered_steps
+from study.methods.trajectories.student import ordered_steps
 from study.models.flat_params import flatten_parameters, forward_flat
 from study.models.network import Network, mixes_images
-from study.models.pool import build_model
 
 __all__ = ["DD", "DDConfig", "classification_loss"]
 
@@ -102,17 +101,7 @@ class DD(Method[DDConfig]):
         images, labels = initialize(config.init, train, task.ipc, generators["init"])
         order = mini_sets(train.num_classes, task.ipc, config.num_distill_epochs)
         fixed = derive_seed(generators.seed, "network") if config.network_init == "fixed" else None
-        learned = LearnedStepSchedule(
-            images,
-            labels,
-            train.class_names,
-            order,
-            config.step_size,
-            network_seed=fixed,
-            image_lr=config.image_lr,
-            step_size_lr=config.step_size_lr,
-            betas=config.betas,
-        )
+        learned = LearnedStepSchedule(config, images, labels, train.class_names, order, fixed)
         yield learned.progress(0)
         students = _Students(config, task, order, generators)
         period = max(1, round(config.num_iterations * config.lr_decay_fraction))
@@ -127,19 +116,14 @@ class _Students:
 
     def __init__(self, config: DDConfig, task: Task, order: Tensor, generators: Generators) -> None:
         self._config, self._train, self._generators = config, task.train, generators
-        shape = task.train.image_shape
-        self.network = build_model(
-            task.model, shape, task.train.num_classes, torch.Generator(), task.compute.device
-        )
+        self.network, shape = task.network(), task.train.image_shape
         if mixes_images(self.network):
             raise ConfigError(
                 "dd on a network with batch norm: its running statistics are no part of the schedule; "
                 "use norm instance, group, layer or none"
             )
         none = AugmentationConfig(strategy="none")
-        self._steps: tuple[StudentStep, ...] = ordered_steps(
-            list(order), 1, none, shape, generators["student"]
-        )
+        self._steps = ordered_steps(list(order), 1, none, shape, generators["student"])
         self._num_real = min(config.batch_real, len(task.train))
         max_bytes = int(config.memory_gb * 2**30)
         self._real_chunk = fitting_chunk(self.network, shape, self._num_real, max_bytes)

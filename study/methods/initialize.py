@@ -65,11 +65,7 @@ def sample_real(train: ImageDataset, ipc: int, generator: torch.Generator) -> Te
 
 
 def synthetic_labels(train: ImageDataset, ipc: int) -> Tensor:
-    """Labels [classes · ipc] int64, ascending, on the device of the training labels.
-
-    Raises:
-        ConfigError: ``ipc`` is below 1, or larger than the smallest class.
-    """
+    """Labels [classes · ipc] int64, ascending, on the device of the training labels; raises ConfigError as above."""
     _check_ipc(train, ipc)
     return torch.arange(train.num_classes, device=train.labels.device).repeat_interleave(ipc)
 

@@ -34,8 +34,8 @@ class Plan:
         seconds_per_score: of one evaluation network, measured.
         estimated_seconds: of the whole search if nothing is pruned.
         peak_memory_bytes: of this process so far, data included.
-        preparation: what the method prepares, such as experts, and what that costs for the recipe's own
-            settings; how many different preparations the space holds; None for other methods.
+        preparation: what the method prepares, such as experts, its cost for the recipe's own settings, and how
+            many different ones the space asks for; None for other methods.
         cross: the other architectures that trials are scored on, measured: seconds of one network of each,
             how many networks of each the search trains, and what that comes to; None where there are none.
     """

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from study.core.seeding import Generators
 from study.methods.base import register
-from study.methods.coresets.base import FeatureCoreset
-from study.methods.coresets.distances import checked_rows, squared_distances
+from study.methods.coresets.base import FeatureCoreset, checked_rows, squared_distances
 
 __all__ = ["Herding", "choose_by_herding"]
 
@@ -19,7 +18,7 @@ __all__ = ["Herding", "choose_by_herding"]
 class Herding(FeatureCoreset):
     """Images whose mean feature stays closest to that of their class, chosen one by one.
 
-    Source: Welling 2009; see :func:`~study.methods.coresets.distances.choose_by_herding`.
+    Source: Welling 2009; see :func:`choose_by_herding`.
     """
 
     name: ClassVar[str] = "herding"

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from study.core.seeding import Generators
 from study.methods.base import register
-from study.methods.coresets.base import FeatureCoreset
-from study.methods.coresets.distances import checked_rows, squared_distances
+from study.methods.coresets.base import FeatureCoreset, checked_rows, squared_distances
 
 __all__ = ["KCenter", "choose_by_k_center"]
 
@@ -19,7 +18,7 @@ __all__ = ["KCenter", "choose_by_k_center"]
 class KCenter(FeatureCoreset):
     """Images that leave no image of their class far from a chosen one; the first is nearest to the mean.
 
-    Source: Sener and Savarese 2018; see :func:`~study.methods.coresets.distances.choose_by_k_center`.
+    Source: Sener and Savarese 2018; see :func:`choose_by_k_center`.
     """
 
     name: ClassVar[str] = "k-center"

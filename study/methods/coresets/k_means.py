@@ -10,8 +10,7 @@ from torch import Tensor
 
 from study.core.seeding import Generators, derive_seed
 from study.methods.base import register
-from study.methods.coresets.base import FeatureCoreset
-from study.methods.coresets.distances import checked_rows, squared_distances
+from study.methods.coresets.base import FeatureCoreset, checked_rows, squared_distances
 
 __all__ = ["KMeansCoreset", "choose_by_k_means"]
 
@@ -23,7 +22,7 @@ NUM_K_MEANS_STARTS = 3
 class KMeansCoreset(FeatureCoreset):
     """The real image nearest to each of ``ipc`` cluster centres of its class.
 
-    Source: Cui et al. 2022 (DC-BENCH); see :func:`~study.methods.coresets.distances.choose_by_k_means`.
+    Source: Cui et al. 2022 (DC-BENCH); see :func:`choose_by_k_means`.
     """
 
     name: ClassVar[str] = "k-means"

@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator
@@ -105,7 +105,7 @@ class Curriculum:
         Args:
             config: the shares and epochs.
             ranking: for each class, the positions of its images, easiest first; together all of 0 .. n-1.
-            difficulty: plain values that determine the ranking, for the key.
+            difficulty: plain values that determine the ranking.
 
         Raises:
             ShapeError: the ranking names a position twice or leaves one out.
@@ -132,12 +132,10 @@ class Curriculum:
         """Plain values for a cache key; that of :class:`WholeSet` where every epoch sees every image."""
         if self.config.is_whole:
             return WholeSet().key()
-        return {"order": "difficulty", **self._effective(), "difficulty": self._difficulty}
-
-    def _effective(self) -> dict[str, Any]:
-        """The settings that change what an epoch sees."""
         initial = _exact(self.config.initial_fraction)
         return {
+            "order": "difficulty",
+            "difficulty": self._difficulty,
             "initial_fraction": float(initial),
             "addition_end_epoch": None if initial == 1 else self.config.addition_end_epoch,
             "removals": self.config.effective_removals(),
@@ -154,12 +152,6 @@ def build_curriculum(
 ) -> EpochOrder:
     """The curriculum of a task; images are scored only where their difficulty matters.
 
-    Args:
-        task: its training images are scored and ordered.
-        config: the curriculum.
-        difficulty: how images are scored.
-        generators: of the scores; the same family shares them, and the experts, between trials.
-
     Raises:
         ConfigError: the curriculum leaves a class without images, or the scores cannot be made.
     """
@@ -171,9 +163,6 @@ def build_curriculum(
 
 
 def _exact(fraction: float) -> Fraction:
-    """The rational number that a float stands for.
-
-    In floats 0.29 · 100 is 28.999999999999996, and rounding down would lose an image. The nearest rational
-    with a denominator up to a million is what was meant, also for the 0.30000000000000004 of a search's grid.
-    """
+    """The rational number that a float stands for, such as 3/10 for the 0.30000000000000004 of a search's grid."""
+    # In floats 0.29 · 100 is 28.999999999999996, and rounding down would lose an image.
     return Fraction(fraction).limit_denominator(MAX_DENOMINATOR)

@@ -1,32 +1,15 @@
-"""Training images ranked by difficulty within their class, and the numbers behind pictures of that.
-
-Pure functions of scores, wherever these come from; drawing belongs to others.
-"""
+"""Training images ranked by difficulty within their class, and the numbers behind pictures of that."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from study.core.errors import ShapeError
 
-__all__ = ["DifficultyHistogram", "difficulty_histogram", "easiest_and_hardest", "rank_by_class"]
-
-
-@dataclass(frozen=True)
-class DifficultyHistogram:
-    """Scores by class, counted.
-
-    Attributes:
-        edges: [bins + 1] float32, ascending; a bin holds its left edge, the last one both.
-        counts: [classes, bins] int64.
-    """
-
-    edges: Tensor
-    counts: Tensor
+__all__ = ["difficulty_histogram", "easiest_and_hardest", "rank_by_class"]
 
 
 def rank_by_class(scores: Tensor, labels: Tensor, num_classes: int) -> list[Tensor]:
@@ -56,7 +39,7 @@ def rank_by_class(scores: Tensor, labels: Tensor, num_classes: int) -> list[Tens
 
 def difficulty_histogram(
     scores: Tensor, labels: Tensor, num_classes: int, num_bins: int = 20
-) -> DifficultyHistogram:
+) -> tuple[Tensor, Tensor]:
     """Count the scores of each class in equal bins between the smallest and the largest of all.
 
     Args:
@@ -64,13 +47,17 @@ def difficulty_histogram(
         labels: [n] int64.
         num_classes: rows of the counts.
         num_bins: columns of the counts, at least 1.
+
+    Returns:
+        Edges [bins + 1] float32, ascending, and counts [classes, bins] int64; a bin holds its left edge, the
+        last one both.
     """
     low, high = float(scores.min()), float(scores.max())
     edges = torch.linspace(low, high if high > low else low + 1.0, num_bins + 1)
     # Inner edges alone: nothing lies outside, and the largest score belongs to the last bin.
     bins = torch.bucketize(scores.cpu(), edges[1:-1], right=True)
     counts = torch.bincount(labels.cpu() * num_bins + bins, minlength=num_classes * num_bins)
-    return DifficultyHistogram(edges, counts.view(num_classes, num_bins))
+    return edges, counts.view(num_classes, num_bins)
 
 
 def easiest_and_hardest(ranking: Sequence[Tensor], num_images: int) -> tuple[list[Tensor], list[Tensor]]:

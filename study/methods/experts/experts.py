@@ -6,14 +6,13 @@ import shutil
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from study.core.config import digest
-from study.core.device import Compute
+from study.core.device import num_cores
 from study.core.digests import dataset_digest
 from study.core.errors import DataError, ShapeError
 from study.core.records import ImageDataset
@@ -24,9 +23,9 @@ from study.methods.experts.config import EpochOrder, ExpertConfig
 from study.methods.experts.file import ExpertFile
 from study.methods.experts.store import ExpertEntry, ExpertStore, size_limit
 from study.methods.experts.training import ExpertRecorder, expert_compute
-from study.methods.hooks import Report
+from study.methods.hooks import Estimate, Preparation, Report
 
-__all__ = ["ExpertPlan", "Experts", "obtain_experts", "plan_experts"]
+__all__ = ["Experts", "estimate_experts", "obtain_experts"]
 
 _FORMAT = 1
 """Part of every key: raise it when the same key would give other trajectories."""
@@ -81,44 +80,27 @@ class Experts:
         """Parameters [D] of an expert after its last epoch."""
         return self.snapshot(expert, self.num_epochs)
 
-    def describe(self) -> dict[str, Any]:
-        """Plain values for tables: how many there are, what was built now, and where they lie."""
-        return {
-            "key": self.key,
-            "experts": self.num_experts,
-            "built": self.num_built,
-            "epochs": self.num_epochs,
-            "parameters": self.num_parameters,
-            "seconds": self.build_seconds,
-            "train_accuracy": sum(self.train_accuracies) / self.num_experts,
-            "folder": str(self._entry.folder),
-        }
-
-
-@dataclass(frozen=True)
-class ExpertPlan:
-    """What experts a configuration needs and what they would cost; nothing is built.
-
-    Attributes:
-        key: name of their folder in the cache.
-        num_experts: needed.
-        num_to_build: of these, not in the cache.
-        num_epochs: each.
-        num_bytes: on disk, all of them.
-        seconds_per_epoch: timed over a few steps, or None where nothing has to be built.
-    """
-
-    key: str
-    num_experts: int
-    num_to_build: int
-    num_epochs: int
-    num_bytes: int
-    seconds_per_epoch: float | None
-
-    @property
-    def build_seconds(self) -> float:
-        """Estimate for what is missing, by one worker."""
-        return self.num_to_build * self.num_epochs * (self.seconds_per_epoch or 0.0)
+    def preparation(self) -> Preparation:
+        """What a run records of them."""
+        train_accuracy = sum(self.train_accuracies) / self.num_experts
+        return Preparation(
+            metrics={
+                "cost/experts_built": float(self.num_built),
+                "cost/experts_seconds": self.build_seconds,
+                "experts/train_accuracy": train_accuracy,
+            },
+            tags={"study.experts": self.key},
+            facts={
+                "key": self.key,
+                "experts": self.num_experts,
+                "built": self.num_built,
+                "epochs": self.num_epochs,
+                "parameters": self.num_parameters,
+                "seconds": self.build_seconds,
+                "train_accuracy": train_accuracy,
+                "folder": str(self._entry.folder),
+            },
+        )
 
 
 def experts_key(
@@ -140,31 +122,30 @@ def experts_key(
     }
 
 
-def plan_experts(
-    task: Task, config: ExpertConfig, order: EpochOrder, generators: Generators, *, timed: bool = True
-) -> ExpertPlan:
-    """Say how many experts :func:`obtain_experts` would train, and how long that may take.
+def estimate_experts(task: Task, config: ExpertConfig, order: EpochOrder, generators: Generators) -> Estimate:
+    """How many experts :func:`obtain_experts` with the same arguments would train, and how long that may take.
 
-    Args:
-        task: its training images, model, augmentation and compute are used.
-        config: number and training of the experts.
-        order: which images each epoch sees.
-        generators: give the seed.
-        timed: run a few steps to estimate the seconds.
+    Nothing is built; a few steps are timed where an expert is missing.
 
     Raises:
         ConfigError: the architecture has running statistics.
     """
     recorder = ExpertRecorder(task, config, order, generators)
     key = _name(experts_key(task, config, order, generators))
-    missing = config.num_experts - ExpertStore().num_stored(key, config.num_experts)
-    return ExpertPlan(
-        key=key,
-        num_experts=config.num_experts,
-        num_to_build=missing,
-        num_epochs=config.num_epochs,
-        num_bytes=config.num_experts * _bytes_each(config, recorder),
-        seconds_per_epoch=recorder.seconds_per_epoch() if timed and missing else None,
+    number, num_epochs = config.num_experts, config.num_epochs
+    missing = number - ExpertStore().num_stored(key, number)
+    seconds = recorder.seconds_per_epoch() if missing else None
+    return Estimate(
+        f"{number} experts of {num_epochs} epochs, {missing} of them to train",
+        missing * num_epochs * (seconds or 0.0) / max(1, min(_num_workers(task), missing)),
+        number * _bytes_each(config, recorder),
+        {
+            "key": key,
+            "experts": number,
+            "to_build": missing,
+            "epochs": num_epochs,
+            "seconds_per_epoch": seconds,
+        },
     )
 
 
@@ -186,11 +167,10 @@ def obtain_experts(
     Args:
         task: its training images, model, augmentation and compute are used.
         config: number and training of the experts.
-        order: which images each epoch sees; :class:`~study.methods.experts.config.WholeSet` for plain training.
+        order: which images each epoch sees.
         generators: expert i draws from ``generators.child("expert", i)``, whatever was drawn before.
         report: told of epochs trained, if anything is built.
-        num_workers: experts trained at a time; by default as many as torch uses CPU threads, 1 on an
-            accelerator.
+        num_workers: experts trained at a time; by default one a core, and one in all on an accelerator.
 
     Raises:
         ConfigError: the architecture has running statistics.
@@ -213,7 +193,7 @@ def obtain_experts(
         _check_space(entry, len(missing) * _bytes_each(config, recorder))
         meta = _describe(task, config, key)
         build = ExpertBuild(task, config, order, generators, entry, shape, missing, meta)
-        num_built = build.run(_num_workers(expert_compute(task, config), num_workers), report)
+        num_built = build.run(num_workers or _num_workers(task), report)
         store.prune(max_bytes=size_limit())
     entry.touch()
     files = [entry.read(expert, shape) for expert in range(config.num_experts)]
@@ -226,10 +206,9 @@ def obtain_experts(
     return Experts(entry, found, task.compute.device, num_built, seconds)
 
 
-def _num_workers(compute: Compute, wanted: int | None) -> int:
-    if wanted is not None:
-        return max(1, wanted)
-    return torch.get_num_threads() if compute.device.type == "cpu" else 1
+def _num_workers(task: Task) -> int:
+    # An expert keeps one thread busy, whatever the student may use.
+    return num_cores() if task.compute.device.type == "cpu" else 1
 
 
 def _bytes_each(config: ExpertConfig, recorder: ExpertRecorder) -> int:
@@ -237,7 +216,6 @@ def _bytes_each(config: ExpertConfig, recorder: ExpertRecorder) -> int:
 
 
 def _check_space(entry: ExpertEntry, num_bytes: int) -> None:
-    """Refuse before hours are spent."""
     free = shutil.disk_usage(entry.folder).free
     if num_bytes > free:
         raise DataError(

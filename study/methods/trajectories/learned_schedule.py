@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,19 +14,16 @@ from study.core.records import Progress, StepSchedule, SyntheticSet
 from study.methods.divergence import check_losses, check_pixels
 from study.methods.trajectories.adjoint import StudentGradients
 
+if TYPE_CHECKING:
+    from study.methods.dd import DDConfig
+
 __all__ = ["LearnedStepSchedule", "mini_sets"]
 
 
 def mini_sets(num_classes: int, ipc: int, num_epochs: int) -> Tensor:
     """The order of steps: one image a class in each, all images in turn, several times over.
 
-    Args:
-        num_classes: of a set that is grouped by class.
-        ipc: images a class.
-        num_epochs: passes over the set.
-
-    Returns:
-        [ipc · num_epochs, num_classes] int64 positions in the set.
+    Gives positions [ipc · num_epochs, num_classes] int64 in a set that is grouped by class.
     """
     return torch.arange(num_classes * ipc).view(num_classes, ipc).T.repeat(num_epochs, 1).contiguous()
 
@@ -43,39 +41,35 @@ class LearnedStepSchedule:
 
     def __init__(
         self,
+        config: DDConfig,
         images: Tensor,
         labels: Tensor,
         class_names: tuple[str, ...],
         order: Tensor,
-        step_size: float,
-        *,
         network_seed: int | None,
-        image_lr: float,
-        step_size_lr: float,
-        betas: tuple[float, float],
     ) -> None:
-        """Take the starting point over.
+        """Take the starting point over, no copy is made.
 
         Args:
-            images: [n, C, H, W]; becomes the pixels, no copy is made.
+            config: gives the first step size, and the rates of Adam.
+            images: [n, C, H, W].
             labels: [n] int64.
             class_names: one name a class.
             order: [N, b] int64, the images of each step.
-            step_size: of every step at the start.
             network_seed: of the one network this is learned for, or None.
-            image_lr: of the pixels.
-            step_size_lr: of the numbers behind the step sizes.
-            betas: of Adam.
         """
         self.pixels, self.labels = images, labels
         # The inverse of softplus, in double precision: log(exp(x) - 1).
-        start = torch.full((len(order),), step_size, dtype=torch.float64).expm1().log()
+        start = torch.full((len(order),), config.step_size, dtype=torch.float64).expm1().log()
         self.free = start.float().to(images.device)
         self._class_names, self._order, self._network_seed = class_names, order, network_seed
-        self._rates = (image_lr, step_size_lr)
+        self._rates = (config.image_lr, config.step_size_lr)
         self._optimizer = torch.optim.Adam(
-            [{"params": [self.pixels], "lr": image_lr}, {"params": [self.free], "lr": step_size_lr}],
-            betas=betas,
+            [
+                {"params": [self.pixels], "lr": config.image_lr},
+                {"params": [self.free], "lr": config.step_size_lr},
+            ],
+            betas=config.betas,
         )
 
     def step_sizes(self) -> Tensor:

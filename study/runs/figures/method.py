@@ -78,13 +78,13 @@ def _log_scores(recorder: Recorder, shown: ScoreFigure, context: RunContext) -> 
 
 
 def _draw_histogram(shown: ScoreFigure, labels: torch.Tensor, class_names: tuple[str, ...]) -> Figure:
-    histogram = difficulty_histogram(shown.scores, labels, len(class_names))
+    edges, counts = difficulty_histogram(shown.scores, labels, len(class_names))
     figure, axes = _canvas(7, 4)
-    edges = histogram.edges.tolist()
-    base = torch.zeros(len(edges) - 1)
-    for name, counts in zip(class_names, histogram.counts.float(), strict=True):
-        axes.stairs((base + counts).tolist(), edges, baseline=base.tolist(), fill=True, label=name)
-        base = base + counts
+    base = torch.zeros_like(counts[0])
+    for name, more in zip(class_names, counts, strict=True):
+        top = base + more
+        axes.stairs(top.tolist(), edges.tolist(), baseline=base.tolist(), fill=True, label=name)
+        base = top
     axes.set(xlabel=f"{shown.label}, {shown.high} to the right", ylabel="training images")
     axes.legend(title="class", ncols=2, fontsize="small")
     return figure

@@ -14,7 +14,7 @@ from study.core.errors import ConfigError
 from study.core.records import ImageDataset
 from study.core.seeding import Generators
 from study.methods.base import load_methods
-from study.methods.coresets.features import record_learning
+from study.methods.coresets.features import train_plainly
 from study.methods.coresets.forgetting import count_forgetting
 from study.methods.coresets.herding import choose_by_herding
 
@@ -81,7 +81,8 @@ def test_herding_on_pixels_herds_each_class_for_itself(toy_distill: Factory, toy
 def test_forgetting_takes_the_most_forgotten_of_each_class(toy_distill: Factory, toy_task: Factory) -> None:
     task = toy_task(ipc=3)
     _, chosen = toy_distill("forgetting", task=task, seed=1)
-    events = count_forgetting(record_learning(task, Generators(1), num_epochs=2, batch_size=4))
+    training = train_plainly(task, Generators(1), num_epochs=2, batch_size=4)
+    events = count_forgetting(torch.stack([correct for _, correct in training]))
     assert int(events.max()) > 0
     positions = positions_of(chosen.images, task.train)
     for label in range(3):

@@ -20,7 +20,7 @@ from study.core.errors import ConfigError, DataError, DivergedError, ShapeError
 from study.core.seeding import Generators
 from study.data.augment import augment, draw
 from study.methods.experts.config import ExpertConfig, WholeSet
-from study.methods.experts.experts import obtain_experts, plan_experts
+from study.methods.experts.experts import estimate_experts, obtain_experts
 from study.methods.experts.training import ExpertDivergedError
 from study.models.flat_params import flatten_parameters, unflatten_parameters
 from study.models.pool import ModelConfig, build_model
@@ -238,7 +238,8 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(toy_task, tmp_pat
 
 def test_everything_that_decides_a_trajectory_is_in_the_key(toy_task, toy_dataset):
     def key(task, seed=0, order=None, **changes):
-        return plan_experts(task, config(**changes), order or WholeSet(), Generators(seed), timed=False).key
+        order = order or WholeSet()
+        return estimate_experts(task, config(**changes), order, Generators(seed)).facts["key"]
 
     task = toy_task()
     other_pixels = replace(task.train, images=task.train.images + 0.01)
@@ -268,21 +269,22 @@ def test_everything_that_decides_a_trajectory_is_in_the_key(toy_task, toy_datase
     )
 
 
-def test_a_plan_counts_what_is_missing_and_writes_nothing(toy_task, cache):
-    def plan(number):
-        return plan_experts(toy_task(), config(num_experts=number), WholeSet(), Generators(0))
+def test_an_estimate_counts_what_is_missing_and_writes_nothing(toy_task, cache, monkeypatch):
+    def estimate(number):
+        return estimate_experts(toy_task(), config(num_experts=number), WholeSet(), Generators(0))
 
-    before = plan(3)
+    monkeypatch.setattr("study.methods.experts.experts.num_cores", lambda: 2)
+    before = estimate(3)
     assert not cache.exists()
-    assert (before.num_experts, before.num_to_build, before.num_epochs) == (3, 3, 3)
-    assert before.build_seconds == pytest.approx(9 * before.seconds_per_epoch)
+    assert before.summary == "3 experts of 3 epochs, 3 of them to train"
+    assert before.seconds == pytest.approx(9 / 2 * before.facts["seconds_per_epoch"])
     experts = obtain(toy_task(), num_experts=2)
-    after = plan(3)
-    assert (after.key, after.num_to_build) == (experts.key, 1)
+    after = estimate(3)
+    assert (after.facts["key"], after.facts["to_build"]) == (experts.key, 1)
     stored = sum(path.stat().st_size for path in (cache / experts.key).glob("*.safetensors"))
     assert after.num_bytes * 2 / 3 == pytest.approx(stored, rel=0.05)
-    warm = plan(2)
-    assert (warm.num_to_build, warm.seconds_per_epoch, warm.build_seconds) == (0, None, 0.0)
+    warm = estimate(2)
+    assert (warm.facts["to_build"], warm.facts["seconds_per_epoch"], warm.seconds) == (0, None, 0.0)
 
 
 def test_progress_counts_epochs_up_to_the_total(toy_task):

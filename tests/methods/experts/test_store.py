@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from study.core.errors import ConfigError, DataError
 from study.core.seeding import Generators
 from study.methods.experts.config import ExpertConfig, WholeSet
-from study.methods.experts.experts import obtain_experts, plan_experts
+from study.methods.experts.experts import estimate_experts, obtain_experts
 from study.methods.experts.file import BrokenExpertError, ExpertFile, write_expert
 from study.methods.experts.store import ExpertStore, size_limit
 
@@ -222,7 +222,7 @@ def test_using_experts_makes_them_recent(toy_task, root, fill):
 
 
 def test_a_build_evicts_what_no_longer_fits_but_never_itself(toy_task, fill, monkeypatch):
-    size = plan_experts(toy_task(), settings(), WholeSet(), Generators(0), timed=False).num_bytes
+    size = estimate_experts(toy_task(), settings(), WholeSet(), Generators(0)).num_bytes
     fill("old", hours_ago=2, num_experts=5)
     fill("recent", hours_ago=1)
     recent = next(info.size for info in ExpertStore().entries() if info.key == "recent")
