@@ -143,11 +143,8 @@ MethodT = TypeVar("MethodT", bound=type[Method[Any]])
 
 def register(method: MethodT) -> MethodT:
     """Class decorator that enters a method into :data:`METHODS`; a name taken twice is an error."""
-    known = METHODS.get(method.name)
-    if known is not None and (known.__module__, known.__qualname__) != (
-        method.__module__,
-        method.__qualname__,
-    ):
+    known = METHODS.get(method.name, method)
+    if (known.__module__, known.__qualname__) != (method.__module__, method.__qualname__):
         raise ConfigError(
             f"method {method.name!r} is defined by both {known.__module__} and {method.__module__}"
         )

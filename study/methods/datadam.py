@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor
 
 from study.core.records import Progress
@@ -46,7 +46,7 @@ class DataDAMConfig(MethodConfig):
     """Exponent of the activations in the attention maps; the released code uses 1."""
     attention_layers: AttentionLayers = "all-but-last"
     """Layers whose maps are matched; the paper leaves the last one to the embedding."""
-    layer_weights: dict[str, float] = Field(default_factory=dict)
+    layer_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """Weight of attention layer ``1``, ``2``, ...; those not named weigh 1. Only their ratios count: they are
     divided by their mean, since their common scale is ``loss_scale``."""
     output_weight: float = Field(0.01, ge=0)
@@ -64,14 +64,6 @@ class DataDAMConfig(MethodConfig):
     """eta_theta: learning rate of these updates."""
     batch_synthetic: int = Field(256, ge=1)
     """Images of one of these updates."""
-
-    @field_validator("layer_weights")
-    @classmethod
-    def _no_negative_weight(cls, weights: dict[str, float]) -> dict[str, float]:
-        for name, weight in weights.items():
-            if weight < 0:
-                raise ValueError(f"layer {name} weighs {weight:g}; weights must be at least 0")
-        return weights
 
 
 @register

@@ -169,7 +169,7 @@ class _Students:
 def classification_loss(
     network: Network, images: Tensor, labels: Tensor, flat: Tensor, *, chunk_size: int | None = None
 ) -> Tensor:
-    """Mean cross-entropy of real images under given parameters, in the memory of one chunk.
+    """Mean cross-entropy in nats of real images under given parameters, in the memory of one chunk.
 
     Args:
         network: gives the architecture; its own parameters are not read.
@@ -177,9 +177,6 @@ def classification_loss(
         labels: [n] int64.
         flat: [D] parameters; gradient flows to them, once and not twice.
         chunk_size: images worked on at once, None for all.
-
-    Returns:
-        Scalar, in nats.
     """
     leaf = flat.detach().requires_grad_()
     loss, gradient = leaf.new_zeros(()), torch.zeros_like(leaf)

@@ -48,15 +48,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class BarFigure:
-    """One bar a name.
-
-    Attributes:
-        name: of the file, without ending.
-        values: height of each bar.
-        xlabel: what the names are.
-        ylabel: what the heights are.
-        reference: height of a dashed line, or None.
-    """
+    """One bar a name, in a file of that ``name`` without its ending; ``reference`` is the height of a dashed line."""
 
     name: str
     values: Mapping[str, float]
@@ -73,8 +65,8 @@ class ScoreFigure:
         name: of the folder.
         scores: [n] float32, in the order of the training images.
         label: what the scores are.
-        low: name of the low end, such as ``easiest``.
-        high: name of the high end, such as ``hardest``.
+        low: what images with low scores are, such as ``easiest``.
+        high: what those with high scores are.
     """
 
     name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from pydantic import Field
@@ -56,26 +57,21 @@ class PAD(DATM):
 
     preparation_settings: ClassVar[tuple[str, ...]] = ("experts", "schedule", "difficulty")
 
-    def __init__(self, config: PADConfig) -> None:
-        super().__init__(config)
-        self._pad = config
+    config: PADConfig
 
     def order(self, task: Task, generators: Generators) -> EpochOrder:
         """From easy to hard."""
-        return build_curriculum(task, self._pad.schedule, self._pad.difficulty, generators)
+        return build_curriculum(task, self.config.schedule, self.config.difficulty, generators)
 
     def figures(self, task: Task, generators: Generators) -> Sequence[ScoreFigure]:
         """How hard each training image is; nothing where the curriculum does not ask for it."""
-        if self._pad.schedule.is_whole:
+        if self.config.schedule.is_whole:
             return ()
-        scores = difficulty_scores(task, self._pad.difficulty, generators)
+        scores = difficulty_scores(task, self.config.difficulty, generators)
         return [ScoreFigure("difficulty", scores, "difficulty score", "easiest", "hardest")]
 
     def matching(self) -> Matching:
         """Range, threshold and discarded parameters."""
-        return Matching(
-            start_range=self._pad.start_range,
-            threshold=self._pad.threshold,
-            discard_fraction=self._pad.discard_fraction,
-            drop=self._pad.drop,
+        return replace(
+            super().matching(), discard_fraction=self.config.discard_fraction, drop=self.config.drop
         )

@@ -1,4 +1,9 @@
-"""What every coreset shares: settings, the run that selects once, the walk over classes, and distances."""
+"""What every coreset shares: settings, the run that selects once, the walk over classes, and distances.
+
+The rules themselves are functions ``choose_by_*``: of features [n, d] of any float type they give ``count``
+positions, [count] int64 on the CPU and all different; a tie goes to the lower position. They raise ConfigError
+where ``count`` is below 1 or above n.
+"""
 
 from __future__ import annotations
 

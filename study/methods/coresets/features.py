@@ -27,18 +27,15 @@ MAX_CHUNK_PIXELS = 2**20
 def extract_features(
     task: Task, source: FeatureSource, generators: Generators, *, num_epochs: int, batch_size: int
 ) -> Tensor:
-    """Features of every training image.
+    """Features [n, d] float32 of every training image on the CPU.
 
     Args:
         task: gives images and network.
-        source: ``trained`` is a network of the task trained on all training images
-            (:func:`train_plainly`), ``random`` a fresh one, ``pixels`` none at all.
+        source: ``trained`` is what the classifier of a network sees that was trained on all training images
+            (:func:`train_plainly`), ``random`` that of a fresh one, ``pixels`` the normalised pixels.
         generators: ``networks`` and ``batches`` are used.
         num_epochs: of training.
         batch_size: of training.
-
-    Returns:
-        [n, d] float32 on the CPU: what the classifier sees in evaluation mode, or the normalised pixels.
 
     Raises:
         ConfigError: training diverged.
@@ -67,12 +64,6 @@ def train_plainly(
 
     SGD with learning rate 0.01 and momentum 0.9, cross-entropy on hard labels; no rate decay, weight decay
     or augmentation. Every epoch is a fresh permutation, and its last batch may be short.
-
-    Args:
-        task: gives images, network, device and precision.
-        generators: ``networks`` and ``batches`` are used.
-        num_epochs: passes over the training images.
-        batch_size: images a step.
 
     Yields:
         The network, the same each time, and whether it classified each image correctly when the epoch

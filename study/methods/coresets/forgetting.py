@@ -59,20 +59,9 @@ def count_forgetting(correct: Tensor) -> Tensor:
 
 
 def choose_by_forgetting(correct: Tensor, count: int) -> Tensor:
-    """The images that were forgotten most often.
+    """Positions [count] of the images forgotten most often, of records [epochs, n] bool, most forgotten first.
 
-    Easy data is hardly ever forgotten, so a tie goes to the image that was wrong in more epochs, and only
-    then to the lower position.
-
-    Args:
-        correct: [epochs, n] bool, as :func:`count_forgetting` takes it.
-        count: images to choose, at most n.
-
-    Returns:
-        Positions [count] int64, most forgotten first, all different.
-
-    Raises:
-        ConfigError: ``count`` is below 1 or above n.
+    Easy data is hardly ever forgotten, so a tie goes to the image that was wrong in more epochs.
     """
     check_count(correct.shape[1], count)
     rank = count_forgetting(correct) * (len(correct) + 1) + (~correct).sum(0)

@@ -28,20 +28,10 @@ class Herding(FeatureCoreset):
 
 
 def choose_by_herding(features: Tensor, count: int) -> Tensor:
-    """Rows whose running mean stays closest to the mean of all rows.
+    """Positions [count] of rows of [n, d] whose running mean stays closest to the mean of all, in order of choice.
 
     The k-th choice minimises ‖k·μ − Σ − z‖, where μ is the mean of all rows and Σ the sum of the rows
-    chosen so far; a tie goes to the lower position.
-
-    Args:
-        features: [n, d], any float type; sums are taken in float64.
-        count: rows to choose, at most n.
-
-    Returns:
-        Positions [count] int64 in the order of choice, all different.
-
-    Raises:
-        ConfigError: ``count`` is below 1 or above n.
+    chosen so far, in float64.
 
     Source: Welling 2009, in the greedy form of Rebuffi et al. 2017 (iCaRL).
     """

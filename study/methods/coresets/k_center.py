@@ -28,19 +28,9 @@ class KCenter(FeatureCoreset):
 
 
 def choose_by_k_center(features: Tensor, count: int) -> Tensor:
-    """The row nearest to the mean, then again and again the one farthest from all chosen ones.
+    """Positions [count] of rows of [n, d]: the one nearest to the mean, then the farthest from all chosen ones.
 
-    Ties go to the lower position. The covering radius is at most twice the smallest possible one.
-
-    Args:
-        features: [n, d], any float type; distances are taken in float64.
-        count: rows to choose, at most n.
-
-    Returns:
-        Positions [count] int64 in the order of choice, all different.
-
-    Raises:
-        ConfigError: ``count`` is below 1 or above n.
+    Distances are taken in float64. The covering radius is at most twice the smallest possible one.
 
     Source: Gonzalez 1985, as Sener and Savarese 2018 use it; the start is ours, since the comparisons of
         distillation papers do not state theirs.

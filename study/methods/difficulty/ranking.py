@@ -40,13 +40,7 @@ def rank_by_class(scores: Tensor, labels: Tensor, num_classes: int) -> list[Tens
 def difficulty_histogram(
     scores: Tensor, labels: Tensor, num_classes: int, num_bins: int = 20
 ) -> tuple[Tensor, Tensor]:
-    """Count the scores of each class in equal bins between the smallest and the largest of all.
-
-    Args:
-        scores: [n] finite.
-        labels: [n] int64.
-        num_classes: rows of the counts.
-        num_bins: columns of the counts, at least 1.
+    """Count finite scores [n] of each class in equal bins between the smallest and the largest of all.
 
     Returns:
         Edges [bins + 1] float32, ascending, and counts [classes, bins] int64; a bin holds its left edge, the
@@ -63,9 +57,7 @@ def difficulty_histogram(
 def easiest_and_hardest(ranking: Sequence[Tensor], num_images: int) -> tuple[list[Tensor], list[Tensor]]:
     """Positions of the images to show: of each class the easiest, and the hardest with the worst first.
 
-    Args:
-        ranking: as :func:`rank_by_class` gives it.
-        num_images: of each kind a class; a smaller class gives all it has, in both orders.
+    A class with fewer than ``num_images`` gives all it has, in both orders.
     """
     easiest = [positions[:num_images] for positions in ranking]
     hardest = [positions.flip(0)[:num_images] for positions in ranking]

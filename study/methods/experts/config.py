@@ -57,11 +57,7 @@ class EpochOrder(Protocol):
     """Which training images each epoch of an expert may see."""
 
     def indices(self, epoch: int) -> Tensor | None:
-        """Positions in the training set [k] int64, in any order, or None for all of them.
-
-        Args:
-            epoch: from 0; snapshot ``epoch + 1`` follows it.
-        """
+        """Positions in the training set [k] int64 in any order, or None for all, in an epoch from 0."""
 
     def key(self) -> Mapping[str, Any]:
         """Plain values that determine :meth:`indices`; they become part of the cache key."""

@@ -123,9 +123,7 @@ def experts_key(
 
 
 def estimate_experts(task: Task, config: ExpertConfig, order: EpochOrder, generators: Generators) -> Estimate:
-    """How many experts :func:`obtain_experts` with the same arguments would train, and how long that may take.
-
-    Nothing is built; a few steps are timed where an expert is missing.
+    """How many experts :func:`obtain_experts` would train, and how long by a few timed steps; none is built.
 
     Raises:
         ConfigError: the architecture has running statistics.
@@ -165,8 +163,8 @@ def obtain_experts(
     time share the work. A build that is killed keeps the experts that were finished.
 
     Args:
-        task: its training images, model, augmentation and compute are used.
-        config: number and training of the experts.
+        task: images, model, augmentation and compute.
+        config: number and training.
         order: which images each epoch sees.
         generators: expert i draws from ``generators.child("expert", i)``, whatever was drawn before.
         report: told of epochs trained, if anything is built.
@@ -245,7 +243,7 @@ _DIGESTS: dict[int, tuple[weakref.ref[ImageDataset], str]] = {}
 
 
 def _digest_of(dataset: ImageDataset) -> str:
-    """Digest of a dataset, computed once an object: MNIST takes a noticeable time, and trials ask often."""
+    # Computed once an object: MNIST takes a noticeable time, and trials ask often.
     known = _DIGESTS.get(id(dataset))
     if known is None or known[0]() is not dataset:
         known = weakref.ref(dataset), dataset_digest(dataset)

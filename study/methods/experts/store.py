@@ -149,9 +149,9 @@ class ExpertEntry:
 class ExpertStore:
     """All expert trajectories of this user's cache."""
 
-    def __init__(self, root: Path | None = None) -> None:
-        """Point at the cache folder's ``experts``, or at another folder; nothing is written."""
-        self.root = root if root is not None else cache_folder() / "experts"
+    def __init__(self) -> None:
+        """Point at the folder; nothing is written."""
+        self.root = cache_folder() / "experts"
 
     def entry(self, key: str) -> ExpertEntry:
         """The experts of one key, held against eviction."""

@@ -161,7 +161,6 @@ class ExpertMatching(Method[ConfigT]):
 
 
 def _pick(experts: Trajectories, epochs: tuple[int, int], generator: torch.Generator) -> tuple[int, int]:
-    """A random expert and a random epoch of the range."""
     expert, epoch = (
         int(torch.randint(low, high, (1,), generator=generator, device=generator.device))
         for low, high in ((0, experts.num_experts), epochs)

@@ -86,12 +86,7 @@ def first_correct(
 
 
 def average_correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean logits [n, classes] over the experts that are right about an image; over all where none is.
-
-    Args:
-        logits: [experts, n, classes].
-        labels: [n] int64.
-    """
+    """Mean logits [n, classes] of [experts, n, classes] over those right about an image; over all where none is."""
     right = (logits.argmax(2) == labels).to(logits.dtype)
     weight = torch.where(right.sum(0) == 0, torch.ones_like(right), right)
     return (logits * weight[:, :, None]).sum(0) / weight.sum(0)[:, None]

@@ -27,12 +27,7 @@ def num_discarded(num_parameters: int, discard_fraction: float) -> int:
 
 
 def trajectory_matching_loss(
-    end: Tensor,
-    target: Tensor,
-    start: Tensor,
-    *,
-    discard_fraction: float = 0.0,
-    drop: Drop = "shallow",
+    end: Tensor, target: Tensor, start: Tensor, *, discard_fraction: float = 0.0, drop: Drop = "shallow"
 ) -> Tensor:
     """Squared distance of the student's end from the expert's, relative to the way the expert went.
 
@@ -50,7 +45,7 @@ def trajectory_matching_loss(
 
     Raises:
         ShapeError: the vectors differ in shape or are no vectors.
-        ConfigError: the fraction is not in [0, 1).
+        ConfigError: see :func:`num_discarded`.
 
     Source: Cazenavette et al. 2022 (MTT), equation 2; discarding: Li et al. 2024 (PAD), where ``shallow``
         is the paper's rule and ``low_loss`` that of the released code.

@@ -48,18 +48,13 @@ def prune_experts(
 
 
 def plan_build(config: RunConfig, data_root: Path | None) -> dict[str, Any]:
-    """What :func:`build_experts` would train, with a time from a few timed steps; no expert is built.
-
-    Scores and curricula that decide what experts see are computed, since the answer depends on them.
-    """
+    """What :func:`build_experts` would train and how long that may take; scores that decide it are computed."""
     method, task, generators = _expert_method(config, data_root)
     estimate = method.estimate(task, generators)
     return {**estimate.facts, "bytes": estimate.num_bytes, "estimated_seconds": estimate.seconds}
 
 
-def build_experts(
-    config: RunConfig, data_root: Path | None, on_epoch: Report | None = None
-) -> dict[str, Any]:
+def build_experts(config: RunConfig, data_root: Path | None, report: Report | None = None) -> dict[str, Any]:
     """Train the experts that a run of this configuration looks up, as far as the cache lacks them.
 
     Raises:
@@ -67,7 +62,7 @@ def build_experts(
         StudyError: data, cache or configuration is at fault, or the experts diverged.
     """
     method, task, generators = _expert_method(config, data_root)
-    return dict(method.prepare(task, generators, on_epoch).facts)
+    return dict(method.prepare(task, generators, report).facts)
 
 
 def _expert_method(config: RunConfig, data_root: Path | None) -> tuple[Method[Any], Task, Generators]:

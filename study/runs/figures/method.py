@@ -62,7 +62,6 @@ def _log_bars(recorder: Recorder, bars: BarFigure) -> None:
 
 
 def _log_scores(recorder: Recorder, shown: ScoreFigure, context: RunContext) -> None:
-    """A histogram by class, and of each class the images at both ends."""
     train = context.train
     labels = train.labels.cpu()
     ranking = rank_by_class(shown.scores, labels, train.num_classes)

@@ -102,10 +102,8 @@ def _prepare(method: Method[Any], loop: _Loop) -> None:
     if weights:
         recorder.log_params({f"layer_weight.{layer}": round(weight, 6) for layer, weight in weights.items()})
     done = method.prepare(context.task(loop.config), context.distill_generators(), loop.callback.on_experts)
-    if done.metrics:
-        recorder.log_metrics(done.metrics)
-    if done.tags:
-        recorder.set_tags(done.tags)
+    recorder.log_metrics(done.metrics)
+    recorder.set_tags(done.tags)
 
 
 @dataclass
