@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from study.api.arguments import path_of
 
 if TYPE_CHECKING:
-    from study.methods.experts.experts import OnEpoch
+    from study.methods.hooks import Report
     from study.runs.catalog.ui import View
     from study.runs.config.configure import RunConfig
 
@@ -35,11 +35,9 @@ def methods() -> dict[str, str]:
         >>> "pad" in study.methods()
         True
     """
-    from study.methods.base import load_methods
+    from study.methods.base import METHODS
 
-    return {
-        name: (method.__doc__ or "").strip().split("\n")[0] for name, method in sorted(load_methods().items())
-    }
+    return {name: (method.__doc__ or "").strip().split("\n")[0] for name, method in METHODS.items()}
 
 
 def protocols() -> dict[str, str]:
@@ -133,7 +131,7 @@ def plan_experts(config: RunConfig, *, data_root: Path | str | None = None) -> d
 
 
 def build_experts(
-    config: RunConfig, *, data_root: Path | str | None = None, on_epoch: OnEpoch | None = None
+    config: RunConfig, *, data_root: Path | str | None = None, on_epoch: Report | None = None
 ) -> dict[str, Any]:
     """Train the experts of a configuration ahead of its search, as far as the cache lacks them.
 

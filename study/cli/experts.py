@@ -158,7 +158,7 @@ def _print_plan(planned: dict[str, Any]) -> None:
     else:
         words += (
             f"{planned['to_build']} to train, {planned['seconds_per_epoch']:.2f} s an epoch, about "
-            f"{planned['estimated_seconds']:.0f} s on one core"
+            f"{planned['estimated_seconds']:.0f} s in all"
         )
     say(words)
 

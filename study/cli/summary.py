@@ -171,11 +171,10 @@ def print_plan(plan: Plan, *, as_json: bool) -> None:
         f"{plan.num_trials} trials of {plan.num_iterations} iterations at {1e3 * plan.seconds_per_iteration:.1f} ms, "
         f"{plan.seconds_per_score:.1f} s for each evaluation network"
     )
-    if plan.experts is not None:
-        experts = plan.experts
+    if plan.preparation is not None:
         console.print(
-            f"{experts['needed']} experts of {experts['epochs']} epochs, {experts['to_build']} of them to train "
-            f"({duration(experts['estimated_seconds'])}); the space trains experts in {experts['trainings']} ways"
+            f"{plan.preparation['summary']} ({duration(plan.preparation['estimated_seconds'])}); "
+            f"the space asks for this in {plan.preparation['variants']} ways"
         )
     if plan.cross is not None:
         names, cross = list(plan.cross["networks"]), plan.cross

@@ -1,37 +1,28 @@
-"""The protocol of a distillation method, and the table in which methods are found by name."""
+"""The base class of distillation methods, and the table in which they are found by name."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, TypeVar
 
+import torch
 from pydantic import Field
 
 from study.core.config import Frozen
 from study.core.device import Compute
-from study.core.errors import ConfigError, unknown_name
+from study.core.plugins import Registry
 from study.core.records import ImageDataset, Progress
 from study.core.seeding import Generators
 from study.core.spaces import Space
 from study.data.augment import AugmentationConfig
+from study.methods.hooks import Estimate, Figure, Preparation, Report
 from study.methods.initialize import Initialization
-from study.models.pool import ModelConfig
+from study.models.network import Network
+from study.models.pool import ModelConfig, build_model
 
-__all__ = [
-    "METHODS",
-    "LayerWeighted",
-    "Method",
-    "MethodConfig",
-    "Task",
-    "find_method",
-    "load_methods",
-    "register",
-]
+__all__ = ["METHODS", "Method", "MethodConfig", "Task", "find_method", "register"]
 
 
 class MethodConfig(Frozen):
@@ -64,12 +55,29 @@ class Task:
     augmentation: AugmentationConfig
     compute: Compute
 
+    def network(self, generator: torch.Generator | None = None) -> Network:
+        """A fresh network for these images on the device, drawn from a generator; by default from seed 0."""
+        source = torch.Generator().manual_seed(0) if generator is None else generator
+        train = self.train
+        return build_model(self.model, train.image_shape, train.num_classes, source, self.compute.device)
+
 
 class Method(ABC, Generic[ConfigT]):
     """A distillation method: mathematics only, driven by the loop in :mod:`study.runs`.
 
-    A file that defines one subclass and decorates it with :func:`register` is a complete method: it is found
-    by name and passes the contract suite.
+    A file that defines one subclass and decorates it with :func:`register` is a complete method. It lies in
+    ``study/methods``, or anywhere an entry point of the group ``study.methods`` leads to::
+
+        @register
+        class Copies(Method[MethodConfig]):
+            name = "copies"
+            Config = MethodConfig
+
+            def distill(self, task, generators):
+                images, labels = initialize(self.config.init, task.train, task.ipc, generators["init"])
+                yield Progress(0, {}, lambda: SyntheticSet(images.clone(), labels, task.train.class_names))
+
+    ``study.testing.MethodContract`` checks what is promised here.
     """
 
     name: ClassVar[str]
@@ -80,6 +88,8 @@ class Method(ABC, Generic[ConfigT]):
     """What a search varies unless a recipe or the command line says otherwise."""
     smoke: ClassVar[Mapping[str, Any]] = {}
     """Settings below ``distill`` with which a test takes seconds: the budget ``smoke``."""
+    preparation_settings: ClassVar[tuple[str, ...]] = ()
+    """Tables below ``distill`` that decide what :meth:`prepare` makes; trials that agree in them share it."""
 
     def __init__(self, config: ConfigT) -> None:
         """Keep the configuration; nothing is computed before :meth:`distill`."""
@@ -93,52 +103,54 @@ class Method(ABC, Generic[ConfigT]):
         there. All randomness comes from ``generators``; ``task`` is left unchanged.
         """
 
+    def prepare(self, task: Task, generators: Generators, report: Report | None = None) -> Preparation:
+        """Make what :meth:`distill` with the same arguments looks up, such as experts; by default nothing.
 
-@runtime_checkable
-class LayerWeighted(Protocol):
-    """A method whose loss weighs the layers of the network, in a setting ``layer_weights`` by layer name."""
+        Args:
+            task: as for :meth:`distill`.
+            generators: as for :meth:`distill`; what is made depends on their seed, not on what was drawn.
+            report: told of progress, if anything is made.
+        """
+        return Preparation()
+
+    def estimate(self, task: Task, generators: Generators) -> Estimate:
+        """What :meth:`prepare` would cost, from counting and a few timed steps; nothing is kept."""
+        return Estimate()
+
+    def rehearse(self, task: Task, generators: Generators) -> Iterator[Progress]:
+        """The iterations of :meth:`distill` without the preparation: for timing, not for a set."""
+        return self.distill(task, generators)
+
+    def figures(self, task: Task, generators: Generators) -> Sequence[Figure]:
+        """Numbers to draw before distilling; by default none."""
+        return ()
 
     def layer_weights(self, model: ModelConfig, image_shape: tuple[int, int, int]) -> dict[str, float]:
-        """The weight of every layer as it enters the loss, first layer first, with mean 1."""
+        """Weight of each layer in the loss, first layer first, with mean 1; empty where layers have none.
+
+        A method that gives some reads them from a setting ``layer_weights`` by layer name, and may search
+        them all as ``distill.layer_weights.*``.
+        """
+        return {}
 
 
-METHODS: dict[str, type[Method[Any]]] = {}
-"""Every registered method by name; call :func:`load_methods` before reading it."""
+METHODS: Registry[type[Method[Any]]] = Registry("method", "study.methods", "study.methods")
+"""Every method by name, those of installed plug-ins included."""
 
 MethodT = TypeVar("MethodT", bound=type[Method[Any]])
 
 
 def register(method: MethodT) -> MethodT:
     """Class decorator that enters a method into :data:`METHODS`; a name taken twice is an error."""
-    known = METHODS.get(method.name)
-    if known is not None and (known.__module__, known.__qualname__) != (
-        method.__module__,
-        method.__qualname__,
-    ):
-        raise ConfigError(
-            f"method {method.name!r} is defined by both {known.__module__} and {method.__module__}"
-        )
-    METHODS[method.name] = method
+    METHODS.register(method.name, method, f"{method.__module__}.{method.__qualname__}")
     return method
-
-
-def load_methods() -> dict[str, type[Method[Any]]]:
-    """Import every module of this package and every ``study.methods`` entry point, and give the table."""
-    package = importlib.import_module("study.methods")
-    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        importlib.import_module(module.name)
-    for entry in entry_points(group="study.methods"):
-        entry.load()
-    return METHODS
 
 
 def find_method(name: str) -> type[Method[Any]]:
     """The method of that name.
 
     Raises:
-        UnknownNameError: no method has that name; the message lists them all.
+        UnknownNameError: there is none; the message lists them all.
+        ConfigError: a plug-in cannot be loaded.
     """
-    methods = load_methods()
-    if name not in methods:
-        raise unknown_name("method", name, methods)
-    return methods[name]
+    return METHODS.find(name)

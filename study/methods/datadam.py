@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Sequence
+from typing import Annotated, ClassVar
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor
 
 from study.core.records import Progress
@@ -14,6 +14,7 @@ from study.core.seeding import Generators
 from study.core.spaces import Choice, Range, Space
 from study.data.augment import augment, draw
 from study.methods.base import Method, MethodConfig, Task, register
+from study.methods.hooks import BarFigure
 from study.methods.matching.attention import (
     AttentionFeatures,
     AttentionLayers,
@@ -45,7 +46,7 @@ class DataDAMConfig(MethodConfig):
     """Exponent of the activations in the attention maps; the released code uses 1."""
     attention_layers: AttentionLayers = "all-but-last"
     """Layers whose maps are matched; the paper leaves the last one to the embedding."""
-    layer_weights: dict[str, float] = Field(default_factory=dict)
+    layer_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """Weight of attention layer ``1``, ``2``, ...; those not named weigh 1. Only their ratios count: they are
     divided by their mean, since their common scale is ``loss_scale``."""
     output_weight: float = Field(0.01, ge=0)
@@ -63,14 +64,6 @@ class DataDAMConfig(MethodConfig):
     """eta_theta: learning rate of these updates."""
     batch_synthetic: int = Field(256, ge=1)
     """Images of one of these updates."""
-
-    @field_validator("layer_weights")
-    @classmethod
-    def _no_negative_weight(cls, weights: dict[str, float]) -> dict[str, float]:
-        for name, weight in weights.items():
-            if weight < 0:
-                raise ValueError(f"layer {name} weighs {weight:g}; weights must be at least 0")
-        return weights
 
 
 @register
@@ -104,6 +97,11 @@ class DataDAM(Method[DataDAMConfig]):
         """
         names = attention_layer_names(self.config.attention_layers, model, image_shape)
         return normalised_weights(self.config.layer_weights, names)
+
+    def figures(self, task: Task, generators: Generators) -> Sequence[BarFigure]:
+        """The layer weights as bars."""
+        weights = self.layer_weights(task.model, task.train.image_shape)
+        return [BarFigure("layer_weights", weights, "attention layer, first to last", "weight, mean 1", 1.0)]
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an iteration.

@@ -8,21 +8,13 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field, model_validator
 
-from study.core.seeding import Generators
 from study.core.spaces import Range, Space
 from study.methods.base import MethodConfig, Task, register
-from study.methods.difficulty.schedule import WholeSet
-from study.methods.experts.experts import EpochOrder, ExpertConfig
-from study.methods.trajectories.expert_matching import (
-    IMAGE_LR_RANGE,
-    STUDENT_SPACE,
-    ExpertMatching,
-    Matching,
-    Start,
-    Trajectories,
-    TrajectoryConfig,
-)
+from study.methods.experts.config import ExpertConfig
+from study.methods.trajectories.config import IMAGE_LR_RANGE, STUDENT_SPACE, TrajectoryConfig
+from study.methods.trajectories.expert_matching import ExpertMatching, Matching, Trajectories
 from study.methods.trajectories.expert_start import start_from_experts
+from study.methods.trajectories.learned_set import Start
 
 __all__ = ["DATM", "DATMConfig", "FlatExpertConfig"]
 
@@ -105,10 +97,6 @@ class DATM(ExpertMatching[DATMConfig]):
         "distill.label_lr": Range(low=0.1, high=20.0, log=True),
         **STUDENT_SPACE,
     }
-
-    def order(self, task: Task, generators: Generators) -> EpochOrder:
-        """Every epoch sees every image."""
-        return WholeSet(len(task.train))
 
     def matching(self) -> Matching:
         """Range and threshold."""

@@ -20,12 +20,11 @@ from study.methods.base import Method, MethodConfig, Task, register
 from study.methods.initialize import Initialization, initialize
 from study.methods.trajectories.adjoint import Backward, StudentGradients, student_gradients
 from study.methods.trajectories.compiled_step import CompiledStep
-from study.methods.trajectories.learned_schedule import LearnedSchedule, mini_sets
+from study.methods.trajectories.learned_schedule import LearnedStepSchedule, mini_sets
 from study.methods.trajectories.step_memory import fitting_chunk
-from study.methods.trajectories.student import StudentStep, ordered_steps
+from study.methods.trajectories.student import ordered_steps
 from study.models.flat_params import flatten_parameters, forward_flat
 from study.models.network import Network, mixes_images
-from study.models.pool import build_model
 
 __all__ = ["DD", "DDConfig", "classification_loss"]
 
@@ -102,17 +101,7 @@ class DD(Method[DDConfig]):
         images, labels = initialize(config.init, train, task.ipc, generators["init"])
         order = mini_sets(train.num_classes, task.ipc, config.num_distill_epochs)
         fixed = derive_seed(generators.seed, "network") if config.network_init == "fixed" else None
-        learned = LearnedSchedule(
-            images,
-            labels,
-            train.class_names,
-            order,
-            config.step_size,
-            network_seed=fixed,
-            image_lr=config.image_lr,
-            step_size_lr=config.step_size_lr,
-            betas=config.betas,
-        )
+        learned = LearnedStepSchedule(config, images, labels, train.class_names, order, fixed)
         yield learned.progress(0)
         students = _Students(config, task, order, generators)
         period = max(1, round(config.num_iterations * config.lr_decay_fraction))
@@ -127,19 +116,14 @@ class _Students:
 
     def __init__(self, config: DDConfig, task: Task, order: Tensor, generators: Generators) -> None:
         self._config, self._train, self._generators = config, task.train, generators
-        shape = task.train.image_shape
-        self.network = build_model(
-            task.model, shape, task.train.num_classes, torch.Generator(), task.compute.device
-        )
+        self.network, shape = task.network(), task.train.image_shape
         if mixes_images(self.network):
             raise ConfigError(
                 "dd on a network with batch norm: its running statistics are no part of the schedule; "
                 "use norm instance, group, layer or none"
             )
         none = AugmentationConfig(strategy="none")
-        self._steps: tuple[StudentStep, ...] = ordered_steps(
-            list(order), 1, none, shape, generators["student"]
-        )
+        self._steps = ordered_steps(list(order), 1, none, shape, generators["student"])
         self._num_real = min(config.batch_real, len(task.train))
         max_bytes = int(config.memory_gb * 2**30)
         self._real_chunk = fitting_chunk(self.network, shape, self._num_real, max_bytes)
@@ -151,7 +135,7 @@ class _Students:
         num_steps = config.num_iterations * self._num_networks * len(order)
         self._program.compile_for(task.compute, num_steps, self._chunk or order.shape[1])
 
-    def train(self, learned: LearnedSchedule, fixed: int | None) -> list[StudentGradients]:
+    def train(self, learned: LearnedStepSchedule, fixed: int | None) -> list[StudentGradients]:
         """One run a network, with the gradients of its loss on the same real images."""
         real = self._real_batch()
         return [self._run(learned, real, fixed) for _ in range(self._num_networks)]
@@ -163,7 +147,7 @@ class _Students:
         return self._train.images[chosen], self._train.labels[chosen]
 
     def _run(
-        self, learned: LearnedSchedule, real: tuple[Tensor, Tensor], fixed: int | None
+        self, learned: LearnedStepSchedule, real: tuple[Tensor, Tensor], fixed: int | None
     ) -> StudentGradients:
         # The fixed network comes from the CPU, so that its seed means the same on every machine.
         generator = self._generators["networks"] if fixed is None else torch.Generator().manual_seed(fixed)
@@ -185,7 +169,7 @@ class _Students:
 def classification_loss(
     network: Network, images: Tensor, labels: Tensor, flat: Tensor, *, chunk_size: int | None = None
 ) -> Tensor:
-    """Mean cross-entropy of real images under given parameters, in the memory of one chunk.
+    """Mean cross-entropy in nats of real images under given parameters, in the memory of one chunk.
 
     Args:
         network: gives the architecture; its own parameters are not read.
@@ -193,9 +177,6 @@ def classification_loss(
         labels: [n] int64.
         flat: [D] parameters; gradient flows to them, once and not twice.
         chunk_size: images worked on at once, None for all.
-
-    Returns:
-        Scalar, in nats.
     """
     leaf = flat.detach().requires_grad_()
     loss, gradient = leaf.new_zeros(()), torch.zeros_like(leaf)

@@ -53,8 +53,7 @@ def initialize(
 def sample_real(train: ImageDataset, ipc: int, generator: torch.Generator) -> Tensor:
     """Positions [classes · ipc] of training images, ``ipc`` different ones a class, grouped by class.
 
-    Raises:
-        ConfigError: ``ipc`` is below 1, or larger than the smallest class.
+    Raises ConfigError as :func:`initialize` does.
     """
     _check_ipc(train, ipc)
     chosen = []
@@ -65,11 +64,7 @@ def sample_real(train: ImageDataset, ipc: int, generator: torch.Generator) -> Te
 
 
 def synthetic_labels(train: ImageDataset, ipc: int) -> Tensor:
-    """Labels [classes · ipc] int64, ascending, on the device of the training labels.
-
-    Raises:
-        ConfigError: ``ipc`` is below 1, or larger than the smallest class.
-    """
+    """Labels [classes · ipc] int64, ascending, on the device of the training labels; raises ConfigError likewise."""
     _check_ipc(train, ipc)
     return torch.arange(train.num_classes, device=train.labels.device).repeat_interleave(ipc)
 

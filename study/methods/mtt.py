@@ -6,21 +6,12 @@ from typing import ClassVar
 
 import torch
 
-from study.core.seeding import Generators
 from study.core.spaces import Space
 from study.methods.base import MethodConfig, Task, register
-from study.methods.difficulty.schedule import WholeSet
-from study.methods.experts.experts import EpochOrder
 from study.methods.initialize import initialize
-from study.methods.trajectories.expert_matching import (
-    IMAGE_LR_RANGE,
-    STUDENT_SPACE,
-    ExpertMatching,
-    Matching,
-    Start,
-    Trajectories,
-    TrajectoryConfig,
-)
+from study.methods.trajectories.config import IMAGE_LR_RANGE, STUDENT_SPACE, TrajectoryConfig
+from study.methods.trajectories.expert_matching import ExpertMatching, Matching, Trajectories
+from study.methods.trajectories.learned_set import Start
 
 __all__ = ["MTT"]
 
@@ -39,10 +30,6 @@ class MTT(ExpertMatching[TrajectoryConfig]):
     name: ClassVar[str] = "mtt"
     Config: ClassVar[type[MethodConfig]] = TrajectoryConfig
     space: ClassVar[Space] = {"distill.image_lr": IMAGE_LR_RANGE, **STUDENT_SPACE}
-
-    def order(self, task: Task, generators: Generators) -> EpochOrder:
-        """Every epoch sees every image."""
-        return WholeSet(len(task.train))
 
     def start(self, task: Task, experts: Trajectories, generator: torch.Generator) -> Start:
         """Images by the configured rule; labels stay hard."""

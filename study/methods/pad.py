@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from pydantic import Field
-from torch import Tensor
 
 from study.core.seeding import Generators
 from study.core.spaces import Range, Space
 from study.methods.base import MethodConfig, Task, register
 from study.methods.datm import DATM, DATMConfig
-from study.methods.difficulty.schedule import ScheduleConfig, build_schedule
+from study.methods.difficulty.curriculum import CurriculumConfig, build_curriculum
 from study.methods.difficulty.scores import DifficultyConfig, difficulty_scores
-from study.methods.experts.experts import EpochOrder
+from study.methods.experts.config import EpochOrder
+from study.methods.hooks import ScoreFigure
 from study.methods.trajectories.expert_matching import Matching
 from study.methods.trajectories.losses import Drop
 
@@ -23,7 +25,7 @@ __all__ = ["PAD", "PADConfig"]
 class PADConfig(DATMConfig):
     """Settings of PAD; the values published for CIFAR-10 at 10 images a class are the defaults."""
 
-    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
+    schedule: CurriculumConfig = Field(default_factory=CurriculumConfig)
     """Which images the experts see in which epoch (FIEX)."""
     difficulty: DifficultyConfig = Field(default_factory=DifficultyConfig)
     """How hard an image is."""
@@ -53,25 +55,23 @@ class PAD(DATM):
         "distill.schedule.initial_fraction": Range(low=0.5, high=1.0, step=0.25),
     }
 
-    def __init__(self, config: PADConfig) -> None:
-        super().__init__(config)
-        self._pad = config
+    preparation_settings: ClassVar[tuple[str, ...]] = ("experts", "schedule", "difficulty")
+
+    config: PADConfig
 
     def order(self, task: Task, generators: Generators) -> EpochOrder:
         """From easy to hard."""
-        return build_schedule(task, self._pad.schedule, self._pad.difficulty, generators)
+        return build_curriculum(task, self.config.schedule, self.config.difficulty, generators)
 
-    def ranked_difficulty(self, task: Task, generators: Generators) -> Tensor | None:
-        """Score [n] of every training image; None where the schedule does not ask for any."""
-        if self._pad.schedule.is_whole:
-            return None
-        return difficulty_scores(task, self._pad.difficulty, generators)
+    def figures(self, task: Task, generators: Generators) -> Sequence[ScoreFigure]:
+        """How hard each training image is; nothing where the curriculum does not ask for it."""
+        if self.config.schedule.is_whole:
+            return ()
+        scores = difficulty_scores(task, self.config.difficulty, generators)
+        return [ScoreFigure("difficulty", scores, "difficulty score", "easiest", "hardest")]
 
     def matching(self) -> Matching:
         """Range, threshold and discarded parameters."""
-        return Matching(
-            start_range=self._pad.start_range,
-            threshold=self._pad.threshold,
-            discard_fraction=self._pad.discard_fraction,
-            drop=self._pad.drop,
+        return replace(
+            super().matching(), discard_fraction=self.config.discard_fraction, drop=self.config.drop
         )

@@ -12,7 +12,7 @@ from study.runs.context.callbacks import Callback
 from study.runs.context.recording import Stopwatch, describe_run, recorded
 from study.runs.context.run_context import open_context
 from study.runs.context.stores import StoreOptions, open_tracking_meanwhile
-from study.runs.figures.difficulty import log_difficulty
+from study.runs.figures.method import log_score_figures
 from study.runs.registration.register import register_winner
 from study.runs.registration.results import SearchResult
 from study.runs.registration.set_folder import log_trial_set
@@ -57,7 +57,7 @@ def distill(config: RunConfig, options: DistillOptions, callback: Callback | Non
     name = options.name or set_name(config)
     with recorded(tracker, config, name, kind="distill") as recorder:
         describe_run(recorder, config, context)
-        log_difficulty(recorder, config, context)
+        log_score_figures(recorder, config, context)
         callback.on_trial_start(0, {}, config.distill.num_iterations)
         result = run_trial(context, config, recorder, callback, None)
         callback.on_trial_end(0, "COMPLETE", {"accuracy": result.score.mean})

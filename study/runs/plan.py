@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
 import time
@@ -13,7 +12,6 @@ from study.core.records import SyntheticSet
 from study.core.spaces import Choice, describe
 from study.evaluation.architectures import num_rate_networks
 from study.methods.base import find_method
-from study.methods.experts.experts import UsesExperts
 from study.runs.config.configure import RunConfig
 from study.runs.config.naming import experiment_name, set_name
 from study.runs.context.run_context import RunContext, open_context
@@ -24,7 +22,6 @@ __all__ = ["Plan", "plan"]
 
 TIMED_ITERATIONS = 3
 WARM_UP_ITERATIONS = 2
-EXPERT_SETTINGS = ("distill.experts.", "distill.schedule.", "distill.difficulty.")
 
 
 @dataclass(frozen=True)
@@ -37,8 +34,8 @@ class Plan:
         seconds_per_score: of one evaluation network, measured.
         estimated_seconds: of the whole search if nothing is pruned.
         peak_memory_bytes: of this process so far, data included.
-        experts: what the method's experts cost, for the recipe's own settings, and how many different
-            trainings the space holds; None for other methods.
+        preparation: what the method prepares, such as experts, its cost for the recipe's own settings, and how
+            many different ones the space asks for; None for other methods.
         cross: the other architectures that trials are scored on, measured: seconds of one network of each,
             how many networks of each the search trains, and what that comes to; None where there are none.
     """
@@ -55,7 +52,7 @@ class Plan:
     seconds_per_score: float
     estimated_seconds: float
     peak_memory_bytes: int
-    experts: dict[str, Any] | None = None
+    preparation: dict[str, Any] | None = None
     cross: dict[str, Any] | None = None
 
     def plain(self) -> dict[str, Any]:
@@ -75,8 +72,10 @@ def plan(config: RunConfig, stores: StoreOptions) -> Plan:
     per_trial = num_rungs * search.num_rung_seeds + search.num_trial_seeds
     scores = search.num_trials * per_trial + search.num_random_seeds * 2
     scores += search.num_finalist_seeds * (min(search.num_finalists, search.num_trials) + 2)
-    experts = _plan_experts(config, context)
-    building = experts["estimated_seconds"] * min(search.num_trials, experts["trainings"]) if experts else 0.0
+    preparation = _plan_preparation(config, context)
+    preparing = 0.0
+    if preparation is not None:
+        preparing = preparation["estimated_seconds"] * min(search.num_trials, preparation["variants"])
     cross = _plan_cross(config, context, synthetic, num_rungs)
     crossing = cross["estimated_seconds"] if cross else 0.0
     counts = context.splits.class_counts()
@@ -99,10 +98,10 @@ def plan(config: RunConfig, stores: StoreOptions) -> Plan:
         seconds_per_score=seconds_per_score,
         estimated_seconds=search.num_trials * iterations * seconds_per_iteration
         + scores * seconds_per_score
-        + building
+        + preparing
         + crossing,
         peak_memory_bytes=_peak_memory(),
-        experts=experts,
+        preparation=preparation,
         cross=cross,
     )
 
@@ -112,8 +111,7 @@ def _time_iterations(config: RunConfig, context: RunContext) -> tuple[SyntheticS
     last = WARM_UP_ITERATIONS + TIMED_ITERATIONS
     started, synthetic, timed = 0.0, None, 0
     # Experts may take hours to train, and cost the same time to match once they are there.
-    iterate = method.rehearse if isinstance(method, UsesExperts) else method.distill
-    for progress in iterate(context.task(config), context.distill_generators()):
+    for progress in method.rehearse(context.task(config), context.distill_generators()):
         if progress.iteration == WARM_UP_ITERATIONS:
             started = time.perf_counter()
         timed = max(0, progress.iteration - WARM_UP_ITERATIONS)
@@ -144,26 +142,25 @@ def _plan_cross(
     }
 
 
-def _plan_experts(config: RunConfig, context: RunContext) -> dict[str, Any] | None:
+def _plan_preparation(config: RunConfig, context: RunContext) -> dict[str, Any] | None:
     method = find_method(config.method)(config.distill)
-    if not isinstance(method, UsesExperts):
+    estimate = method.estimate(context.task(config), context.distill_generators())
+    if not estimate.summary:
         return None
-    plan = method.expert_plan(context.task(config), context.distill_generators())
     return {
-        "needed": plan.num_experts,
-        "to_build": plan.num_to_build,
-        "epochs": plan.num_epochs,
-        "bytes": plan.num_bytes,
-        "estimated_seconds": plan.build_seconds / len(os.sched_getaffinity(0)),
-        "trainings": _num_trainings(config),
+        "summary": estimate.summary,
+        **estimate.facts,
+        "bytes": estimate.num_bytes,
+        "estimated_seconds": estimate.seconds,
+        "variants": _num_variants(config, method.preparation_settings),
     }
 
 
-def _num_trainings(config: RunConfig) -> int:
-    """In how many ways the space lets experts be trained, each of which needs experts of its own."""
+def _num_variants(config: RunConfig, settings: tuple[str, ...]) -> int:
+    """How many preparations the space asks for: one for each combination of values that decide it."""
     number = 1
     for key, parameter in config.space.items():
-        if not key.startswith(EXPERT_SETTINGS):
+        if not key.startswith(tuple(f"distill.{name}." for name in settings)):
             continue
         if isinstance(parameter, Choice):
             number *= len(parameter.choices)

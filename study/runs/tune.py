@@ -15,8 +15,7 @@ from study.runs.context.callbacks import Callback
 from study.runs.context.recording import Stopwatch, describe_run, recorded, run_tags
 from study.runs.context.run_context import RunContext, open_context
 from study.runs.context.stores import StoreOptions, open_search_storage, open_tracking_meanwhile
-from study.runs.figures.difficulty import log_difficulty
-from study.runs.figures.images import log_layer_weights
+from study.runs.figures.method import log_bar_figures, log_score_figures
 from study.runs.figures.pareto_front import log_front
 from study.runs.registration.register import register_winner
 from study.runs.registration.results import SearchResult, WinnerResult
@@ -140,7 +139,7 @@ class _TuneRun:
         )
         self.search.note("run_id", parent.run_id)
         describe_run(parent, self.config, self.context)
-        log_difficulty(parent, self.config, self.context)
+        log_score_figures(parent, self.config, self.context)
         self.search.propose(self.config.defaults_of_space())
         return parent
 
@@ -191,8 +190,7 @@ class _TuneRun:
 
     def _finish(self, parent: Recorder, finalists: FinalistRound, winner: WinnerResult) -> SearchResult:
         winning = self.config.with_params(winner.params)
-        # A store keeps the first value of a parameter, and a resumed search may have another winner.
-        log_layer_weights(parent, winning, self.context.splits, as_params=False)
+        log_bar_figures(parent, winning, self.context)
         log_comparison(parent, self.tracker, self.search, winner, self.context, self.watch)
         records = self.search.records()
         with self.watch.running():

@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 
 from study.cli import common
 from study.cli.app import app
-from study.core.config import Frozen
-from study.methods.base import METHODS, Method, MethodConfig, load_methods
-from study.methods.experts.experts import AllImages, ExpertConfig, obtain_experts, plan_experts
+from study.methods.base import METHODS, MethodConfig
+from study.methods.experts.config import ExpertConfig
 from study.methods.experts.store import ExpertStore
+from study.methods.trajectories.config import TrajectoryConfig
+from study.methods.trajectories.expert_matching import ExpertMatching
 
 TRAINING = {"lr": 0.01, "optimizer": "gsam", "batch_size": 256}
 KEY = {
@@ -33,27 +34,23 @@ class ToyExperts(ExpertConfig):
     batch_size: int = 128
 
 
-class ToyConfig(MethodConfig):
+class ToyConfig(TrajectoryConfig):
+    num_expert_epochs: int = 1
+    max_start_epoch: int = 2
     experts: ToyExperts = ToyExperts()
 
 
-class Toy(Method[ToyConfig]):
+class Toy(ExpertMatching[ToyConfig]):
     """Matches nothing; has experts as trajectory matching has them."""
 
     name: ClassVar[str] = "toy"
-    Config: ClassVar[type[Frozen]] = ToyConfig
+    Config: ClassVar[type[MethodConfig]] = ToyConfig
 
-    def distill(self, task, generators):
+    def start(self, task, experts, generator):
         raise NotImplementedError
 
-    def expert_plan(self, task, generators):
-        return plan_experts(task, self.config.experts, AllImages(), generators)
-
-    def rehearse(self, task, generators):
+    def matching(self):
         raise NotImplementedError
-
-    def prepare(self, task, generators, on_epoch=None):
-        return obtain_experts(task, self.config.experts, AllImages(), generators, on_epoch, num_workers=1)
 
 
 @pytest.fixture(autouse=True)
@@ -75,8 +72,8 @@ def wide_console():
 
 @pytest.fixture
 def toy(monkeypatch):
-    load_methods()
-    monkeypatch.setitem(METHODS, "toy", Toy)
+    assert "dm" in METHODS
+    monkeypatch.setitem(METHODS._items, "toy", (Toy, __name__))
 
 
 @pytest.fixture
@@ -197,7 +194,7 @@ def test_build_trains_once_and_lists_the_result(toy):
 
 
 def test_an_interrupted_build_says_how_to_go_on(toy, monkeypatch):
-    def interrupt(self, task, generators, on_epoch=None):
+    def interrupt(self, task, generators, report=None):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Toy, "prepare", interrupt)
@@ -209,7 +206,7 @@ def test_an_interrupted_build_says_how_to_go_on(toy, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("build", "-m", "dm"), "method 'dm' uses no experts. Those that do:"),
+        (("build", "-m", "dm"), "method 'dm' uses no experts. Those that do: datm, mtt, pad, toy"),
         (("build", "-m", "tou"), "Did you mean 'toy'"),
         (build_words("--set", "distill.experts.lr=-1"), "distill.experts.lr = -1"),
         (build_words("--set", "distill.experts.rate=1"), "distill.experts.rate"),

@@ -1,23 +1,18 @@
-"""A toy task on which every method runs in a moment; also read by the second process of the contract suite."""
+"""The toy task, and settings with which every method takes a moment on it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 
 from study.core.config import build
-from study.core.device import Compute
+from study.core.digests import set_digest
 from study.core.records import ImageDataset, Progress, SyntheticSet
-from study.core.seeding import Generators
-from study.data.augment import AugmentationConfig
-from study.methods.base import Method, Task, load_methods
-from study.models.pool import ModelConfig
+from study.methods.base import METHODS, Method, Task
+from study.testing import tasks
+from study.testing.methods import distill_toy
 
 TINY_EXPERTS: dict[str, Any] = {
     "num_iterations": 4,
@@ -48,32 +43,8 @@ TINY: dict[str, dict[str, Any]] = {
 TINY_DEFAULT: dict[str, Any] = {"num_iterations": 4}
 
 
-def build_dataset(
-    counts: tuple[int, ...] = (14, 9, 11), shape: tuple[int, int, int] = (1, 8, 8)
-) -> ImageDataset:
-    """Every class is a bar at its own place under noise; classes are shuffled together."""
-    generator = torch.Generator().manual_seed(5)
-    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    labels = labels[torch.randperm(len(labels), generator=generator)]
-    images = 0.4 * torch.randn(len(labels), *shape, generator=generator)
-    for label in range(len(counts)):
-        images[labels == label, :, :, 2 * label : 2 * label + 2] += 1.5
-    return ImageDataset(images, labels, tuple(f"bar {label}" for label in range(len(counts))))
-
-
-def build_task(**changes: Any) -> Task:
-    values: dict[str, Any] = {
-        "train": build_dataset(),
-        "ipc": 2,
-        "model": ModelConfig(depth=2, width=8),
-        "augmentation": AugmentationConfig(strategy="color_crop_cutout_scale_rotate"),
-        "compute": Compute(torch.device("cpu")),
-    }
-    return Task(**values | changes)
-
-
 def build_method(name: str, **settings: Any) -> Method:
-    method = load_methods()[name]
+    method = METHODS[name]
     return method(build(method.Config, TINY.get(name, TINY_DEFAULT) | settings))
 
 
@@ -81,36 +52,25 @@ def distill(
     name: str, *, seed: int = 0, task: Task | None = None, **settings: Any
 ) -> tuple[list[Progress], SyntheticSet]:
     """All progress of a run, and the set after its last iteration."""
-    everything = []
-    for progress in build_method(name, **settings).distill(task or build_task(), Generators(seed)):
-        everything.append(progress)
-    return everything, everything[-1].snapshot()
+    return distill_toy(build_method(name, **settings), seed=seed, task=task)
 
 
-def digest_of(synthetic: SyntheticSet) -> str:
-    parts = [synthetic.images, synthetic.labels, synthetic.logits]
-    if synthetic.schedule is not None:
-        parts += [synthetic.schedule.order, synthetic.schedule.step_sizes]
-    content = [part.contiguous().numpy().tobytes() for part in parts if part is not None]
-    return hashlib.sha256(b"".join([*content, repr(synthetic.step_size).encode()])).hexdigest()
-
-
-def print_digests(names: list[str], num_threads: int) -> None:
-    """What the second process runs."""
-    torch.set_num_threads(num_threads)
-    sys.stdout.write(json.dumps({name: digest_of(distill(name)[1]) for name in names}))
+@pytest.fixture(scope="session")
+def tiny() -> Callable[[str], dict[str, Any]]:
+    """``tiny(name)`` gives settings that make a method quick on the toy task."""
+    return lambda name: TINY.get(name, TINY_DEFAULT)
 
 
 @pytest.fixture
 def toy_task() -> Callable[..., Task]:
     """``toy_task(ipc=1)`` builds the toy task with changed fields."""
-    return build_task
+    return tasks.toy_task
 
 
 @pytest.fixture
 def toy_dataset() -> Callable[..., ImageDataset]:
     """``toy_dataset(counts, shape)`` builds images whose classes are bars at different places."""
-    return build_dataset
+    return tasks.toy_images
 
 
 @pytest.fixture
@@ -128,4 +88,4 @@ def toy_distill() -> Callable[..., tuple[list[Progress], SyntheticSet]]:
 @pytest.fixture
 def digest() -> Callable[[SyntheticSet], str]:
     """``digest(synthetic)`` is equal for equal bits."""
-    return digest_of
+    return set_digest

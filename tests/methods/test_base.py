@@ -8,7 +8,7 @@ import pytest
 
 import study.methods
 from study.core.errors import ConfigError, UnknownNameError
-from study.methods.base import METHODS, find_method, load_methods, register
+from study.methods.base import METHODS, find_method, register
 from study.methods.dm import DM
 
 ONE_FILE = '''
@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from study.core.records import Progress, SyntheticSet
 from study.core.seeding import Generators
-from study.methods.base import MethodConfig, Task, register
+from study.methods.base import Method, MethodConfig, Task, register
 from study.methods.initialize import initialize
 
 
@@ -28,49 +28,37 @@ class BlurConfig(MethodConfig):
 
 
 @register
-class Blur:
-    name: ClassVar[str] = "{name}"
+class Blur(Method[BlurConfig]):
+    name: ClassVar[str] = "blur"
     Config: ClassVar[type[MethodConfig]] = BlurConfig
-
-    def __init__(self, config: BlurConfig) -> None:
-        self.config = config
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         images, labels = initialize(self.config.init, task.train, task.ipc, generators["init"])
-        yield Progress(0, {{}}, lambda: SyntheticSet(images, labels, task.train.class_names))
+        yield Progress(0, {}, lambda: SyntheticSet(images, labels, task.train.class_names))
 '''
 
 
 @pytest.fixture(autouse=True)
 def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The table of methods, imported modules and search paths are as before after each test."""
-    known, modules = dict(load_methods()), set(sys.modules)
-    monkeypatch.setattr(sys, "path", list(sys.path))
+    """The table of methods and imported modules are as before after each test, and the package may be scanned anew."""
+    assert "dm" in METHODS
+    modules = set(sys.modules)
+    monkeypatch.setattr(METHODS, "_items", dict(METHODS._items))
+    monkeypatch.setattr(METHODS, "_is_scanned", True)
     monkeypatch.setattr(study.methods, "__path__", list(study.methods.__path__))
     yield
-    METHODS.clear()
-    METHODS.update(known)
     for module in set(sys.modules) - modules:
         del sys.modules[module]
 
 
-def test_a_file_in_the_package_is_a_method(tmp_path: Path) -> None:
-    (tmp_path / "blur.py").write_text(ONE_FILE.format(name="blur"))
-    with pytest.raises(UnknownNameError):
-        find_method("blur")
+def test_a_file_in_the_package_is_a_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "blur.py").write_text(ONE_FILE)
     study.methods.__path__.append(str(tmp_path))
+    with pytest.raises(UnknownNameError):  # a process scans once
+        find_method("blur")
+    monkeypatch.setattr(METHODS, "_is_scanned", False)
     assert find_method("blur").Config().strength == 0.5
-    assert set(load_methods()) >= {"dm", "random", "blur"}
-
-
-def test_an_entry_point_of_another_package_is_a_method(tmp_path: Path) -> None:
-    (tmp_path / "their_package.py").write_text(ONE_FILE.format(name="theirs"))
-    info = tmp_path / "their_package-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[study.methods]\ntheirs = their_package:Blur\n")
-    sys.path.append(str(tmp_path))
-    assert find_method("theirs").__module__ == "their_package"
+    assert set(METHODS) >= {"dm", "random", "blur"}
 
 
 def test_an_unknown_name_lists_the_methods_and_the_nearest() -> None:

@@ -187,7 +187,7 @@ def test_batch_norm_sees_all_classes_at_once(toy_task: Factory) -> None:
 
 
 def test_a_weight_below_zero_or_for_no_layer_is_one_line(toy_task: Factory) -> None:
-    with pytest.raises(ConfigError, match=r"distill\.layer_weights .*layer 1 weighs -1"):
+    with pytest.raises(ConfigError, match=r"distill\.layer_weights\.1 = -1.*greater than or equal to 0"):
         build(DataDAMConfig, {"layer_weights": {"1": -1.0}}, "distill")
     with pytest.raises(ConfigError, match=r"distill\.layer_weights\.9: there is no such attention layer"):
         losses_of(toy_task(), layer_weights={"9": 1.0})

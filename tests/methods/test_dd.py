@@ -16,7 +16,7 @@ from study.data.augment import AugmentationConfig
 from study.methods import dd
 from study.methods.dd import DDConfig, classification_loss
 from study.methods.trajectories.adjoint import StudentGradients, student_gradients
-from study.methods.trajectories.learned_schedule import LearnedSchedule, mini_sets
+from study.methods.trajectories.learned_schedule import LearnedStepSchedule, mini_sets
 from study.methods.trajectories.student import ordered_steps
 from study.models.flat_params import flatten_parameters, forward_flat
 from study.models.pool import ModelConfig, build_model
@@ -24,17 +24,14 @@ from study.models.pool import ModelConfig, build_model
 Factory = Callable[..., Any]
 
 
-def build_learned(num_steps: int = 3, step_size: float = 0.02, **settings: Any) -> LearnedSchedule:
+def build_learned(num_steps: int = 3, **settings: Any) -> LearnedStepSchedule:
     """Three images of three classes."""
-    values: dict[str, Any] = {
-        "network_seed": None, "image_lr": 0.01, "step_size_lr": 0.01, "betas": (0.5, 0.999)
-    }  # fmt: skip
     images = torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     order = mini_sets(3, 1, num_steps)
-    return LearnedSchedule(images, torch.arange(3), ("a", "b", "c"), order, step_size, **values | settings)
+    return LearnedStepSchedule(DDConfig(**settings), images, torch.arange(3), ("a", "b", "c"), order, None)
 
 
-def run_of(learned: LearnedSchedule, *, images: float, step_sizes: float) -> StudentGradients:
+def run_of(learned: LearnedStepSchedule, *, images: float, step_sizes: float) -> StudentGradients:
     """A student's run with these gradients everywhere."""
     return StudentGradients(
         loss=torch.tensor(1.0),
@@ -114,9 +111,9 @@ def test_a_gradient_that_is_not_finite_is_an_error() -> None:
 
 def test_learning_rates_halve_every_tenth(monkeypatch: pytest.MonkeyPatch, toy_distill: Factory) -> None:
     factors: list[float] = []
-    scale_rates = LearnedSchedule.scale_rates
+    scale_rates = LearnedStepSchedule.scale_rates
     monkeypatch.setattr(
-        LearnedSchedule,
+        LearnedStepSchedule,
         "scale_rates",
         lambda self, factor: (factors.append(factor), scale_rates(self, factor))[1],
     )

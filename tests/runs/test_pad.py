@@ -42,18 +42,18 @@ def runs_of(searched, kind):
 
 def test_plan_prices_experts_without_training_any(searched):
     planned = searched[2]
-    assert planned.experts["needed"] == planned.experts["to_build"] == 1
-    assert planned.experts["trainings"] == 1
-    assert planned.experts["estimated_seconds"] > 0
-    assert planned.estimated_seconds > planned.experts["estimated_seconds"]
+    assert planned.preparation["experts"] == planned.preparation["to_build"] == 1
+    assert planned.preparation["variants"] == 1
+    assert planned.preparation["estimated_seconds"] > 0
+    assert planned.estimated_seconds > planned.preparation["estimated_seconds"]
 
 
 def test_plan_counts_the_ways_of_training_experts():
     wide = configure(Request("pad", "digits", 1, "smoke"))
-    assert plan(wide, StoreOptions()).experts["trainings"] == 3
+    assert plan(wide, StoreOptions()).preparation["variants"] == 3
     other = {"distill.experts.lr": Choice(choices=(0.01, 0.02))}
     wider = configure(Request("pad", "digits", 1, "smoke", space=other))
-    assert plan(wider, StoreOptions()).experts["trainings"] == 6
+    assert plan(wider, StoreOptions()).preparation["variants"] == 6
 
 
 def test_trials_share_experts_and_say_what_they_cost(searched):

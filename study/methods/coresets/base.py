@@ -1,4 +1,9 @@
-"""What every coreset shares: settings, the run that chooses once, and the walk over classes."""
+"""What every coreset shares: settings, the run that selects once, the walk over classes, and distances.
+
+The rules themselves are functions ``choose_by_*``: of features [n, d] of any float type they give ``count``
+positions, [count] int64 on the CPU and all different; a tie goes to the lower position. They raise ConfigError
+where ``count`` is below 1 or above n.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +15,36 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from study.core.errors import ConfigError
 from study.core.records import Progress, SyntheticSet
 from study.core.seeding import Generators
 from study.methods.base import Method, MethodConfig, Task
 from study.methods.coresets.features import FeatureSource, extract_features
 from study.methods.initialize import synthetic_labels
 
-__all__ = ["Coreset", "CoresetConfig", "FeatureCoreset", "FeatureCoresetConfig", "by_class"]
+__all__ = [
+    "Coreset",
+    "CoresetConfig",
+    "FeatureCoreset",
+    "FeatureCoresetConfig",
+    "by_class",
+    "check_count",
+    "checked_rows",
+    "squared_distances",
+]
 
 
 class CoresetConfig(MethodConfig):
-    """What all choices share: there is nothing to iterate."""
+    """What all selections share: there is nothing to iterate."""
 
     num_iterations: int = Field(0, ge=0, le=0)
-    """A choice has no iterations."""
+    """A selection has no iterations."""
     init: Literal["real"] = "real"
     """A coreset consists of real images."""
 
 
 class FeatureCoresetConfig(CoresetConfig):
-    """Settings of a choice by distances."""
+    """Settings of a selection by distances."""
 
     source: FeatureSource = "trained"
     """Where distances are taken: features of a ``trained`` or ``random`` network, or ``pixels``."""
@@ -43,10 +58,12 @@ ConfigT = TypeVar("ConfigT", bound=CoresetConfig)
 
 
 class Coreset(Method[ConfigT]):
-    """The run of every coreset: choose once, report, stop."""
+    """The run of every coreset: select once, report, stop."""
+
+    Config: ClassVar[type[MethodConfig]] = CoresetConfig
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
-        """Yield the chosen images, as iteration 0 and without a loss."""
+        """Yield the selected images, as iteration 0 and without a loss."""
         train = task.train
         labels = synthetic_labels(train, task.ipc)
         images = train.images[self._choose(task, generators).to(train.images.device)]
@@ -83,3 +100,20 @@ def by_class(task: Task, choose: Callable[[Tensor, int], Tensor]) -> Tensor:
         positions = indices.cpu()
         chosen.append(positions[choose(positions, label)])
     return torch.cat(chosen)
+
+
+def check_count(num_images: int, count: int) -> None:
+    """Refuse to choose none, or more than there are."""
+    if not 1 <= count <= num_images:
+        raise ConfigError(f"cannot choose {count} of {num_images} images")
+
+
+def checked_rows(features: Tensor, count: int) -> Tensor:
+    """Features in float64 on the CPU, where that many of their rows can be chosen."""
+    check_count(len(features), count)
+    return features.detach().cpu().double()
+
+
+def squared_distances(rows: Tensor, point: Tensor) -> Tensor:
+    """Squared distances [n]; differences are squared as they are, so that equal rows tie exactly."""
+    return (rows - point).square_().sum(1)

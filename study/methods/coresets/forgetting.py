@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from study.core.seeding import Generators
 from study.methods.base import MethodConfig, Task, register
-from study.methods.coresets.base import Coreset, CoresetConfig, by_class
-from study.methods.coresets.distances import check_count
-from study.methods.coresets.features import record_learning
+from study.methods.coresets.base import Coreset, CoresetConfig, by_class, check_count
+from study.methods.coresets.features import train_plainly
 
 __all__ = ["Forgetting", "ForgettingConfig", "choose_by_forgetting", "count_forgetting"]
 
 
 class ForgettingConfig(CoresetConfig):
-    """Settings of the choice by forgetting."""
+    """Settings of the selection by forgetting."""
 
     num_epochs: int = Field(20, ge=2)
     """Passes over the training images during which forgetting is counted."""
@@ -29,7 +29,7 @@ class ForgettingConfig(CoresetConfig):
 class Forgetting(Coreset[ForgettingConfig]):
     """The images of each class that a network forgets most often while it is trained on all of them.
 
-    Source: Toneva et al. 2019; see :func:`~study.methods.coresets.distances.choose_by_forgetting`.
+    Source: Toneva et al. 2019; see :func:`choose_by_forgetting`.
     """
 
     name: ClassVar[str] = "forgetting"
@@ -37,9 +37,8 @@ class Forgetting(Coreset[ForgettingConfig]):
 
     def _choose(self, task: Task, generators: Generators) -> Tensor:
         config = self.config
-        correct = record_learning(
-            task, generators, num_epochs=config.num_epochs, batch_size=config.batch_size
-        )
+        training = train_plainly(task, generators, num_epochs=config.num_epochs, batch_size=config.batch_size)
+        correct = torch.stack([of_epoch for _, of_epoch in training])
         return by_class(task, lambda positions, label: choose_by_forgetting(correct[:, positions], task.ipc))
 
 
@@ -60,20 +59,9 @@ def count_forgetting(correct: Tensor) -> Tensor:
 
 
 def choose_by_forgetting(correct: Tensor, count: int) -> Tensor:
-    """The images that were forgotten most often.
+    """Positions [count] of the images forgotten most often, of records [epochs, n] bool, most forgotten first.
 
-    Easy data is hardly ever forgotten, so a tie goes to the image that was wrong in more epochs, and only
-    then to the lower position.
-
-    Args:
-        correct: [epochs, n] bool, as :func:`count_forgetting` takes it.
-        count: images to choose, at most n.
-
-    Returns:
-        Positions [count] int64, most forgotten first, all different.
-
-    Raises:
-        ConfigError: ``count`` is below 1 or above n.
+    Easy data is hardly ever forgotten, so a tie goes to the image that was wrong in more epochs.
     """
     check_count(correct.shape[1], count)
     rank = count_forgetting(correct) * (len(correct) + 1) + (~correct).sum(0)

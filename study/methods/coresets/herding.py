@@ -9,8 +9,7 @@ from torch import Tensor
 
 from study.core.seeding import Generators
 from study.methods.base import register
-from study.methods.coresets.base import FeatureCoreset
-from study.methods.coresets.distances import checked_rows, squared_distances
+from study.methods.coresets.base import FeatureCoreset, checked_rows, squared_distances
 
 __all__ = ["Herding", "choose_by_herding"]
 
@@ -19,7 +18,7 @@ __all__ = ["Herding", "choose_by_herding"]
 class Herding(FeatureCoreset):
     """Images whose mean feature stays closest to that of their class, chosen one by one.
 
-    Source: Welling 2009; see :func:`~study.methods.coresets.distances.choose_by_herding`.
+    Source: Welling 2009; see :func:`choose_by_herding`.
     """
 
     name: ClassVar[str] = "herding"
@@ -29,20 +28,10 @@ class Herding(FeatureCoreset):
 
 
 def choose_by_herding(features: Tensor, count: int) -> Tensor:
-    """Rows whose running mean stays closest to the mean of all rows.
+    """Positions [count] of rows of [n, d] whose running mean stays closest to the mean of all, in order of choice.
 
     The k-th choice minimises ‖k·μ − Σ − z‖, where μ is the mean of all rows and Σ the sum of the rows
-    chosen so far; a tie goes to the lower position.
-
-    Args:
-        features: [n, d], any float type; sums are taken in float64.
-        count: rows to choose, at most n.
-
-    Returns:
-        Positions [count] int64 in the order of choice, all different.
-
-    Raises:
-        ConfigError: ``count`` is below 1 or above n.
+    chosen so far, in float64.
 
     Source: Welling 2009, in the greedy form of Rebuffi et al. 2017 (iCaRL).
     """

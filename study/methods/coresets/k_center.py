@@ -9,8 +9,7 @@ from torch import Tensor
 
 from study.core.seeding import Generators
 from study.methods.base import register
-from study.methods.coresets.base import FeatureCoreset
-from study.methods.coresets.distances import checked_rows, squared_distances
+from study.methods.coresets.base import FeatureCoreset, checked_rows, squared_distances
 
 __all__ = ["KCenter", "choose_by_k_center"]
 
@@ -19,7 +18,7 @@ __all__ = ["KCenter", "choose_by_k_center"]
 class KCenter(FeatureCoreset):
     """Images that leave no image of their class far from a chosen one; the first is nearest to the mean.
 
-    Source: Sener and Savarese 2018; see :func:`~study.methods.coresets.distances.choose_by_k_center`.
+    Source: Sener and Savarese 2018; see :func:`choose_by_k_center`.
     """
 
     name: ClassVar[str] = "k-center"
@@ -29,19 +28,9 @@ class KCenter(FeatureCoreset):
 
 
 def choose_by_k_center(features: Tensor, count: int) -> Tensor:
-    """The row nearest to the mean, then again and again the one farthest from all chosen ones.
+    """Positions [count] of rows of [n, d]: the one nearest to the mean, then the farthest from all chosen ones.
 
-    Ties go to the lower position. The covering radius is at most twice the smallest possible one.
-
-    Args:
-        features: [n, d], any float type; distances are taken in float64.
-        count: rows to choose, at most n.
-
-    Returns:
-        Positions [count] int64 in the order of choice, all different.
-
-    Raises:
-        ConfigError: ``count`` is below 1 or above n.
+    Distances are taken in float64. The covering radius is at most twice the smallest possible one.
 
     Source: Gonzalez 1985, as Sener and Savarese 2018 use it; the start is ours, since the comparisons of
         distillation papers do not state theirs.

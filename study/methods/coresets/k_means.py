@@ -10,11 +10,9 @@ from torch import Tensor
 
 from study.core.seeding import Generators, derive_seed
 from study.methods.base import register
-from study.methods.coresets.base import FeatureCoreset
-from study.methods.coresets.distances import checked_rows, squared_distances
+from study.methods.coresets.base import FeatureCoreset, checked_rows, squared_distances
 
 __all__ = ["KMeansCoreset", "choose_by_k_means"]
-
 
 NUM_K_MEANS_STARTS = 3
 
@@ -23,7 +21,7 @@ NUM_K_MEANS_STARTS = 3
 class KMeansCoreset(FeatureCoreset):
     """The real image nearest to each of ``ipc`` cluster centres of its class.
 
-    Source: Cui et al. 2022 (DC-BENCH); see :func:`~study.methods.coresets.distances.choose_by_k_means`.
+    Source: Cui et al. 2022 (DC-BENCH); see :func:`choose_by_k_means`.
     """
 
     name: ClassVar[str] = "k-means"
@@ -33,18 +31,12 @@ class KMeansCoreset(FeatureCoreset):
 
 
 def choose_by_k_means(features: Tensor, count: int, seed: int) -> Tensor:
-    """For each of ``count`` cluster centres the nearest row that no earlier centre has taken.
+    """Positions [count] of rows of [n, d]: for each cluster centre the nearest row that no earlier one has taken.
 
     Args:
-        features: [n, d], any float type.
+        features: [n, d].
         count: clusters, at most n.
         seed: of the starts of k-means; the best of three is kept.
-
-    Returns:
-        Positions [count] int64 in the order of the centres, all different; a tie goes to the lower one.
-
-    Raises:
-        ConfigError: ``count`` is below 1 or above n.
 
     Source: Cui et al. 2022 (DC-BENCH), which clusters each class and takes real images by the centres.
     """

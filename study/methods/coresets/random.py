@@ -7,23 +7,18 @@ from typing import ClassVar
 from torch import Tensor
 
 from study.core.seeding import Generators
-from study.methods.base import MethodConfig, Task, register
+from study.methods.base import Task, register
 from study.methods.coresets.base import Coreset, CoresetConfig
 from study.methods.initialize import sample_real
 
 __all__ = ["RandomCoreset"]
 
 
-class RandomCoresetConfig(CoresetConfig):
-    """Settings of the random choice: there is nothing to set."""
-
-
 @register
-class RandomCoreset(Coreset[RandomCoresetConfig]):
+class RandomCoreset(Coreset[CoresetConfig]):
     """Real images drawn at random, the same number of every class, without replacement."""
 
     name: ClassVar[str] = "random"
-    Config: ClassVar[type[MethodConfig]] = RandomCoresetConfig
 
     def _choose(self, task: Task, generators: Generators) -> Tensor:
         return sample_real(task.train, task.ipc, generators["init"])

@@ -1,49 +1,15 @@
-"""Training images ranked by difficulty within their class, and the numbers behind pictures of that.
-
-Pure functions of scores, wherever these come from; drawing belongs to others.
-"""
+"""Training images ranked by difficulty within their class, and the numbers behind pictures of that."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from study.core.errors import ShapeError
-from study.core.seeding import Generators
-from study.methods.base import Task
 
-__all__ = [
-    "DifficultyHistogram",
-    "RanksImages",
-    "difficulty_histogram",
-    "easiest_and_hardest",
-    "rank_by_class",
-]
-
-
-@dataclass(frozen=True)
-class DifficultyHistogram:
-    """Scores by class, counted.
-
-    Attributes:
-        edges: [bins + 1] float32, ascending; a bin holds its left edge, the last one both.
-        counts: [classes, bins] int64.
-    """
-
-    edges: Tensor
-    counts: Tensor
-
-
-@runtime_checkable
-class RanksImages(Protocol):
-    """What a method offers if it treats training images by their difficulty."""
-
-    def ranked_difficulty(self, task: Task, generators: Generators) -> Tensor | None:
-        """Score [n] of every training image, larger for harder ones; None where it does not matter."""
+__all__ = ["difficulty_histogram", "easiest_and_hardest", "rank_by_class"]
 
 
 def rank_by_class(scores: Tensor, labels: Tensor, num_classes: int) -> list[Tensor]:
@@ -73,29 +39,25 @@ def rank_by_class(scores: Tensor, labels: Tensor, num_classes: int) -> list[Tens
 
 def difficulty_histogram(
     scores: Tensor, labels: Tensor, num_classes: int, num_bins: int = 20
-) -> DifficultyHistogram:
-    """Count the scores of each class in equal bins between the smallest and the largest of all.
+) -> tuple[Tensor, Tensor]:
+    """Count finite scores [n] of each class in equal bins between the smallest and the largest of all.
 
-    Args:
-        scores: [n] finite.
-        labels: [n] int64.
-        num_classes: rows of the counts.
-        num_bins: columns of the counts, at least 1.
+    Returns:
+        Edges [bins + 1] float32, ascending, and counts [classes, bins] int64; a bin holds its left edge, the
+        last one both.
     """
     low, high = float(scores.min()), float(scores.max())
     edges = torch.linspace(low, high if high > low else low + 1.0, num_bins + 1)
     # Inner edges alone: nothing lies outside, and the largest score belongs to the last bin.
     bins = torch.bucketize(scores.cpu(), edges[1:-1], right=True)
     counts = torch.bincount(labels.cpu() * num_bins + bins, minlength=num_classes * num_bins)
-    return DifficultyHistogram(edges, counts.view(num_classes, num_bins))
+    return edges, counts.view(num_classes, num_bins)
 
 
 def easiest_and_hardest(ranking: Sequence[Tensor], num_images: int) -> tuple[list[Tensor], list[Tensor]]:
     """Positions of the images to show: of each class the easiest, and the hardest with the worst first.
 
-    Args:
-        ranking: as :func:`rank_by_class` gives it.
-        num_images: of each kind a class; a smaller class gives all it has, in both orders.
+    A class with fewer than ``num_images`` gives all it has, in both orders.
     """
     easiest = [positions[:num_images] for positions in ranking]
     hardest = [positions.flip(0)[:num_images] for positions in ranking]

@@ -1,12 +1,9 @@
-"""How hard each training image is for young networks.
-
-Ranking by the scores belongs to :mod:`study.methods.difficulty.ranking`, what a ranking is used for to
-:mod:`study.methods.difficulty.schedule`.
-"""
+"""How hard each training image is for young networks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -24,14 +21,9 @@ from study.data.cache import cached
 from study.methods.base import Task
 from study.models.flat_params import num_parameters
 from study.models.network import Network
-from study.models.pool import build_model
 from study.models.stack import NetworkStack
 
-__all__ = [
-    "DifficultyConfig",
-    "difficulty_key",
-    "difficulty_scores",
-]
+__all__ = ["DifficultyConfig", "difficulty_key", "difficulty_scores"]
 
 MAX_STACKED_FLOPS = 0.25e9
 """Forward work of one stacked step up to which training networks together is faster than one by one."""
@@ -62,7 +54,7 @@ class DifficultyConfig(Frozen):
 
 
 def difficulty_scores(task: Task, config: DifficultyConfig, generators: Generators) -> Tensor:
-    """Score of every training image, made once and kept in the user's cache folder.
+    """Score [n] float32 of every training image on the CPU, small for easy ones, kept in the user's cache folder.
 
     Scores of one call compare with each other only. They are means over ``num_networks`` networks after
     ``num_epochs`` epochs or ``max_steps`` steps, whichever is less, without augmentation:
@@ -74,13 +66,7 @@ def difficulty_scores(task: Task, config: DifficultyConfig, generators: Generato
     - ``forgetting``: over training as a whole, how often the image was answered rightly when its batch came
       and wrongly the next time; an image that was never right counts ``num_epochs``, more than any other can.
 
-    Args:
-        task: its training images, model and compute are used.
-        config: score and training.
-        generators: network i is drawn and trained from ``generators.child("difficulty", i)``.
-
-    Returns:
-        [n] float32 on the CPU, in the order of ``task.train``; small is easy.
+    Network i is drawn and trained from ``generators.child("difficulty", i)``.
 
     Raises:
         ConfigError: ``forgetting`` with less than two epochs, or a learning rate at which training diverges.
@@ -137,21 +123,15 @@ def _compute_scores(task: Task, config: DifficultyConfig, generators: Generators
 
 
 def _build_network(task: Task, max_width: int | None) -> Network:
-    """The task's network, narrowed where that makes it smaller; its numbers do not matter yet."""
-    models = [task.model]
+    networks = [task.network()]
     if max_width is not None and max_width < (task.model.width or max_width + 1):
-        models.append(task.model.model_copy(update={"width": max_width}))
-    train, device = task.train, task.compute.device
-    networks = [
-        build_model(model, train.image_shape, train.num_classes, torch.Generator(), device)
-        for model in models
-    ]
+        narrow = task.model.model_copy(update={"width": max_width})
+        networks.append(replace(task, model=narrow).network())
     # A model without a stated width has the published one, which the cap may exceed (LeNet begins with 6).
     return min(networks, key=num_parameters)
 
 
 def _stack_size(network: Network, config: DifficultyConfig) -> int:
-    """Networks to train as one: as many as keep a step small."""
     if not network.stackable:
         return 1
     device = next(network.parameters()).device
@@ -162,11 +142,7 @@ def _stack_size(network: Network, config: DifficultyConfig) -> int:
 
 
 def _train(
-    task: Task,
-    config: DifficultyConfig,
-    stack: NetworkStack,
-    members: Sequence[Generators],
-    num_steps: int,
+    task: Task, config: DifficultyConfig, stack: NetworkStack, members: Sequence[Generators], num_steps: int
 ) -> Tensor:
     """Train a stack in place; gives forgetting counts [networks, n] float32 on the compute device."""
     train, compute = task.train, task.compute
@@ -219,7 +195,6 @@ class _Forgetting:
         self._ever_right.scatter_(1, positions, self._ever_right.gather(1, positions) | right)
 
     def scores(self) -> Tensor:
-        """Events [networks, n]; an image that no answer was right for gets the number of epochs."""
         return torch.where(self._ever_right, self._events, self._never)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from study.core.config import Frozen
 
-__all__ = ["AllImages", "EpochOrder", "ExpertConfig"]
+__all__ = ["EpochOrder", "ExpertConfig", "WholeSet"]
 
 
 class ExpertConfig(Frozen):
@@ -58,19 +57,14 @@ class EpochOrder(Protocol):
     """Which training images each epoch of an expert may see."""
 
     def indices(self, epoch: int) -> Tensor | None:
-        """Positions in the training set [k] int64, in any order, or None for all of them.
-
-        Args:
-            epoch: from 0; snapshot ``epoch + 1`` follows it.
-        """
+        """Positions in the training set [k] int64 in any order, or None for all, in an epoch from 0."""
 
     def key(self) -> Mapping[str, Any]:
         """Plain values that determine :meth:`indices`; they become part of the cache key."""
 
 
-@dataclass(frozen=True)
-class AllImages:
-    """Every epoch sees the whole training set."""
+class WholeSet:
+    """Every epoch sees the whole training set, as MTT and DATM train their experts."""
 
     def indices(self, epoch: int) -> None:
         """All of them."""

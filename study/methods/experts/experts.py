@@ -5,38 +5,27 @@ from __future__ import annotations
 import shutil
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from study.core.config import digest
-from study.core.device import Compute
+from study.core.device import num_cores
 from study.core.digests import dataset_digest
 from study.core.errors import DataError, ShapeError
-from study.core.records import ImageDataset, Progress
+from study.core.records import ImageDataset
 from study.core.seeding import Generators
 from study.methods.base import Task
-from study.methods.experts.building import ExpertBuild, OnEpoch
-from study.methods.experts.config import AllImages, EpochOrder, ExpertConfig
+from study.methods.experts.building import ExpertBuild
+from study.methods.experts.config import EpochOrder, ExpertConfig
 from study.methods.experts.file import ExpertFile
 from study.methods.experts.store import ExpertEntry, ExpertStore, size_limit
-from study.methods.experts.training import ExpertDivergedError, ExpertRecorder, expert_compute
+from study.methods.experts.training import ExpertRecorder, expert_compute
+from study.methods.hooks import Estimate, Preparation, Report
 
-__all__ = [
-    "AllImages",
-    "EpochOrder",
-    "ExpertConfig",
-    "ExpertDivergedError",
-    "ExpertPlan",
-    "Experts",
-    "OnEpoch",
-    "UsesExperts",
-    "obtain_experts",
-    "plan_experts",
-]
+__all__ = ["Experts", "estimate_experts", "obtain_experts"]
 
 _FORMAT = 1
 """Part of every key: raise it when the same key would give other trajectories."""
@@ -91,45 +80,27 @@ class Experts:
         """Parameters [D] of an expert after its last epoch."""
         return self.snapshot(expert, self.num_epochs)
 
-
-@dataclass(frozen=True)
-class ExpertPlan:
-    """What experts a configuration needs and what they would cost; nothing is built.
-
-    Attributes:
-        key: name of their folder in the cache.
-        num_experts: needed.
-        num_to_build: of these, not in the cache.
-        num_epochs: each.
-        num_bytes: on disk, all of them.
-        seconds_per_epoch: timed over a few steps, or None where nothing has to be built.
-    """
-
-    key: str
-    num_experts: int
-    num_to_build: int
-    num_epochs: int
-    num_bytes: int
-    seconds_per_epoch: float | None
-
-    @property
-    def build_seconds(self) -> float:
-        """Estimate for what is missing, by one worker."""
-        return self.num_to_build * self.num_epochs * (self.seconds_per_epoch or 0.0)
-
-
-@runtime_checkable
-class UsesExperts(Protocol):
-    """What a method offers beside :class:`~study.methods.base.Method` if it matches expert trajectories."""
-
-    def expert_plan(self, task: Task, generators: Generators) -> ExpertPlan:
-        """What :meth:`prepare` would build."""
-
-    def prepare(self, task: Task, generators: Generators, on_epoch: OnEpoch | None = None) -> Experts:
-        """Build what :meth:`distill` with the same arguments will look up, and give it."""
-
-    def rehearse(self, task: Task, generators: Generators) -> Iterator[Progress]:
-        """What :meth:`distill` does, with untrained networks for experts: for timing, not for a set."""
+    def preparation(self) -> Preparation:
+        """What a run records of them."""
+        train_accuracy = sum(self.train_accuracies) / self.num_experts
+        return Preparation(
+            metrics={
+                "cost/experts_built": float(self.num_built),
+                "cost/experts_seconds": self.build_seconds,
+                "experts/train_accuracy": train_accuracy,
+            },
+            tags={"study.experts": self.key},
+            facts={
+                "key": self.key,
+                "experts": self.num_experts,
+                "built": self.num_built,
+                "epochs": self.num_epochs,
+                "parameters": self.num_parameters,
+                "seconds": self.build_seconds,
+                "train_accuracy": train_accuracy,
+                "folder": str(self._entry.folder),
+            },
+        )
 
 
 def experts_key(
@@ -151,31 +122,28 @@ def experts_key(
     }
 
 
-def plan_experts(
-    task: Task, config: ExpertConfig, order: EpochOrder, generators: Generators, *, timed: bool = True
-) -> ExpertPlan:
-    """Say how many experts :func:`obtain_experts` would train, and how long that may take.
-
-    Args:
-        task: its training images, model, augmentation and compute are used.
-        config: number and training of the experts.
-        order: which images each epoch sees.
-        generators: give the seed.
-        timed: run a few steps to estimate the seconds.
+def estimate_experts(task: Task, config: ExpertConfig, order: EpochOrder, generators: Generators) -> Estimate:
+    """How many experts :func:`obtain_experts` would train, and how long by a few timed steps; none is built.
 
     Raises:
         ConfigError: the architecture has running statistics.
     """
     recorder = ExpertRecorder(task, config, order, generators)
     key = _name(experts_key(task, config, order, generators))
-    missing = config.num_experts - ExpertStore().num_stored(key, config.num_experts)
-    return ExpertPlan(
-        key=key,
-        num_experts=config.num_experts,
-        num_to_build=missing,
-        num_epochs=config.num_epochs,
-        num_bytes=config.num_experts * _bytes_each(config, recorder),
-        seconds_per_epoch=recorder.seconds_per_epoch() if timed and missing else None,
+    number, num_epochs = config.num_experts, config.num_epochs
+    missing = number - ExpertStore().num_stored(key, number)
+    seconds = recorder.seconds_per_epoch() if missing else None
+    return Estimate(
+        f"{number} experts of {num_epochs} epochs, {missing} of them to train",
+        missing * num_epochs * (seconds or 0.0) / max(1, min(_num_workers(task), missing)),
+        number * _bytes_each(config, recorder),
+        {
+            "key": key,
+            "experts": number,
+            "to_build": missing,
+            "epochs": num_epochs,
+            "seconds_per_epoch": seconds,
+        },
     )
 
 
@@ -184,7 +152,7 @@ def obtain_experts(
     config: ExpertConfig,
     order: EpochOrder,
     generators: Generators,
-    on_epoch: OnEpoch | None = None,
+    report: Report | None = None,
     *,
     num_workers: int | None = None,
 ) -> Experts:
@@ -195,13 +163,12 @@ def obtain_experts(
     time share the work. A build that is killed keeps the experts that were finished.
 
     Args:
-        task: its training images, model, augmentation and compute are used.
-        config: number and training of the experts.
-        order: which images each epoch sees; :class:`AllImages` for plain training.
+        task: images, model, augmentation and compute.
+        config: number and training.
+        order: which images each epoch sees.
         generators: expert i draws from ``generators.child("expert", i)``, whatever was drawn before.
-        on_epoch: told of progress, if anything is built.
-        num_workers: experts trained at a time; by default as many as torch uses CPU threads, 1 on an
-            accelerator.
+        report: told of epochs trained, if anything is built.
+        num_workers: experts trained at a time; by default one a core, and one in all on an accelerator.
 
     Raises:
         ConfigError: the architecture has running statistics.
@@ -224,7 +191,7 @@ def obtain_experts(
         _check_space(entry, len(missing) * _bytes_each(config, recorder))
         meta = _describe(task, config, key)
         build = ExpertBuild(task, config, order, generators, entry, shape, missing, meta)
-        num_built = build.run(_num_workers(expert_compute(task, config), num_workers), on_epoch)
+        num_built = build.run(num_workers or _num_workers(task), report)
         store.prune(max_bytes=size_limit())
     entry.touch()
     files = [entry.read(expert, shape) for expert in range(config.num_experts)]
@@ -237,10 +204,9 @@ def obtain_experts(
     return Experts(entry, found, task.compute.device, num_built, seconds)
 
 
-def _num_workers(compute: Compute, wanted: int | None) -> int:
-    if wanted is not None:
-        return max(1, wanted)
-    return torch.get_num_threads() if compute.device.type == "cpu" else 1
+def _num_workers(task: Task) -> int:
+    # An expert keeps one thread busy, whatever the student may use.
+    return num_cores() if task.compute.device.type == "cpu" else 1
 
 
 def _bytes_each(config: ExpertConfig, recorder: ExpertRecorder) -> int:
@@ -248,7 +214,6 @@ def _bytes_each(config: ExpertConfig, recorder: ExpertRecorder) -> int:
 
 
 def _check_space(entry: ExpertEntry, num_bytes: int) -> None:
-    """Refuse before hours are spent."""
     free = shutil.disk_usage(entry.folder).free
     if num_bytes > free:
         raise DataError(
@@ -278,7 +243,7 @@ _DIGESTS: dict[int, tuple[weakref.ref[ImageDataset], str]] = {}
 
 
 def _digest_of(dataset: ImageDataset) -> str:
-    """Digest of a dataset, computed once an object: MNIST takes a noticeable time, and trials ask often."""
+    # Computed once an object: MNIST takes a noticeable time, and trials ask often.
     known = _DIGESTS.get(id(dataset))
     if known is None or known[0]() is not dataset:
         known = weakref.ref(dataset), dataset_digest(dataset)

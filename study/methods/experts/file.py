@@ -22,13 +22,7 @@ class BrokenExpertError(DataError):
 
 
 def write_expert(path: Path, snapshots: Tensor, train_accuracy: float, seconds: float) -> None:
-    """Write a trajectory with a checksum of each snapshot.
-
-    Args:
-        path: overwritten.
-        snapshots: [epochs + 1, D] float32 on the CPU.
-        train_accuracy: kept beside them.
-        seconds: of training, kept beside them.
+    """Write snapshots [epochs + 1, D] float32 on the CPU with a checksum of each; an old file is overwritten.
 
     Raises:
         OSError: the file cannot be written.
@@ -48,11 +42,7 @@ class ExpertFile:
     """One expert's snapshots, mapped into memory: reading one touches the pages of that one."""
 
     def __init__(self, path: Path, shape: tuple[int, int] | None = None) -> None:
-        """Read the header.
-
-        Args:
-            path: of the file.
-            shape: snapshots and parameters expected, if known.
+        """Read the header; ``shape`` is that of the snapshots expected, if known.
 
         Raises:
             BrokenExpertError: the file is short, not one of ours, or of another shape.

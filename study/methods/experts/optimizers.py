@@ -14,10 +14,7 @@ TINY = 1e-12
 
 
 class FlatSGD:
-    """SGD with momentum and weight decay on a flat vector, updated in place.
-
-    The same arithmetic as ``torch.optim.SGD`` without dampening; one operation for the whole network.
-    """
+    """SGD with momentum and weight decay on a flat vector, updated in place, as ``torch.optim.SGD`` reckons it."""
 
     def __init__(self, lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay

@@ -74,10 +74,7 @@ class EntryInfo:
 
 
 class ExpertEntry:
-    """The experts of one key.
-
-    From its construction until it is garbage, no other process evicts it.
-    """
+    """The experts of one key; from its construction until it is garbage, no other process evicts it."""
 
     def __init__(self, root: Path, key: str) -> None:
         """Make the folder if need be, and hold it.
@@ -99,13 +96,7 @@ class ExpertEntry:
         return self.folder / f"expert-{expert:05d}.safetensors"
 
     def read(self, expert: int, shape: tuple[int, int], *, warn: bool = True) -> ExpertFile | None:
-        """An expert that is there and whole; a damaged file stays for :meth:`write` to replace.
-
-        Args:
-            expert: its number.
-            shape: snapshots and parameters expected.
-            warn: log a damaged file.
-        """
+        """An expert of that shape that is there and whole; a damaged file stays for :meth:`write` to replace."""
         path = self.path(expert)
         if not path.exists():
             return None
@@ -158,9 +149,9 @@ class ExpertEntry:
 class ExpertStore:
     """All expert trajectories of this user's cache."""
 
-    def __init__(self, root: Path | None = None) -> None:
-        """Point at the cache folder's ``experts``, or at another folder; nothing is written."""
-        self.root = root if root is not None else cache_folder() / "experts"
+    def __init__(self) -> None:
+        """Point at the folder; nothing is written."""
+        self.root = cache_folder() / "experts"
 
     def entry(self, key: str) -> ExpertEntry:
         """The experts of one key, held against eviction."""
@@ -186,15 +177,9 @@ class ExpertStore:
     def prune(
         self, *, max_bytes: int | None = None, unused_seconds: float | None = None, everything: bool = False
     ) -> list[EntryInfo]:
-        """Remove entries that nobody uses, least recently used first.
+        """Remove entries until the rest fits, those unused for that long, or all; the least recently used first.
 
-        Args:
-            max_bytes: remove until the rest fits.
-            unused_seconds: remove what was not used for that long.
-            everything: remove all.
-
-        Returns:
-            What was removed. Entries in use stay, whatever was asked.
+        Entries in use stay, whatever was asked. Gives what was removed.
 
         Raises:
             DataError: a folder cannot be removed.
@@ -208,7 +193,8 @@ class ExpertStore:
             if (everything or too_much or too_old) and self._remove(info.key):
                 total -= info.size
                 removed.append(info)
-        self._sweep()
+        for grave in self.root.glob(f"{REMOVED}*"):  # of removals that were killed
+            shutil.rmtree(grave, ignore_errors=True)
         return removed
 
     def _remove(self, key: str) -> bool:
@@ -227,11 +213,6 @@ class ExpertStore:
         except OSError as error:
             raise DataError(f"cannot remove {self.root / key}: {error}") from error
         return True
-
-    def _sweep(self) -> None:
-        """Finish removals that were killed."""
-        for grave in self.root.glob(f"{REMOVED}*"):
-            shutil.rmtree(grave, ignore_errors=True)
 
     def _info(self, folder: Path) -> EntryInfo:
         files = [path for path in folder.iterdir() if path.is_file()]

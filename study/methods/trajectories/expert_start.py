@@ -13,7 +13,7 @@ from study.methods.initialize import initialize, synthetic_labels
 from study.methods.trajectories.expert_matching import Trajectories
 from study.models.flat_params import forward_flat
 from study.models.footprint import largest_map
-from study.models.pool import Network, build_model
+from study.models.network import Network
 
 __all__ = ["average_correct", "first_correct", "start_from_experts"]
 
@@ -46,9 +46,7 @@ def start_from_experts(
 
     Source: Guo et al. 2024 (DATM). Where no expert is right the released code divides by zero.
     """
-    shape, num_classes = task.train.image_shape, task.train.num_classes
-    placeholder = torch.Generator().manual_seed(0)
-    network = build_model(task.model, shape, num_classes, placeholder, task.compute.device).eval()
+    network = task.network().eval()
     finals = [experts.final(index) for index in range(experts.num_experts)]
     if init == "correct":
         labels = synthetic_labels(task.train, task.ipc)
@@ -88,12 +86,7 @@ def first_correct(
 
 
 def average_correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean logits [n, classes] over the experts that are right about an image; over all where none is.
-
-    Args:
-        logits: [experts, n, classes].
-        labels: [n] int64.
-    """
+    """Mean logits [n, classes] of [experts, n, classes] over those right about an image; over all where none is."""
     right = (logits.argmax(2) == labels).to(logits.dtype)
     weight = torch.where(right.sum(0) == 0, torch.ones_like(right), right)
     return (logits * weight[:, :, None]).sum(0) / weight.sum(0)[:, None]

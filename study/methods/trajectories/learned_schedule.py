@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,27 +11,24 @@ from torch.nn import functional
 
 from study.core.errors import DivergedError
 from study.core.records import Progress, StepSchedule, SyntheticSet
-from study.methods.matching.synthetic_images import check_losses, check_pixels
+from study.methods.divergence import check_losses, check_pixels
 from study.methods.trajectories.adjoint import StudentGradients
 
-__all__ = ["LearnedSchedule", "mini_sets"]
+if TYPE_CHECKING:
+    from study.methods.dd import DDConfig
+
+__all__ = ["LearnedStepSchedule", "mini_sets"]
 
 
 def mini_sets(num_classes: int, ipc: int, num_epochs: int) -> Tensor:
     """The order of steps: one image a class in each, all images in turn, several times over.
 
-    Args:
-        num_classes: of a set that is grouped by class.
-        ipc: images a class.
-        num_epochs: passes over the set.
-
-    Returns:
-        [ipc · num_epochs, num_classes] int64 positions in the set.
+    Gives positions [ipc · num_epochs, num_classes] int64 in a set that is grouped by class.
     """
     return torch.arange(num_classes * ipc).view(num_classes, ipc).T.repeat(num_epochs, 1).contiguous()
 
 
-class LearnedSchedule:
+class LearnedStepSchedule:
     """Images with hard labels and a step size for every step, moved by Adam.
 
     A step size is the softplus of a free number, and so positive wherever that number goes.
@@ -43,39 +41,35 @@ class LearnedSchedule:
 
     def __init__(
         self,
+        config: DDConfig,
         images: Tensor,
         labels: Tensor,
         class_names: tuple[str, ...],
         order: Tensor,
-        step_size: float,
-        *,
         network_seed: int | None,
-        image_lr: float,
-        step_size_lr: float,
-        betas: tuple[float, float],
     ) -> None:
-        """Take the starting point over.
+        """Take the starting point over, no copy is made.
 
         Args:
-            images: [n, C, H, W]; becomes the pixels, no copy is made.
+            config: gives the first step size, and the rates of Adam.
+            images: [n, C, H, W].
             labels: [n] int64.
             class_names: one name a class.
             order: [N, b] int64, the images of each step.
-            step_size: of every step at the start.
             network_seed: of the one network this is learned for, or None.
-            image_lr: of the pixels.
-            step_size_lr: of the numbers behind the step sizes.
-            betas: of Adam.
         """
         self.pixels, self.labels = images, labels
         # The inverse of softplus, in double precision: log(exp(x) - 1).
-        start = torch.full((len(order),), step_size, dtype=torch.float64).expm1().log()
+        start = torch.full((len(order),), config.step_size, dtype=torch.float64).expm1().log()
         self.free = start.float().to(images.device)
         self._class_names, self._order, self._network_seed = class_names, order, network_seed
-        self._rates = (image_lr, step_size_lr)
+        self._rates = (config.image_lr, config.step_size_lr)
         self._optimizer = torch.optim.Adam(
-            [{"params": [self.pixels], "lr": image_lr}, {"params": [self.free], "lr": step_size_lr}],
-            betas=betas,
+            [
+                {"params": [self.pixels], "lr": config.image_lr},
+                {"params": [self.free], "lr": config.step_size_lr},
+            ],
+            betas=config.betas,
         )
 
     def step_sizes(self) -> Tensor:
@@ -108,14 +102,9 @@ class LearnedSchedule:
 
     def progress(self, iteration: int, losses: Mapping[str, Tensor] | None = None) -> Progress:
         """A report without an update."""
-        return Progress(iteration, losses or {}, self._snapshot())
+        return Progress(iteration, losses or {}, self._snapshot)
 
-    def _snapshot(self) -> Callable[[], SyntheticSet]:
-        def snapshot() -> SyntheticSet:
-            order = self._order.to(self.pixels.device, copy=True)
-            schedule = StepSchedule(order, self.step_sizes(), self._network_seed)
-            return SyntheticSet(
-                self.pixels.clone(), self.labels.clone(), self._class_names, schedule=schedule
-            )
-
-        return snapshot
+    def _snapshot(self) -> SyntheticSet:
+        order = self._order.to(self.pixels.device, copy=True)
+        schedule = StepSchedule(order, self.step_sizes(), self._network_seed)
+        return SyntheticSet(self.pixels.clone(), self.labels.clone(), self._class_names, schedule=schedule)

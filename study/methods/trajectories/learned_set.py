@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from study.core.errors import DivergedError
 from study.core.records import Progress, SyntheticSet
-from study.methods.matching.synthetic_images import check_losses, check_pixels
+from study.methods.divergence import check_losses, check_pixels
 from study.methods.trajectories.adjoint import StudentGradients
+from study.methods.trajectories.config import TrajectoryConfig
 
-__all__ = ["MIN_STEP_SIZE", "LearnedSet"]
+__all__ = ["MIN_STEP_SIZE", "LearnedSet", "Start"]
 
 MIN_STEP_SIZE = 1e-6
 """A step size below zero would climb; the released code does not prevent it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What is learned, where it begins, and how fast its labels move.
+
+    Attributes:
+        images: [n, C, H, W], becomes the synthetic images.
+        labels: [n] int64, grouped by class.
+        logits: [n, classes] soft labels, or None for hard ones.
+        label_lr: of the soft labels.
+        label_momentum: of the soft labels.
+    """
+
+    images: Tensor
+    labels: Tensor
+    logits: Tensor | None = None
+    label_lr: float = 0.0
+    label_momentum: float = 0.9
 
 
 class LearnedSet:
@@ -28,44 +49,19 @@ class LearnedSet:
         step_size: scalar float32.
     """
 
-    def __init__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        class_names: tuple[str, ...],
-        step_size: float,
-        *,
-        image_lr: float,
-        momentum: float,
-        step_size_lr: float,
-        logits: Tensor | None = None,
-        label_lr: float = 0.0,
-        label_momentum: float = 0.9,
-    ) -> None:
-        """Take the starting point over.
-
-        Args:
-            images: [n, C, H, W]; becomes the pixels, no copy is made.
-            labels: [n] int64.
-            class_names: one name a class.
-            step_size: of the student at the start.
-            image_lr: of the pixels.
-            momentum: of the pixels and the step size.
-            step_size_lr: of the step size.
-            logits: [n, classes] soft labels to learn, or None.
-            label_lr: of the soft labels.
-            label_momentum: of the soft labels.
-        """
-        self.pixels, self.labels, self.logits = images, labels, logits
-        self.step_size = torch.tensor(step_size, device=images.device)
+    def __init__(self, config: TrajectoryConfig, start: Start, class_names: tuple[str, ...]) -> None:
+        """Take the starting point over, no copy is made; rates and first step size are the configuration's."""
+        self.pixels, self.labels, self.logits = start.images, start.labels, start.logits
+        self.step_size = torch.tensor(config.step_size, device=start.images.device)
         self._class_names = class_names
         groups = [
-            {"params": [self.pixels], "lr": image_lr, "momentum": momentum},
-            {"params": [self.step_size], "lr": step_size_lr, "momentum": momentum},
+            {"params": [self.pixels], "lr": config.image_lr, "momentum": config.momentum},
+            {"params": [self.step_size], "lr": config.step_size_lr, "momentum": config.momentum},
         ]
-        if logits is not None:
-            groups.append({"params": [logits], "lr": label_lr, "momentum": label_momentum})
-        self._optimizer = torch.optim.SGD(groups, lr=image_lr)
+        if self.logits is not None:
+            labels = {"params": [self.logits], "lr": start.label_lr, "momentum": start.label_momentum}
+            groups.append(labels)
+        self._optimizer = torch.optim.SGD(groups, lr=config.image_lr)
 
     @property
     def targets(self) -> Tensor:
@@ -91,13 +87,10 @@ class LearnedSet:
 
     def progress(self, iteration: int, losses: Mapping[str, Tensor] | None = None) -> Progress:
         """A report without an update."""
-        return Progress(iteration, losses or {}, self._snapshot())
+        return Progress(iteration, losses or {}, self._snapshot)
 
-    def _snapshot(self) -> Callable[[], SyntheticSet]:
-        def snapshot() -> SyntheticSet:
-            logits = None if self.logits is None else self.logits.clone()
-            return SyntheticSet(
-                self.pixels.clone(), self.labels.clone(), self._class_names, logits, float(self.step_size)
-            )
-
-        return snapshot
+    def _snapshot(self) -> SyntheticSet:
+        logits = None if self.logits is None else self.logits.clone()
+        return SyntheticSet(
+            self.pixels.clone(), self.labels.clone(), self._class_names, logits, float(self.step_size)
+        )

@@ -1,4 +1,4 @@
-"""Losses of trajectory matching as pure functions: soft-label cross-entropy and distance of end points."""
+"""The loss of trajectory matching as a pure function: how far the student ends from the expert."""
 
 from __future__ import annotations
 
@@ -9,32 +9,9 @@ from torch import Tensor
 
 from study.core.errors import ConfigError, ShapeError
 
-__all__ = ["Drop", "num_discarded", "soft_cross_entropy", "trajectory_matching_loss"]
+__all__ = ["Drop", "num_discarded", "trajectory_matching_loss"]
 
 Drop = Literal["shallow", "low_loss"]
-
-
-def soft_cross_entropy(logits: Tensor, label_logits: Tensor) -> Tensor:
-    """Cross-entropy against labels that are themselves raw logits, mean over the batch.
-
-    Args:
-        logits: [n, classes], what the network says.
-        label_logits: [n, classes], softmax of which is the target; gradient flows through both.
-
-    Returns:
-        Scalar >= 0, in nats.
-
-    Raises:
-        ShapeError: the shapes differ or are not two-dimensional.
-
-    Source: Guo et al. 2024 (DATM).
-    """
-    if logits.ndim != 2 or logits.shape != label_logits.shape:
-        raise ShapeError(
-            f"logits have shape {tuple(logits.shape)}, soft labels {tuple(label_logits.shape)}; "
-            "expected [n, classes] twice"
-        )
-    return -(label_logits.softmax(1) * logits.log_softmax(1)).sum() / len(logits)
 
 
 def num_discarded(num_parameters: int, discard_fraction: float) -> int:
@@ -50,12 +27,7 @@ def num_discarded(num_parameters: int, discard_fraction: float) -> int:
 
 
 def trajectory_matching_loss(
-    end: Tensor,
-    target: Tensor,
-    start: Tensor,
-    *,
-    discard_fraction: float = 0.0,
-    drop: Drop = "shallow",
+    end: Tensor, target: Tensor, start: Tensor, *, discard_fraction: float = 0.0, drop: Drop = "shallow"
 ) -> Tensor:
     """Squared distance of the student's end from the expert's, relative to the way the expert went.
 
@@ -73,7 +45,7 @@ def trajectory_matching_loss(
 
     Raises:
         ShapeError: the vectors differ in shape or are no vectors.
-        ConfigError: the fraction is not in [0, 1).
+        ConfigError: see :func:`num_discarded`.
 
     Source: Cazenavette et al. 2022 (MTT), equation 2; discarding: Li et al. 2024 (PAD), where ``shallow``
         is the paper's rule and ``low_loss`` that of the released code.

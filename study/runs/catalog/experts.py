@@ -9,9 +9,9 @@ from typing import Any
 
 from study.core.errors import ConfigError
 from study.core.seeding import Generators
-from study.methods.base import Task, find_method, load_methods
-from study.methods.experts.experts import OnEpoch, UsesExperts
+from study.methods.base import METHODS, Method, Task, find_method
 from study.methods.experts.store import EntryInfo, ExpertStore, size_limit
+from study.methods.hooks import Report
 from study.runs.config.configure import RunConfig
 from study.runs.context.run_context import open_context
 
@@ -48,26 +48,13 @@ def prune_experts(
 
 
 def plan_build(config: RunConfig, data_root: Path | None) -> dict[str, Any]:
-    """What :func:`build_experts` would train, with a time from a few timed steps; no expert is built.
-
-    Scores and schedules that decide what experts see are computed, since the answer depends on them.
-    """
+    """What :func:`build_experts` would train and how long that may take; scores that decide it are computed."""
     method, task, generators = _expert_method(config, data_root)
-    plan = method.expert_plan(task, generators)
-    return {
-        "key": plan.key,
-        "experts": plan.num_experts,
-        "to_build": plan.num_to_build,
-        "epochs": plan.num_epochs,
-        "bytes": plan.num_bytes,
-        "seconds_per_epoch": plan.seconds_per_epoch,
-        "estimated_seconds": plan.build_seconds,
-    }
+    estimate = method.estimate(task, generators)
+    return {**estimate.facts, "bytes": estimate.num_bytes, "estimated_seconds": estimate.seconds}
 
 
-def build_experts(
-    config: RunConfig, data_root: Path | None, on_epoch: OnEpoch | None = None
-) -> dict[str, Any]:
+def build_experts(config: RunConfig, data_root: Path | None, report: Report | None = None) -> dict[str, Any]:
     """Train the experts that a run of this configuration looks up, as far as the cache lacks them.
 
     Raises:
@@ -75,32 +62,16 @@ def build_experts(
         StudyError: data, cache or configuration is at fault, or the experts diverged.
     """
     method, task, generators = _expert_method(config, data_root)
-    experts = method.prepare(task, generators, on_epoch)
-    accuracies = experts.train_accuracies
-    return {
-        "key": experts.key,
-        "experts": experts.num_experts,
-        "built": experts.num_built,
-        "epochs": experts.num_epochs,
-        "parameters": experts.num_parameters,
-        "seconds": experts.build_seconds,
-        "train_accuracy": sum(accuracies) / len(accuracies),
-        "folder": str(ExpertStore().root / experts.key),
-    }
+    return dict(method.prepare(task, generators, report).facts)
 
 
-def _expert_method(config: RunConfig, data_root: Path | None) -> tuple[UsesExperts, Task, Generators]:
-    method = find_method(config.method)(config.distill)
-    if not isinstance(method, UsesExperts):
-        using = sorted(
-            name
-            for name, known in load_methods().items()
-            if all(hasattr(known, member) for member in ("expert_plan", "prepare"))
-        )
-        raise ConfigError(
-            f"method {config.method!r} uses no experts. Those that do: {', '.join(using) or 'none yet'}"
-        )
+def _expert_method(config: RunConfig, data_root: Path | None) -> tuple[Method[Any], Task, Generators]:
+    using = [name for name, known in METHODS.items() if "experts" in known.preparation_settings]
+    if config.method not in using:
+        names = ", ".join(sorted(using))
+        raise ConfigError(f"method {config.method!r} uses no experts. Those that do: {names}")
     context = open_context(config, data_root)
+    method = find_method(config.method)(config.distill)
     return method, context.task(config), context.distill_generators()
 
 

@@ -16,7 +16,7 @@ from study.core.spaces import Choice, Parameter, Range, read_space
 from study.data.datasets import find_dataset
 from study.data.splits import DataConfig
 from study.evaluation.recipes import EvaluationConfig
-from study.methods.base import LayerWeighted, MethodConfig, find_method
+from study.methods.base import MethodConfig, find_method
 from study.models.pool import MODELS, ModelConfig
 from study.runs.config.recipes import apply_budget, apply_variant, load_recipe
 from study.search.config import SearchConfig
@@ -167,7 +167,7 @@ def _raw_layer_weights(config: RunConfig) -> dict[str, float]:
     method = find_method(config.method)(config.distill)
     spec = find_dataset(config.dataset)
     side = config.data.resolution or spec.resolution
-    if side is None or not isinstance(method, LayerWeighted):
+    if side is None:
         return {}
     layers = method.layer_weights(config.model, (spec.channels or 3, side, side))
     raw: Mapping[str, float] = getattr(config.distill, "layer_weights", {})

@@ -12,11 +12,11 @@ from study.core.errors import DivergedError
 from study.core.records import Progress, Score, SyntheticSet
 from study.evaluation.architectures import CrossScore
 from study.methods.base import Method, find_method
-from study.methods.experts.experts import UsesExperts
 from study.runs.config.configure import RunConfig
 from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import RunContext
-from study.runs.figures.images import log_final_grid, log_grid, log_layer_weights
+from study.runs.figures.images import log_final_grid, log_grid
+from study.runs.figures.method import log_bar_figures
 from study.runs.registration.results import TrialResult
 from study.search.config import SearchConfig
 from study.tracking.base import Recorder
@@ -53,10 +53,9 @@ def run_trial(
     Raises:
         DivergedError: a loss or an image is not finite; carries the iteration.
     """
-    log_layer_weights(recorder, config, context.splits)
     loop = _Loop(context, config, recorder, callback, on_rung)
     method = find_method(config.method)(config.distill)
-    _prepare_experts(method, loop)
+    _prepare(method, loop)
     clock = time.perf_counter()
     for progress in method.distill(context.task(config), context.distill_generators()):
         loop.distill_seconds += time.perf_counter() - clock
@@ -65,22 +64,16 @@ def run_trial(
     return loop.finish()
 
 
-def _prepare_experts(method: Method[Any], loop: _Loop) -> None:
-    """Train the experts that the cache lacks, and record what that cost."""
-    if not isinstance(method, UsesExperts):
-        return
-    context = loop.context
-    experts = method.prepare(
-        context.task(loop.config), context.distill_generators(), loop.callback.on_experts
-    )
-    loop.recorder.log_metrics(
-        {
-            "cost/experts_built": float(experts.num_built),
-            "cost/experts_seconds": experts.build_seconds,
-            "experts/train_accuracy": sum(experts.train_accuracies) / experts.num_experts,
-        }
-    )
-    loop.recorder.set_tags({"study.experts": experts.key})
+def _prepare(method: Method[Any], loop: _Loop) -> None:
+    """Record what the method tells of itself, and let it make ready what it needs."""
+    context, recorder = loop.context, loop.recorder
+    log_bar_figures(recorder, loop.config, context)
+    weights = method.layer_weights(loop.config.model, context.splits.image_shape)
+    if weights:
+        recorder.log_params({f"layer_weight.{layer}": round(weight, 6) for layer, weight in weights.items()})
+    done = method.prepare(context.task(loop.config), context.distill_generators(), loop.callback.on_experts)
+    recorder.log_metrics(done.metrics)
+    recorder.set_tags(done.tags)
 
 
 @dataclass

@@ -13,8 +13,8 @@ from study.core.config import build
 from study.core.errors import ConfigError
 from study.core.records import ImageDataset
 from study.core.seeding import Generators
-from study.methods.base import load_methods
-from study.methods.coresets.features import record_learning
+from study.methods.base import METHODS
+from study.methods.coresets.features import train_plainly
 from study.methods.coresets.forgetting import count_forgetting
 from study.methods.coresets.herding import choose_by_herding
 
@@ -47,12 +47,12 @@ def test_images_are_real_different_and_of_their_class(
 @pytest.mark.parametrize("settings", [{"num_iterations": 5}, {"init": "noise"}])
 def test_what_would_do_nothing_is_refused(name: str, settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"distill.{next(iter(settings))}"):
-        build(load_methods()[name].Config, settings, "distill")
+        build(METHODS[name].Config, settings, "distill")
 
 
 def test_forgetting_needs_two_epochs_to_forget() -> None:
     with pytest.raises(ConfigError, match=r"distill\.num_epochs = 1"):
-        build(load_methods()["forgetting"].Config, {"num_epochs": 1}, "distill")
+        build(METHODS["forgetting"].Config, {"num_epochs": 1}, "distill")
 
 
 @pytest.mark.parametrize("name", BY_FEATURES)
@@ -81,7 +81,8 @@ def test_herding_on_pixels_herds_each_class_for_itself(toy_distill: Factory, toy
 def test_forgetting_takes_the_most_forgotten_of_each_class(toy_distill: Factory, toy_task: Factory) -> None:
     task = toy_task(ipc=3)
     _, chosen = toy_distill("forgetting", task=task, seed=1)
-    events = count_forgetting(record_learning(task, Generators(1), num_epochs=2, batch_size=4))
+    training = train_plainly(task, Generators(1), num_epochs=2, batch_size=4)
+    events = count_forgetting(torch.stack([correct for _, correct in training]))
     assert int(events.max()) > 0
     positions = positions_of(chosen.images, task.train)
     for label in range(3):

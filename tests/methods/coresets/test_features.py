@@ -11,7 +11,7 @@ import torch
 from study.core.errors import ConfigError
 from study.core.seeding import Generators
 from study.methods.coresets import features as coreset_features
-from study.methods.coresets.features import extract_features, record_learning, train_plainly
+from study.methods.coresets.features import extract_features, train_plainly
 from study.models.flat_params import flatten_parameters
 from study.models.pool import ModelConfig, build_model
 
@@ -82,13 +82,15 @@ def test_training_is_plain_sgd_on_every_image_once_an_epoch(toy_task: Factory) -
 
 def test_training_learns_and_its_record_is_taken_before_each_update(toy_task: Factory) -> None:
     task = toy_task()
-    correct = record_learning(task, Generators(0), num_epochs=5, batch_size=8)
+    training = train_plainly(task, Generators(0), num_epochs=5, batch_size=8)
+    correct = torch.stack([correct for _, correct in training])
     assert correct.shape == (5, len(task.train))
     assert float(correct[-1].float().mean()) > 0.95
     # One batch an epoch: the first record is that of the fresh network.
     untrained = build_model(task.model, (1, 8, 8), 3, Generators(0)["networks"])
     expected = untrained(task.train.images).argmax(1) == task.train.labels
-    whole = record_learning(task, Generators(0), num_epochs=10, batch_size=len(task.train))
+    training = train_plainly(task, Generators(0), num_epochs=10, batch_size=len(task.train))
+    whole = [correct for _, correct in training]
     assert torch.equal(whole[0], expected)
     assert not torch.equal(whole[0], whole[-1])
 

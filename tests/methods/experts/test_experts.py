@@ -9,7 +9,6 @@ import sys
 import textwrap
 from dataclasses import dataclass, replace
 from itertools import combinations
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,17 +19,12 @@ from study.core.device import Compute
 from study.core.errors import ConfigError, DataError, DivergedError, ShapeError
 from study.core.seeding import Generators
 from study.data.augment import augment, draw
-from study.methods.experts.experts import (
-    AllImages,
-    ExpertConfig,
-    ExpertDivergedError,
-    obtain_experts,
-    plan_experts,
-)
+from study.methods.experts.config import ExpertConfig, WholeSet
+from study.methods.experts.experts import estimate_experts, obtain_experts
+from study.methods.experts.training import ExpertDivergedError
 from study.models.flat_params import flatten_parameters, unflatten_parameters
 from study.models.pool import ModelConfig, build_model
 
-HERE = Path(__file__).parents[1]
 QUICK = {"num_experts": 2, "num_epochs": 3, "lr": 0.05, "batch_size": 16}
 
 
@@ -45,9 +39,9 @@ def config(**changes):
     return build(ExpertConfig, QUICK | changes)
 
 
-def obtain(task, *, seed=0, order=None, on_epoch=None, num_workers=1, **changes):
+def obtain(task, *, seed=0, order=None, report=None, num_workers=1, **changes):
     return obtain_experts(
-        task, config(**changes), order or AllImages(), Generators(seed), on_epoch, num_workers=num_workers
+        task, config(**changes), order or WholeSet(), Generators(seed), report, num_workers=num_workers
     )
 
 
@@ -196,7 +190,7 @@ def test_gsam_experts_take_the_step_of_its_definition(toy_task):
 
 def test_a_warm_cache_builds_nothing_and_gives_the_same(toy_task):
     cold, calls = obtain(toy_task()), []
-    warm = obtain(toy_task(), on_epoch=lambda done, total: calls.append((done, total)))
+    warm = obtain(toy_task(), report=lambda done, total: calls.append((done, total)))
     assert (cold.num_built, warm.num_built, calls) == (2, 0, [])
     assert torch.equal(trajectories(cold), trajectories(warm))
     assert warm.train_accuracies == cold.train_accuracies
@@ -222,13 +216,13 @@ def test_the_number_of_threads_outside_is_left_as_it_was(toy_task):
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process(toy_task, tmp_path):
     script = f"""
-        import hashlib, json, sys
-        sys.path.insert(0, {str(HERE)!r})
-        from conftest import build_task
+        import hashlib, json
+        from study.testing.tasks import toy_task
         from study.core.config import build
         from study.core.seeding import Generators
-        from study.methods.experts.experts import AllImages, ExpertConfig, obtain_experts
-        e = obtain_experts(build_task(), build(ExpertConfig, {QUICK!r}), AllImages(), Generators(0), num_workers=1)
+        from study.methods.experts.config import ExpertConfig, WholeSet
+        from study.methods.experts.experts import obtain_experts
+        e = obtain_experts(toy_task(), build(ExpertConfig, {QUICK!r}), WholeSet(), Generators(0), num_workers=1)
         digests = [hashlib.sha256(e.final(i).numpy().tobytes()).hexdigest() for i in range(e.num_experts)]
         print(json.dumps([e.key, digests]))
     """
@@ -244,7 +238,8 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(toy_task, tmp_pat
 
 def test_everything_that_decides_a_trajectory_is_in_the_key(toy_task, toy_dataset):
     def key(task, seed=0, order=None, **changes):
-        return plan_experts(task, config(**changes), order or AllImages(), Generators(seed), timed=False).key
+        order = order or WholeSet()
+        return estimate_experts(task, config(**changes), order, Generators(seed)).facts["key"]
 
     task = toy_task()
     other_pixels = replace(task.train, images=task.train.images + 0.01)
@@ -274,26 +269,27 @@ def test_everything_that_decides_a_trajectory_is_in_the_key(toy_task, toy_datase
     )
 
 
-def test_a_plan_counts_what_is_missing_and_writes_nothing(toy_task, cache):
-    def plan(number):
-        return plan_experts(toy_task(), config(num_experts=number), AllImages(), Generators(0))
+def test_an_estimate_counts_what_is_missing_and_writes_nothing(toy_task, cache, monkeypatch):
+    def estimate(number):
+        return estimate_experts(toy_task(), config(num_experts=number), WholeSet(), Generators(0))
 
-    before = plan(3)
+    monkeypatch.setattr("study.methods.experts.experts.num_cores", lambda: 2)
+    before = estimate(3)
     assert not cache.exists()
-    assert (before.num_experts, before.num_to_build, before.num_epochs) == (3, 3, 3)
-    assert before.build_seconds == pytest.approx(9 * before.seconds_per_epoch)
+    assert before.summary == "3 experts of 3 epochs, 3 of them to train"
+    assert before.seconds == pytest.approx(9 / 2 * before.facts["seconds_per_epoch"])
     experts = obtain(toy_task(), num_experts=2)
-    after = plan(3)
-    assert (after.key, after.num_to_build) == (experts.key, 1)
+    after = estimate(3)
+    assert (after.facts["key"], after.facts["to_build"]) == (experts.key, 1)
     stored = sum(path.stat().st_size for path in (cache / experts.key).glob("*.safetensors"))
     assert after.num_bytes * 2 / 3 == pytest.approx(stored, rel=0.05)
-    warm = plan(2)
-    assert (warm.num_to_build, warm.seconds_per_epoch, warm.build_seconds) == (0, None, 0.0)
+    warm = estimate(2)
+    assert (warm.facts["to_build"], warm.facts["seconds_per_epoch"], warm.seconds) == (0, None, 0.0)
 
 
 def test_progress_counts_epochs_up_to_the_total(toy_task):
     calls = []
-    obtain(toy_task(), on_epoch=lambda done, total: calls.append((done, total)))
+    obtain(toy_task(), report=lambda done, total: calls.append((done, total)))
     assert {total for _, total in calls} == {6}
     assert [done for done, _ in calls] == sorted({done for done, _ in calls})
     assert (calls[0][0], calls[-1][0]) == (0, 6)
@@ -305,7 +301,7 @@ def test_an_interrupted_build_keeps_what_was_finished(toy_task, cache):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        obtain(toy_task(), num_experts=40, on_epoch=interrupt)
+        obtain(toy_task(), num_experts=40, report=interrupt)
     kept = len(list(cache.glob("*/expert-*.safetensors")))
     assert 1 <= kept < 40
     assert obtain(toy_task(), num_experts=kept + 1).num_built == 1
@@ -363,7 +359,7 @@ def test_a_disk_that_is_too_small_is_refused_before_training(toy_task, monkeypat
     )
     calls = []
     with pytest.raises(DataError, match="set STUDY_CACHE"):
-        obtain(toy_task(), on_epoch=lambda *numbers: calls.append(numbers))
+        obtain(toy_task(), report=lambda *numbers: calls.append(numbers))
     assert calls == []
 
 

@@ -15,20 +15,19 @@ from safetensors.torch import load_file
 
 from study.core.errors import ConfigError, DataError
 from study.core.seeding import Generators
-from study.methods.experts.experts import AllImages, ExpertConfig, obtain_experts, plan_experts
+from study.methods.experts.config import ExpertConfig, WholeSet
+from study.methods.experts.experts import estimate_experts, obtain_experts
 from study.methods.experts.file import BrokenExpertError, ExpertFile, write_expert
 from study.methods.experts.store import ExpertStore, size_limit
 
-HERE = Path(__file__).parents[1]
 SHAPE = (3, 1000)
 BUILD = """
-    import sys
-    sys.path.insert(0, {here!r})
-    from conftest import build_task
+    from study.testing.tasks import toy_task
     from study.core.seeding import Generators
-    from study.methods.experts.experts import AllImages, ExpertConfig, obtain_experts
+    from study.methods.experts.config import ExpertConfig, WholeSet
+    from study.methods.experts.experts import obtain_experts
     config = ExpertConfig(num_experts={num_experts}, num_epochs={num_epochs}, lr=0.05, batch_size=16)
-    experts = obtain_experts(build_task(), config, AllImages(), Generators(0), num_workers=1)
+    experts = obtain_experts(toy_task(), config, WholeSet(), Generators(0), num_workers=1)
     print(experts.num_built)
 """
 
@@ -62,7 +61,7 @@ def fill(root, snapshots):
 
 
 def start_build(num_experts, num_epochs):
-    script = textwrap.dedent(BUILD.format(here=str(HERE), num_experts=num_experts, num_epochs=num_epochs))
+    script = textwrap.dedent(BUILD.format(num_experts=num_experts, num_epochs=num_epochs))
     return subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -73,7 +72,7 @@ def settings(num_experts=2, num_epochs=3, lr=0.05):
 
 
 def obtain(task, **changes):
-    return obtain_experts(task, settings(**changes), AllImages(), Generators(0), num_workers=1)
+    return obtain_experts(task, settings(**changes), WholeSet(), Generators(0), num_workers=1)
 
 
 def keys():
@@ -223,7 +222,7 @@ def test_using_experts_makes_them_recent(toy_task, root, fill):
 
 
 def test_a_build_evicts_what_no_longer_fits_but_never_itself(toy_task, fill, monkeypatch):
-    size = plan_experts(toy_task(), settings(), AllImages(), Generators(0), timed=False).num_bytes
+    size = estimate_experts(toy_task(), settings(), WholeSet(), Generators(0)).num_bytes
     fill("old", hours_ago=2, num_experts=5)
     fill("recent", hours_ago=1)
     recent = next(info.size for info in ExpertStore().entries() if info.key == "recent")

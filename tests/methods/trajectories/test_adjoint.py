@@ -12,7 +12,7 @@ from torch.nn import functional
 from study.core.errors import ConfigError, ShapeError
 from study.data.augment import AugmentationConfig, augment, draw
 from study.methods.trajectories.adjoint import StudentGradients, run_student, student_gradients
-from study.methods.trajectories.losses import soft_cross_entropy, trajectory_matching_loss
+from study.methods.trajectories.losses import trajectory_matching_loss
 from study.methods.trajectories.student import StudentStep, plan_steps
 from study.models.flat_params import flatten_parameters, forward_flat
 from study.models.pool import ModelConfig, Network, build_model
@@ -77,9 +77,7 @@ class Problem:
             pixels = torch.stack([images[place] for place in step.indices.tolist()])
             logits = forward_flat(self.network, flat, augment(pixels, step.record))
             seen = labels[step.indices]
-            loss = (
-                soft_cross_entropy(logits, seen) if seen.ndim == 2 else functional.cross_entropy(logits, seen)
-            )
+            loss = functional.cross_entropy(logits, seen.softmax(1) if seen.ndim == 2 else seen)
             (gradient,) = torch.autograd.grad(loss, flat, create_graph=True)
             flat = flat - (step_sizes[index] if step_sizes.ndim else step_sizes) * gradient
         return objective(flat)
@@ -170,7 +168,7 @@ def test_tesla_is_the_published_formula() -> None:
     for flat, step in zip(run.visited, problem.steps, strict=True):
         flat = flat.clone().requires_grad_()
         logits = forward_flat(problem.network, flat, augment(images[step.indices], step.record))
-        loss = soft_cross_entropy(logits, problem.labels[step.indices])
+        loss = functional.cross_entropy(logits, problem.labels[step.indices].softmax(1))
         (gradient,) = torch.autograd.grad(loss, flat, create_graph=True)
         approximate += torch.autograd.grad(direction @ gradient, images)[0]
     assert relative(problem.gradients(backward="tesla").images, approximate) < 1e-10

@@ -13,15 +13,14 @@ from study.core.config import build
 from study.core.errors import ConfigError, DivergedError
 from study.core.records import SyntheticSet
 from study.core.seeding import Generators
-from study.methods.base import Method, load_methods
+from study.methods.base import Method
 from study.methods.datm import DATMConfig, FlatExpertConfig
-from study.methods.experts.experts import UsesExperts
 from study.methods.pad import PADConfig
 from study.methods.trajectories import expert_start
 from study.methods.trajectories.adjoint import StudentGradients
-from study.methods.trajectories.expert_matching import TrajectoryConfig
+from study.methods.trajectories.config import TrajectoryConfig
 from study.methods.trajectories.expert_start import average_correct, first_correct
-from study.methods.trajectories.learned_set import MIN_STEP_SIZE, LearnedSet
+from study.methods.trajectories.learned_set import MIN_STEP_SIZE, LearnedSet, Start
 from study.models.flat_params import flatten_parameters, forward_flat
 from study.models.footprint import largest_map
 from study.models.network import Network
@@ -85,7 +84,7 @@ def test_pad_without_a_schedule_shares_experts_with_datm_and_mtt(
     keys = set()
     for name, settings in (("mtt", {}), ("datm", {}), ("pad", WHOLE)):
         method = toy_method(name, **experts, **settings)
-        keys.add(method.prepare(toy_task(), Generators(0)).key)
+        keys.add(method.prepare(toy_task(), Generators(0)).tags["study.experts"])
     assert len(keys) == 1
 
 
@@ -105,15 +104,15 @@ def test_a_warm_cache_builds_nothing_and_changes_nothing(
     task = toy_task()
     first, _ = final_of(toy_method(name), task, seed=77)
     again = toy_method(name)
-    assert isinstance(again, UsesExperts)
-    assert again.prepare(task, Generators(77)).num_built == 0
-    assert again.expert_plan(task, Generators(77)).num_to_build == 0
+    assert again.prepare(task, Generators(77)).metrics["cost/experts_built"] == 0
+    assert again.estimate(task, Generators(77)).facts["to_build"] == 0
     assert same(first, final_of(again, task, seed=77)[0])
 
 
 def test_a_new_seed_needs_experts_of_its_own(toy_task: Factory, toy_method: Factory) -> None:
-    plan = toy_method("mtt").expert_plan(toy_task(), Generators(4711))
-    assert (plan.num_experts, plan.num_to_build, plan.num_epochs) == (2, 2, 3)
+    estimate = toy_method("mtt").estimate(toy_task(), Generators(4711))
+    assert estimate.summary == "2 experts of 3 epochs, 2 of them to train"
+    assert estimate.seconds > 0
 
 
 @pytest.mark.parametrize("name", FAMILY)
@@ -123,7 +122,7 @@ def test_a_rehearsal_does_the_same_work_without_experts(
     method = toy_method(name)
     steps = list(method.rehearse(toy_task(), Generators(991)))
     assert len(steps) == 5
-    assert method.expert_plan(toy_task(), Generators(991)).num_to_build == 2
+    assert method.estimate(toy_task(), Generators(991)).facts["to_build"] == 2
 
 
 @pytest.mark.parametrize("backward", ["unroll", "tesla"])
@@ -210,10 +209,8 @@ def test_the_step_size_is_learned_and_stays_positive(toy_task: Factory, toy_meth
 
 
 def test_the_step_size_cannot_become_negative() -> None:
-    learned = LearnedSet(
-        torch.zeros(2, 1, 4, 4), torch.tensor([0, 1]), ("a", "b"), 0.01, image_lr=1.0, momentum=0.5,
-        step_size_lr=1.0,
-    )  # fmt: skip
+    config = TrajectoryConfig(step_size=0.01, image_lr=1.0, momentum=0.5, step_size_lr=1.0)
+    learned = LearnedSet(config, Start(torch.zeros(2, 1, 4, 4), torch.tensor([0, 1])), ("a", "b"))
     gradients = StudentGradients(
         torch.tensor(0.5), torch.zeros(3), torch.ones(2, 1, 4, 4), None, torch.tensor(7.0)
     )
@@ -297,8 +294,3 @@ def test_four_iterations_give_the_recorded_losses(name: str, toy_task: Factory, 
         "a refactoring or a faster kernel must leave these numbers alone."
     )
     assert found == pytest.approx(PINNED[name], rel=2e-3), message
-
-
-def test_every_method_of_the_family_offers_its_experts() -> None:
-    for name in FAMILY:
-        assert all(hasattr(load_methods()[name], member) for member in ("expert_plan", "prepare", "rehearse"))

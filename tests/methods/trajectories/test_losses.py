@@ -6,39 +6,12 @@ import torch
 from torch import Tensor
 
 from study.core.errors import ConfigError, ShapeError
-from study.methods.trajectories.losses import num_discarded, soft_cross_entropy, trajectory_matching_loss
+from study.methods.trajectories.losses import num_discarded, trajectory_matching_loss
 
 
 def vectors(length: int = 11) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
     return [torch.randn(length, dtype=torch.float64, generator=generator) for _ in range(3)]
-
-
-def test_soft_cross_entropy_against_numpy() -> None:
-    generator = torch.Generator().manual_seed(0)
-    logits, labels = (torch.randn(4, 3, dtype=torch.float64, generator=generator) for _ in range(2))
-    o, y = logits.numpy(), labels.numpy()
-    expected = 0.0
-    for i in range(4):
-        p = np.exp(y[i]) / np.exp(y[i]).sum()
-        q = np.exp(o[i]) / np.exp(o[i]).sum()
-        expected -= float((p * np.log(q)).sum()) / 4
-    assert float(soft_cross_entropy(logits, labels)) == pytest.approx(expected, rel=1e-12)
-
-
-def test_large_one_hot_logits_give_the_hard_cross_entropy() -> None:
-    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
-    labels = torch.tensor([0, 2, 1, 1])
-    soft = soft_cross_entropy(logits, 1e3 * torch.nn.functional.one_hot(labels, 3).float())
-    assert torch.allclose(soft, torch.nn.functional.cross_entropy(logits, labels))
-
-
-def test_soft_cross_entropy_differentiates_both_sides() -> None:
-    generator = torch.Generator().manual_seed(0)
-    pair = [torch.randn(2, 3, dtype=torch.float64, generator=generator).requires_grad_() for _ in range(2)]
-    assert torch.autograd.gradcheck(soft_cross_entropy, pair)
-    with pytest.raises(ShapeError, match=r"\(2, 3\), soft labels \(3,\)"):
-        soft_cross_entropy(pair[0], pair[1][0])
 
 
 @pytest.mark.parametrize("drop", ["shallow", "low_loss"])

@@ -1,4 +1,4 @@
-"""Which training images each epoch of an expert sees: all of them, or PAD's schedule from easy to hard.
+"""PAD's curriculum: which training images each epoch of an expert sees, from easy to hard.
 
 How hard an image is comes from :mod:`study.methods.difficulty.scores`; shuffling belongs to whoever trains.
 """
@@ -8,9 +8,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Annotated, Any, Protocol
+from typing import Annotated
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator
@@ -22,61 +21,17 @@ from study.core.seeding import Generators
 from study.methods.base import Task
 from study.methods.difficulty.ranking import rank_by_class
 from study.methods.difficulty.scores import DifficultyConfig, difficulty_key, difficulty_scores
-from study.methods.experts.config import AllImages, EpochOrder
+from study.methods.experts.config import EpochOrder, WholeSet
 
-__all__ = [
-    "DataSchedule",
-    "DifficultySchedule",
-    "ScheduleConfig",
-    "ScheduleRow",
-    "WholeSet",
-    "build_schedule",
-    "schedule_key",
-]
+__all__ = ["Curriculum", "CurriculumConfig", "build_curriculum"]
 
 MAX_DENOMINATOR = 1_000_000
 
 Removal = tuple[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0, le=0.999)]]
 
 
-@dataclass(frozen=True)
-class ScheduleRow:
-    """What one epoch trains on.
-
-    Attributes:
-        epoch: from 0.
-        fraction: the share of each class that the schedule asks for, before rounding down.
-        images: how many images that is over all classes.
-    """
-
-    epoch: int
-    fraction: float
-    images: int
-
-    def plain(self) -> dict[str, Any]:
-        """Plain values for tables."""
-        return asdict(self)
-
-
-class DataSchedule(EpochOrder, Protocol):
-    """The images of every epoch, as positions in the training set, and a table to log."""
-
-    def indices(self, epoch: int) -> Tensor:
-        """Positions [images] int64 on the CPU, ascending; the caller shuffles.
-
-        Args:
-            epoch: from 0.
-        """
-
-    def key(self) -> Mapping[str, object]:
-        """Plain values for a cache key: two schedules with one key give the same images in every epoch."""
-
-    def table(self, num_epochs: int) -> list[ScheduleRow]:
-        """One row an epoch."""
-
-
-class ScheduleConfig(Frozen):
-    """PAD's schedule of an expert's training images (FIEX); 1.0 and no removal for all of them always."""
+class CurriculumConfig(Frozen):
+    """PAD's curriculum of an expert (FIEX); 1.0 and no removal for all images always."""
 
     initial_fraction: float = Field(0.75, gt=0, le=1)
     """Share of each class, the easiest, that the first epoch sees (paper: IR)."""
@@ -102,7 +57,7 @@ class ScheduleConfig(Frozen):
     @property
     def is_whole(self) -> bool:
         """Whether every epoch sees every image."""
-        return _exact(self.initial_fraction) == 1 and not self._effective_removals()
+        return _exact(self.initial_fraction) == 1 and not self.effective_removals()
 
     def added(self, epoch: int) -> Fraction:
         """Share of each class, from the easy end, that has been added by an epoch."""
@@ -114,16 +69,8 @@ class ScheduleConfig(Frozen):
         past = [fraction for after, fraction in self.removals if epoch > after]
         return _exact(past[-1]) if past else Fraction(0)
 
-    def effective(self) -> dict[str, Any]:
-        """The settings that change what an epoch sees, as plain values for a cache key."""
-        initial = _exact(self.initial_fraction)
-        return {
-            "initial_fraction": float(initial),
-            "addition_end_epoch": None if initial == 1 else self.addition_end_epoch,
-            "removals": self._effective_removals(),
-        }
-
-    def _effective_removals(self) -> list[list[float]]:
+    def effective_removals(self) -> list[list[float]]:
+        """Removals [epoch, fraction] that change what an epoch sees."""
         removals: list[list[float]] = []
         for epoch, fraction in self.removals:
             before = removals[-1][1] if removals else 0.0
@@ -132,28 +79,8 @@ class ScheduleConfig(Frozen):
         return removals
 
 
-class WholeSet:
-    """Every image in every epoch, as MTT and DATM train their experts."""
-
-    def __init__(self, num_images: int) -> None:
-        """Keep the size of the training set."""
-        self._num_images = num_images
-
-    def indices(self, epoch: int) -> Tensor:
-        """All positions [n] int64 on the CPU, ascending."""
-        return torch.arange(self._num_images)
-
-    def key(self) -> Mapping[str, object]:
-        """Plain values for a cache key."""
-        return _WHOLE_KEY
-
-    def table(self, num_epochs: int) -> list[ScheduleRow]:
-        """One row an epoch, all alike."""
-        return [ScheduleRow(epoch, 1.0, self._num_images) for epoch in range(num_epochs)]
-
-
-class DifficultySchedule:
-    """PAD's schedule: first the easiest of each class, then more, then all, then without the easiest.
+class Curriculum:
+    """PAD's curriculum: first the easiest of each class, then more, then all, then without the easiest.
 
     With n images in a class, initial fraction IR, addition end AEE and removals (rm1, r1), (rm2, r2):
 
@@ -171,14 +98,14 @@ class DifficultySchedule:
     """
 
     def __init__(
-        self, config: ScheduleConfig, ranking: Sequence[Tensor], difficulty: Mapping[str, object]
+        self, config: CurriculumConfig, ranking: Sequence[Tensor], difficulty: Mapping[str, object]
     ) -> None:
-        """Check that the schedule fits the classes.
+        """Check that the curriculum fits the classes.
 
         Args:
             config: the shares and epochs.
             ranking: for each class, the positions of its images, easiest first; together all of 0 .. n-1.
-            difficulty: plain values that determine the ranking, for the key.
+            difficulty: plain values that determine the ranking.
 
         Raises:
             ShapeError: the ranking names a position twice or leaves one out.
@@ -198,21 +125,21 @@ class DifficultySchedule:
             )
 
     def indices(self, epoch: int) -> Tensor:
-        """Positions [images] int64 on the CPU, ascending."""
+        """Positions [images] int64 on the CPU, ascending; the caller shuffles."""
         return torch.cat([self._of_class(positions, epoch) for positions in self._ranking]).sort().values
 
     def key(self) -> Mapping[str, object]:
         """Plain values for a cache key; that of :class:`WholeSet` where every epoch sees every image."""
-        return schedule_key(self.config, self._difficulty)
-
-    def table(self, num_epochs: int) -> list[ScheduleRow]:
-        """One row an epoch."""
-        rows = []
-        for epoch in range(num_epochs):
-            share = self.config.added(epoch) - self.config.removed(epoch)
-            images = sum(len(self._of_class(positions, epoch)) for positions in self._ranking)
-            rows.append(ScheduleRow(epoch, float(share), images))
-        return rows
+        if self.config.is_whole:
+            return WholeSet().key()
+        initial = _exact(self.config.initial_fraction)
+        return {
+            "order": "difficulty",
+            "difficulty": self._difficulty,
+            "initial_fraction": float(initial),
+            "addition_end_epoch": None if initial == 1 else self.config.addition_end_epoch,
+            "removals": self.config.effective_removals(),
+        }
 
     def _of_class(self, positions: Tensor, epoch: int) -> Tensor:
         first = math.floor(self.config.removed(epoch) * len(positions))
@@ -220,42 +147,22 @@ class DifficultySchedule:
         return positions[first:last]
 
 
-def schedule_key(config: ScheduleConfig, difficulty: Mapping[str, object]) -> Mapping[str, object]:
-    """The key of a schedule that need not exist yet, such as when the cost of a search is estimated."""
-    if config.is_whole:
-        return _WHOLE_KEY
-    return {"order": "difficulty", **config.effective(), "difficulty": dict(difficulty)}
-
-
-def build_schedule(
-    task: Task, config: ScheduleConfig, difficulty: DifficultyConfig, generators: Generators
-) -> DataSchedule:
-    """The schedule of a task; images are scored only where their difficulty matters.
-
-    Args:
-        task: its training images are scored and scheduled.
-        config: the schedule.
-        difficulty: how images are scored.
-        generators: of the scores; the same family shares them, and the experts, between trials.
+def build_curriculum(
+    task: Task, config: CurriculumConfig, difficulty: DifficultyConfig, generators: Generators
+) -> EpochOrder:
+    """The curriculum of a task; images are scored only where their difficulty matters.
 
     Raises:
-        ConfigError: the schedule leaves a class without images, or the scores cannot be made.
+        ConfigError: the curriculum leaves a class without images, or the scores cannot be made.
     """
     if config.is_whole:
-        return WholeSet(len(task.train))
+        return WholeSet()
     scores = difficulty_scores(task, difficulty, generators)
     ranking = rank_by_class(scores, task.train.labels, task.train.num_classes)
-    return DifficultySchedule(config, ranking, difficulty_key(task, difficulty, generators))
-
-
-# The same images must have the same key, whoever asks for them: experts are shared by it.
-_WHOLE_KEY: Mapping[str, object] = AllImages().key()
+    return Curriculum(config, ranking, difficulty_key(task, difficulty, generators))
 
 
 def _exact(fraction: float) -> Fraction:
-    """The rational number that a float stands for.
-
-    In floats 0.29 · 100 is 28.999999999999996, and rounding down would lose an image. The nearest rational
-    with a denominator up to a million is what was meant, also for the 0.30000000000000004 of a search's grid.
-    """
+    """The rational number that a float stands for, such as 3/10 for the 0.30000000000000004 of a search's grid."""
+    # In floats 0.29 · 100 is 28.999999999999996, and rounding down would lose an image.
     return Fraction(fraction).limit_denominator(MAX_DENOMINATOR)

@@ -1,0 +1,45 @@
+"""A toy task on which every method runs in a moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from study.core.device import Compute
+from study.core.records import ImageDataset
+from study.data.augment import AugmentationConfig
+from study.methods.base import Task
+from study.models.pool import ModelConfig
+
+__all__ = ["toy_images", "toy_task"]
+
+
+def toy_images(
+    counts: tuple[int, ...] = (14, 9, 11), shape: tuple[int, int, int] = (1, 8, 8)
+) -> ImageDataset:
+    """Images whose classes are bars at different places under noise, shuffled together.
+
+    Args:
+        counts: images of each class.
+        shape: (C, H, W); two columns a class.
+    """
+    generator = torch.Generator().manual_seed(5)
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    labels = labels[torch.randperm(len(labels), generator=generator)]
+    images = 0.4 * torch.randn(len(labels), *shape, generator=generator)
+    for label in range(len(counts)):
+        images[labels == label, :, :, 2 * label : 2 * label + 2] += 1.5
+    return ImageDataset(images, labels, tuple(f"bar {label}" for label in range(len(counts))))
+
+
+def toy_task(**changes: Any) -> Task:
+    """Two images a class of :func:`toy_images`, a small ConvNet, on the CPU; ``changes`` replace fields."""
+    values: dict[str, Any] = {
+        "train": toy_images(),
+        "ipc": 2,
+        "model": ModelConfig(depth=2, width=8),
+        "augmentation": AugmentationConfig(strategy="color_crop_cutout_scale_rotate"),
+        "compute": Compute(torch.device("cpu")),
+    }
+    return Task(**values | changes)
