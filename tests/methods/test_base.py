@@ -72,7 +72,7 @@ def test_a_name_taken_twice_is_an_error() -> None:
     class Impostor(DM):
         pass
 
-    with pytest.raises(ConfigError, match=r"'dm' is defined by both study\.methods\.dm and"):
+    with pytest.raises(ConfigError, match=r"'dm' is defined by both study\.methods\.dm\.DM and"):
         register(Impostor)
     assert find_method("dm") is DM
     assert register(DM) is DM
