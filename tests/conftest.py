@@ -29,6 +29,18 @@ def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture
+def set_room(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
+    """``set_room(use, amount)`` changes what one chunk of that use may take, on every device."""
+    from study.core.chunks import ROOMS, Room
+
+    def change(use: str, amount: int) -> None:
+        assert use in ROOMS
+        monkeypatch.setitem(ROOMS, use, (Room(amount, ROOMS[use][0].least),) * 2)
+
+    return change
+
+
 @pytest.fixture(scope="session")
 def mnist_root() -> Path:
     """A data root that holds MNIST."""

@@ -8,14 +8,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from study.core.chunks import fitting
 from study.core.records import StepSchedule
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig, augment, draw, join
 
 __all__ = ["scheduled_batches", "training_batches"]
-
-MAX_BLOCK_NUMBERS = 2**22
-MAX_BLOCK_STEPS = 64
 
 
 @torch.no_grad()
@@ -51,7 +49,7 @@ def training_batches(
         yield from itertools.repeat((images, everywhere), num_steps)
         return
     numbers_per_step = num_networks * min(batch_size, len(images)) * images[0].numel()
-    block_steps = max(1, min(MAX_BLOCK_STEPS, MAX_BLOCK_NUMBERS // numbers_per_step))
+    block_steps = fitting("evaluation batches", numbers_per_step, images.device)
     positions = itertools.islice(_positions(len(images), batch_size, seeds), num_steps)
     image_shape = (images.shape[1], images.shape[2], images.shape[3])
     while block := list(itertools.islice(positions, block_steps)):

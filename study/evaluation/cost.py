@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
 from study.core.device import Compute
 from study.core.errors import ConfigError
@@ -19,9 +17,10 @@ from study.data.augment import AugmentationConfig
 from study.evaluation.metrics import headline_metric, predict, score_logits
 from study.evaluation.protocol import EvaluationConfig, build_job, evaluation_seeds
 from study.evaluation.training import TrainingJob, train_networks
-from study.models.pool import ModelConfig, build_model
+from study.models.pool import ModelConfig
+from study.models.work import work_of_model
 
-__all__ = ["TrainingCost", "cheapest_training", "count_flops", "stored_bytes", "training_cost"]
+__all__ = ["TrainingCost", "cheapest_training", "stored_bytes", "training_cost"]
 
 FIRST_STEPS = 4
 STEPS_FACTOR = 1.5
@@ -54,31 +53,6 @@ class TrainingCost:
     def plain(self) -> dict[str, float | int | bool]:
         """Plain values for metrics and tables."""
         return asdict(self)
-
-
-def count_flops(
-    model: ModelConfig, image_shape: tuple[int, int, int], num_classes: int
-) -> tuple[float, float]:
-    """Work of one image: forwards, and forwards and backwards in training.
-
-    Args:
-        model: the architecture.
-        image_shape: channels, height, width.
-        num_classes: length of one row of logits.
-
-    Returns:
-        FLOPs of a forward pass and of a training step, each for one image. torch's counter sees matrix
-        products and convolutions, two FLOPs a multiplication with addition; norms, activations, augmentation
-        and the optimiser are left out.
-    """
-    network = build_model(model, image_shape, num_classes, torch.Generator())
-    # Two images, since batch norm cannot be trained on one.
-    images, labels = torch.zeros(2, *image_shape), torch.zeros(2, dtype=torch.int64)
-    with FlopCounterMode(display=False) as forward, torch.inference_mode():
-        network.eval()(images)
-    with FlopCounterMode(display=False) as training:
-        functional.cross_entropy(network.train()(images), labels).backward()  # type: ignore[no-untyped-call]
-    return forward.get_total_flops() / 2, training.get_total_flops() / 2
 
 
 def training_cost(
@@ -121,14 +95,14 @@ def training_cost(
         else _images_seen(num_steps, batch_size, len(job.images))
     )
     shape = (job.images.shape[1], job.images.shape[2], job.images.shape[3])
-    per_image = count_flops(job.model, shape, job.num_classes)[1]
+    per_image = work_of_model(job.model, shape, job.num_classes).training_flops
     return TrainingCost(
         num_steps=num_steps,
         batch_size=batch_size,
         accuracy=score.mean,
         std=score.std,
         n=score.n,
-        flops=per_image * seen,
+        flops=float(per_image * seen),
         seconds=seconds / len(seeds),
         reached=score.mean >= target,
     )

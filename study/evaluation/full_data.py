@@ -13,7 +13,7 @@ from study.data.augment import AugmentationConfig
 from study.evaluation.baselines import whole_set
 from study.evaluation.protocol import EvaluationConfig, build_job, evaluate
 from study.evaluation.score_cache import cached_score, find_score
-from study.evaluation.training import expected_seconds
+from study.evaluation.training import training_seconds
 from study.models.pool import ModelConfig
 
 __all__ = ["FULL_DATA", "FullData", "full_data_recipe"]
@@ -69,7 +69,7 @@ class FullData:
         # Not grouped by class, which would copy every image and change no price.
         images = SyntheticSet(self.train.images, self.train.labels, self.train.class_names)
         job = build_job(images, self.model, self.config.resolve(), self.augmentation, self.compute)
-        return expected_seconds(job) * self.config.num_seeds
+        return training_seconds(job) * self.config.num_seeds
 
     def find(self, split: str) -> Score | None:
         """The score on a split where it is kept; nothing is trained, no image is opened."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from study.core.chunks import fitting
 from study.core.device import Compute
 from study.core.errors import ConfigError, ShapeError
 from study.core.records import ImageDataset, SyntheticSet
@@ -20,8 +21,6 @@ FEATURE_MODEL = ModelConfig(name="convnet", width=32)
 """Its random, untrained features are the second space: the same for every set, with no labels to lean on."""
 NUM_REFERENCE = 2000
 NUM_CANDIDATES = 4
-MAX_CHUNK_PAIRS = 2**24
-MAX_CHUNK_PIXELS = 2**19
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +129,7 @@ def check_leakage(
     ).eval()
 
     def embed(images: Tensor) -> Tensor:
-        size = max(1, MAX_CHUNK_PIXELS // images[0].numel())
+        size = fitting("leakage pixels", images[0].numel(), images.device)
         with torch.inference_mode():
             return torch.cat([network.embed(some) for some in torch.split(images, size)]).float()
 
@@ -173,7 +172,7 @@ def nearest_real(queries: Tensor, real: Tensor, *, exclude: Tensor | None = None
     best_values = queries.new_empty(len(queries), 0)
     best_rows = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
     centred = queries - centre
-    size = max(1, MAX_CHUNK_PAIRS // max(1, len(queries)))
+    size = fitting("leakage pairs", max(1, len(queries)), real.device)
     for start in range(0, len(real), size):
         rows = real[start : start + size] - centre
         values = rows.square().sum(1) - 2 * centred @ rows.T

@@ -58,11 +58,6 @@ class Network(nn.Module, ABC):
         """The maps of :meth:`observe` alone."""
         return self.observe(images)[0]
 
-    @property
-    def stackable(self) -> bool:
-        """Whether several networks of this shape can run as one: not with running statistics."""
-        return not any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
-
     def forward_stacked(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """Logits of several networks of this shape in one pass; own parameters are not read.
 
@@ -132,5 +127,5 @@ def no_feature_maps(name: str) -> ConfigError:
 
 
 def mixes_images(network: Network) -> bool:
-    """Whether one image's logits depend on the others of its batch (batch norm)."""
+    """Whether one image's logits depend on the others of its batch (batch norm); such networks are not stacked."""
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())

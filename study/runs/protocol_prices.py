@@ -7,9 +7,10 @@ from typing import Any
 from study.core.errors import UnknownSetError
 from study.core.records import Score
 from study.evaluation.baselines import whole_set
-from study.evaluation.cost import TrainingCost, cheapest_training, count_flops, stored_bytes, training_cost
+from study.evaluation.cost import TrainingCost, cheapest_training, stored_bytes, training_cost
 from study.evaluation.protocol import build_job, evaluation_seeds
 from study.evaluation.ranking import augmentation_robust_score, label_robust_score
+from study.models.work import work_of_model
 from study.runs.context.full_data import open_full_data
 from study.runs.protocol_pictures import draw_bars
 from study.runs.protocol_session import DISTILLED, RANDOM, Findings, Session
@@ -63,11 +64,11 @@ def _cost_metrics(
     session: Session, own: TrainingCost, short: TrainingCost, real: TrainingCost
 ) -> tuple[dict[str, float], list[str]]:
     context, synthetic = session.context, session.synthetic
-    forward, _ = count_flops(context.config.model, context.splits.image_shape, synthetic.num_classes)
+    work = work_of_model(context.config.model, context.splits.image_shape, synthetic.num_classes)
     set_bytes = stored_bytes(synthetic.images, synthetic.labels, synthetic.logits)
     real_bytes = stored_bytes(context.train.images, pixel_bytes=1) + len(context.train)
     metrics = {
-        "cost/forward_flops": forward,
+        "cost/forward_flops": float(work.forward_flops),
         "cost/set_train_flops": own.flops,
         "cost/set_train_seconds": own.seconds,
         "cost/shortest_train_flops": short.flops,

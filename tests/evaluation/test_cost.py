@@ -1,4 +1,4 @@
-"""Counted work against a count by hand, and the shortest training that reaches an accuracy."""
+"""What training costs, and the shortest training that reaches an accuracy."""
 
 import pytest
 import torch
@@ -6,22 +6,14 @@ import torch
 from study.core.errors import ConfigError
 from study.core.seeding import Generators
 from study.evaluation.baselines import random_real_sets
-from study.evaluation.cost import cheapest_training, count_flops, stored_bytes, training_cost
+from study.evaluation.cost import cheapest_training, stored_bytes, training_cost
 from study.evaluation.protocol import EvaluationConfig, build_job, evaluate, evaluation_seeds
-from study.models.pool import ModelConfig
+from study.models.work import work_of_model
 
 
 @pytest.fixture(scope="module")
 def drawn(digits):
     return random_real_sets(digits.train, 10, 1, Generators(0))[0]
-
-
-def test_flops_of_an_mlp_are_those_of_its_matrices():
-    forward, training = count_flops(ModelConfig(name="mlp", width=32, depth=2), (1, 8, 8), 10)
-    layers = [64 * 32, 32 * 32, 32 * 10]
-    assert forward == 2 * sum(layers)
-    # Backwards each weight gets a gradient, and each input but that of the first layer.
-    assert training == 2 * (3 * sum(layers) - layers[0])
 
 
 def test_cost_counts_short_batches_and_gives_the_evaluators_accuracy(digits, small_model, compute, drawn):
@@ -39,7 +31,7 @@ def test_cost_counts_short_batches_and_gives_the_evaluators_accuracy(digits, sma
         num_seeds=2,
     )
     assert cost.num_steps == 10
-    assert cost.flops == 5 * 100 * count_flops(small_model, (1, 8, 8), 10)[1]
+    assert cost.flops == 5 * 100 * work_of_model(small_model, (1, 8, 8), 10).training_flops
     assert (cost.accuracy, cost.std) == pytest.approx((score.mean, score.std))
     assert cost.seconds > 0
 

@@ -76,7 +76,7 @@ def _train(synthetic, model, compute, config, count=3):
 @pytest.mark.parametrize("augment", [True, False])
 @pytest.mark.parametrize("batch_size", [64, 256])
 def test_stacked_seeds_learn_what_separate_seeds_learn(
-    ten_a_class, small_model, compute, monkeypatch, augment, batch_size
+    ten_a_class, small_model, compute, monkeypatch, set_room, augment, batch_size
 ):
     config = EvaluationConfig(num_steps=8, augment=augment, batch_size=batch_size)
     sizes = []
@@ -90,7 +90,7 @@ def test_stacked_seeds_learn_what_separate_seeds_learn(
     stacked = _train(ten_a_class, small_model, compute, config)
     assert sizes == [3]
     sizes.clear()
-    monkeypatch.setattr(training, "MAX_STACKED_FLOPS", {torch.float32: 1.0})
+    set_room("stacked float32", 1)
     separate = _train(ten_a_class, small_model, compute, config)
     assert sizes == [1, 1, 1]
     torch.testing.assert_close(stacked, separate, atol=1e-4, rtol=1e-3)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from study.core.chunks import fitting
 from study.core.device import Compute
 from study.core.errors import ConfigError, DivergedError, ShapeError
 from study.core.seeding import Generators
@@ -21,15 +22,12 @@ from study.data.augment import augment, draw
 from study.methods.base import Task
 from study.methods.experts.config import EpochOrder, ExpertConfig
 from study.methods.experts.optimizers import FlatSGD, gsam_direction
-from study.models.footprint import largest_map
 from study.models.network import Network, mixes_images
 from study.models.pool import build_model
+from study.models.work import work_of
 
 __all__ = ["ExpertDivergedError", "ExpertRecorder", "Trajectory", "expert_compute"]
 
-MAX_MAP_BYTES = 4 << 20
-"""Largest activation of one chunk of a batch on a CPU: the quickest of 2 to 16 MB on digits and MNIST."""
-MAX_MAP_BYTES_OF_ACCELERATOR = 1 << 30
 MAX_SCORED_IMAGES = 2048
 """Training images, evenly spaced, on which a finished expert's accuracy is counted."""
 
@@ -94,7 +92,9 @@ class ExpertRecorder:
         self._parameters = list(self._network.parameters())
         self._point = _share_memory(self._parameters)
         self.num_parameters = len(self._point)
-        self._chunk_size = self._fitting_chunk()
+        largest = work_of(self._network).largest_map * self._compute.dtype.itemsize
+        most = fitting("experts", largest, self._compute.device)
+        self._chunk_size = min(config.batch_size, most)
 
     def record(
         self,
@@ -228,15 +228,6 @@ class ExpertRecorder:
                 logits = self._network(some_images)
             right += int((logits.argmax(dim=1) == some_labels).sum())
         return right / len(labels)
-
-    def _fitting_chunk(self) -> int:
-        """Images whose largest activation fits the cache."""
-        on_cpu = self._compute.device.type == "cpu"
-        room = MAX_MAP_BYTES if on_cpu else MAX_MAP_BYTES_OF_ACCELERATOR
-        return max(
-            1,
-            min(self._config.batch_size, room // (largest_map(self._network) * self._compute.dtype.itemsize)),
-        )
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from study.core.chunks import fitting
 from study.core.records import Progress
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig, AugmentationRecord, augment, draw
@@ -25,10 +26,6 @@ PUBLISHED_LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40,
 
 STATISTICS_PER_CLASS = 16
 """Real images a class from which a batch norm takes its statistics."""
-
-GROUP_IMAGES = 16
-"""Synthetic images of one second-order graph on a CPU; more of them fall out of its cache."""
-GROUP_IMAGES_OF_ACCELERATOR = 512
 
 
 class GradientMatchingConfig(MethodConfig):
@@ -141,10 +138,10 @@ def _distance_and_gradient(
     task: Task,
 ) -> tuple[Tensor, Tensor]:
     """Sum of the distances of all classes, and its gradient for the pixels, some classes at a time."""
-    room = GROUP_IMAGES if synthetic.pixels.device.type == "cpu" else GROUP_IMAGES_OF_ACCELERATOR
+    together = fitting("gradient groups", task.ipc, synthetic.pixels.device)
     total = torch.zeros((), device=synthetic.pixels.device)
     gradients = []
-    for classes in torch.split(torch.arange(task.train.num_classes), max(1, room // task.ipc)):
+    for classes in torch.split(torch.arange(task.train.num_classes), together):
         chosen = torch.isin(synthetic.labels, classes).nonzero().flatten()
         pixels = synthetic.pixels.detach()[chosen.to(synthetic.pixels.device)].requires_grad_()
         images = augment(pixels, siamese, synthetic.labels[chosen])

@@ -123,12 +123,10 @@ def test_stacked_class_gradients_are_those_of_each_class_alone(toy_task: Factory
             torch.testing.assert_close(mine[label].detach(), its, atol=1e-5, rtol=1e-3)
 
 
-def test_groups_of_classes_give_what_all_at_once_gives(
-    toy_task: Factory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_groups_of_classes_give_what_all_at_once_gives(toy_task: Factory, set_room: Factory) -> None:
     results = []
     for room in (1, 1000):
-        monkeypatch.setattr("study.methods.matching.gradients.GROUP_IMAGES", room)
+        set_room("gradient groups", room)
         steps = list(DSA(GradientMatchingConfig(num_iterations=1)).distill(toy_task(), Generators(0)))
         results.append(steps[-1])
     assert float(results[0].losses["match/loss"]) == pytest.approx(
