@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from study.core.errors import DivergedError
 from study.core.records import ImageDataset, Progress, SyntheticSet
 from study.methods.base import Task
+from study.methods.divergence import check_losses, check_pixels
 from study.methods.initialize import Initialization, initialize
 from study.methods.matching.random_features import averaging_matrix
 
-__all__ = ["MAX_PIXEL", "ClassBatches", "SyntheticImages", "check_losses", "check_pixels"]
-
-MAX_PIXEL = 1e4
-"""Normalised pixels lie within ±10; instance norm hides the size of an image, so a runaway learning rate
-blows images up long before any loss becomes infinite."""
+__all__ = ["ClassBatches", "SyntheticImages"]
 
 
 class ClassBatches:
@@ -121,18 +116,3 @@ class SyntheticImages:
             return SyntheticSet(pixels, self.labels.to(pixels.device, copy=True), self._class_names)
 
         return snapshot
-
-
-def check_pixels(pixels: Tensor, iteration: int) -> None:
-    """Raise DivergedError where a pixel has left every sensible range."""
-    largest = float(pixels.detach().abs().max())
-    if not largest <= MAX_PIXEL:
-        fault = f"is {largest:.3g}, beyond {MAX_PIXEL:g}," if math.isfinite(largest) else "is not finite"
-        raise DivergedError("the largest pixel", iteration, fault)
-
-
-def check_losses(losses: Mapping[str, Tensor], iteration: int) -> None:
-    """Raise DivergedError where a loss is not finite."""
-    for name, loss in losses.items():
-        if not bool(loss.isfinite()):
-            raise DivergedError(name, iteration)

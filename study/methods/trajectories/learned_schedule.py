@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from study.core.errors import DivergedError
 from study.core.records import Progress, StepSchedule, SyntheticSet
-from study.methods.matching.synthetic_images import check_losses, check_pixels
+from study.methods.divergence import check_losses, check_pixels
 from study.methods.trajectories.adjoint import StudentGradients
 
 __all__ = ["LearnedSchedule", "mini_sets"]

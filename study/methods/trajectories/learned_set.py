@@ -9,7 +9,7 @@ from torch import Tensor
 
 from study.core.errors import DivergedError
 from study.core.records import Progress, SyntheticSet
-from study.methods.matching.synthetic_images import check_losses, check_pixels
+from study.methods.divergence import check_losses, check_pixels
 from study.methods.trajectories.adjoint import StudentGradients
 
 __all__ = ["MIN_STEP_SIZE", "LearnedSet"]
