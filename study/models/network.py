@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch.func import functional_call, vmap
 
 from study.core.errors import ConfigError
 
-__all__ = ["LearnedTokens", "Network", "mixes_images", "no_feature_maps"]
+__all__ = ["LearnedTokens", "Network", "mixes_images"]
 
 TOKEN_STD = 0.02
 
@@ -23,12 +24,15 @@ class Network(nn.Module, ABC):
     Attributes:
         image_shape: channels, height, width of the images it takes.
         num_classes: length of one row of logits.
+        name: what errors call a network without convolutions.
         classifier: the last layer, from an embedding to logits.
     """
 
+    name: ClassVar[str] = "network"
     classifier: nn.Linear
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+        """Take over what every network is built from; the layers are a subclass's."""
         super().__init__()
         self.image_shape = image_shape
         self.num_classes = num_classes
@@ -42,9 +46,8 @@ class Network(nn.Module, ABC):
     def embed(self, images: Tensor) -> Tensor:
         """Flattened features [n, d] that the classifier sees."""
 
-    @abstractmethod
     def observe(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Feature maps and embedding of one pass.
+        """Feature maps and embedding of one pass; a network without convolutions refuses.
 
         Returns:
             Activations [n, channels, h, w] of every block, first to last, before pooling; and what
@@ -53,6 +56,9 @@ class Network(nn.Module, ABC):
         Raises:
             ConfigError: the architecture has no such maps.
         """
+        raise ConfigError(
+            f"model {self.name!r} has no convolutional feature maps; choose a convolutional model"
+        )
 
     def feature_maps(self, images: Tensor) -> list[Tensor]:
         """The maps of :meth:`observe` alone."""
@@ -119,11 +125,6 @@ class LearnedTokens(nn.Module):
     def __init__(self, num_tokens: int, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(num_tokens, width))
-
-
-def no_feature_maps(name: str) -> ConfigError:
-    """Build the error of an architecture without convolutions, for a method that matches their maps."""
-    return ConfigError(f"model {name!r} has no convolutional feature maps; choose a convolutional model")
 
 
 def mixes_images(network: Network) -> bool:

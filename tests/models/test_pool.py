@@ -192,10 +192,10 @@ def test_reset_does_not_depend_on_the_memory_format(name):
 def test_reset_forgets_running_statistics():
     network = _build(norm="batch").train()
     network(torch.full((4, 1, 8, 8), 3.0))
-    assert float(network.blocks[0].norm.running_mean.abs().max()) > 0
+    assert float(network.units[0].norm.running_mean.abs().max()) > 0
     network.reset_parameters(torch.Generator().manual_seed(0))
-    assert float(network.blocks[0].norm.running_mean.abs().max()) == 0
-    assert float(network.blocks[0].norm.running_var.min()) == 1
+    assert float(network.units[0].norm.running_mean.abs().max()) == 0
+    assert float(network.units[0].norm.running_var.min()) == 1
 
 
 @pytest.mark.parametrize(

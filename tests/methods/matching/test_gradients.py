@@ -227,8 +227,8 @@ def test_batch_norm_is_frozen_at_the_statistics_of_real_images(toy_task: Factory
     training.redraw(torch.Generator().manual_seed(0))
     images = task.train.images[:16]
     training.freeze_batch_statistics(images)
-    norm = training.network.blocks[0].norm
-    maps = training.network.blocks[0].conv(images).detach()
+    norm = training.network.units[0].norm
+    maps = training.network.units[0].conv(images).detach()
     torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)))
     torch.testing.assert_close(norm.running_var, maps.var((0, 2, 3)))
     assert not norm.training
