@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import resource
-import sys
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from study.core.device import num_cores, peak_memory
 from study.core.records import SyntheticSet
 from study.core.spaces import Choice, describe
 from study.evaluation.architectures import num_rate_networks
@@ -36,7 +34,7 @@ class Plan:
         seconds_per_iteration: of the method, measured without compilation.
         seconds_per_score: of one evaluation network, measured.
         estimated_seconds: of the whole search if nothing is pruned.
-        peak_memory_bytes: of this process so far, data included.
+        peak_memory_bytes: of this process so far, data included; 0 where the system does not say.
         experts: what the method's experts cost, for the recipe's own settings, and how many different
             trainings the space holds; None for other methods.
         cross: the other architectures that trials are scored on, measured: seconds of one network of each,
@@ -101,7 +99,7 @@ def plan(config: RunConfig, stores: StoreOptions) -> Plan:
         + scores * seconds_per_score
         + building
         + crossing,
-        peak_memory_bytes=_peak_memory(),
+        peak_memory_bytes=peak_memory(),
         experts=experts,
         cross=cross,
     )
@@ -154,7 +152,7 @@ def _plan_experts(config: RunConfig, context: RunContext) -> dict[str, Any] | No
         "to_build": plan.num_to_build,
         "epochs": plan.num_epochs,
         "bytes": plan.num_bytes,
-        "estimated_seconds": plan.build_seconds / len(os.sched_getaffinity(0)),
+        "estimated_seconds": plan.build_seconds / num_cores(),
         "trainings": _num_trainings(config),
     }
 
@@ -172,8 +170,3 @@ def _num_trainings(config: RunConfig) -> int:
         else:
             number *= config.search.num_trials
     return number
-
-
-def _peak_memory() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
