@@ -27,7 +27,7 @@ _compiled: ProgramCache[Callable[..., Any]] = ProgramCache(16, shared=True)
 
 
 class CompiledStep:
-    """How a student step is computed; :func:`study.methods.trajectories.adjoint.run_student` takes one.
+    """How a student step is computed; :func:`study.methods.trajectories.adjoint.student_gradients` takes one.
 
     Compiled programs are looked up by what they compute, so that trials of a search, each with a network
     object of its own, share them within a process.

@@ -98,7 +98,7 @@ def fitting_chunk(
         max_bytes: for everything that one chunk needs, the synthetic set and stored parameters excepted.
 
     Returns:
-        A chunk size for :func:`study.methods.trajectories.adjoint.run_student`; None where the whole step fits.
+        A chunk size for :func:`study.methods.trajectories.adjoint.student_gradients`; None where the whole step fits.
 
     Raises:
         ConfigError: not even one image fits, or a step with batch norm, which has to stay whole, does not.
