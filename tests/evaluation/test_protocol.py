@@ -239,3 +239,22 @@ def test_compiled_seeds_learn_what_uncompiled_seeds_learn(ten_a_class, small_mod
     torch.testing.assert_close(
         compiled, _train(ten_a_class, small_model, compute, config), atol=1e-4, rtol=1e-3
     )
+
+
+@pytest.mark.gpu
+def test_networks_trained_on_cuda_are_those_of_the_cpu(digits, ten_a_class, small_model, compute, cuda):
+    there = dataclasses.replace(compute, device=cuda)
+    config = EvaluationConfig(num_steps=8, augment=True, batch_size=32)
+    torch.testing.assert_close(
+        _train(ten_a_class, small_model, there, config).cpu(),
+        _train(ten_a_class, small_model, compute, config),
+        atol=2e-3,
+        rtol=2e-2,
+    )
+
+
+@pytest.mark.gpu
+def test_scores_on_cuda_are_those_of_the_cpu(score, ten_a_class, compute, cuda):
+    config = EvaluationConfig(num_steps=60, num_seeds=2)
+    there = score(ten_a_class, config, compute=dataclasses.replace(compute, device=cuda))
+    assert there.mean == pytest.approx(score(ten_a_class, config).mean, abs=0.02)

@@ -221,3 +221,20 @@ def test_every_network_of_the_pool_gives_features(name: str, toy_task: Factory) 
     (grad,) = torch.autograd.grad(means.square().sum(), pixels)
     assert means.shape[0] == 3
     assert (grad.flatten(1).norm(dim=1) > 0).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_features_on_cuda_are_those_on_the_cpu(
+    norm: str, dtype: torch.dtype, toy_task: Factory, batch: tuple[Tensor, ClassBatches], cuda: torch.device
+) -> None:
+    images, averaging = batch[0], batch[1].averaging
+    model = ModelConfig(depth=2, width=8, norm=norm)  # type: ignore[arg-type]
+    here, there = (drawn(toy_task(model=model, compute=Compute(device, dtype))) for device in (CPU, cuda))
+    # A whole GiB is open to a chunk there.
+    assert norm == "batch" or there.chunk_size > here.chunk_size  # type: ignore[operator]
+    (expected,) = here.class_means(images, averaging)
+    (found,) = there.class_means(images.to(cuda), averaging.to(cuda))
+    assert found.dtype is torch.float32
+    assert float((found.cpu() - expected).norm() / expected.norm()) < 2e-2

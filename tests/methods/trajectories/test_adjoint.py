@@ -299,3 +299,17 @@ def test_tensors_that_do_not_fit_are_refused(name: str, value: Tensor) -> None:
     setattr(problem, name, value)
     with pytest.raises(ShapeError, match=r"expected|needs"):
         problem.gradients()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("how", [{}, {"chunk_size": 2}, {"backward": "unroll"}, {"backward": "tesla"}])
+def test_gradients_on_cuda_are_those_on_the_cpu(how: dict[str, Any], cuda: torch.device) -> None:
+    here, there = Problem(3), Problem(3)
+    there.network.to(cuda)
+    for name in ("images", "labels", "step_sizes", "start", "target"):
+        setattr(there, name, getattr(there, name).to(cuda))
+    expected, found = here.gradients(**how), there.gradients(**how)
+    for name in ("loss", "end", "images", "labels", "step_sizes"):
+        assert getattr(found, name).device.type == "cuda"
+        # Float64 throughout: only the order of sums differs.
+        torch.testing.assert_close(getattr(found, name).cpu(), getattr(expected, name), rtol=1e-8, atol=1e-10)
