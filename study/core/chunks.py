@@ -10,25 +10,10 @@ import torch
 __all__ = ["EVERYTHING", "ROOMS", "Room", "Use", "equal_pieces", "even_sizes", "fitting"]
 
 Use = Literal[
-    "evaluation",
-    "evaluation compiled",
-    "evaluation batches",
-    "stacked float32",
-    "stacked bfloat16",
-    "prediction",
-    "difficulty stacked",
-    "difficulty scores",
-    "difficulty gradients",
-    "coreset features",
-    "leakage pixels",
-    "leakage pairs",
-    "features",
-    "features graph",
-    "gradient groups",
-    "student",
-    "experts",
-    "expert answers",
-]
+    "evaluation", "evaluation compiled", "evaluation batches", "stacked float32", "stacked bfloat16", "prediction",
+    "difficulty stacked", "difficulty scores", "difficulty gradients", "coreset features", "leakage pixels",
+    "leakage pairs", "features", "features graph", "gradient groups", "student", "experts", "expert answers",
+]  # fmt: skip
 MIB, GIB = 1 << 20, 1 << 30
 
 

@@ -76,14 +76,8 @@ def scheduled_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the batch of every step of a schedule, as it is, the same for all networks.
 
-    Args:
-        images: [n, C, H, W] float32.
-        targets: [n] int64 classes, or [n, classes] float32 probabilities.
-        schedule: on the device of the images.
-        num_networks: length of the first axis of the targets.
-
-    Yields:
-        Images [b, C, H, W]; targets [networks, b] or [networks, b, classes].
+    Takes images and targets as :func:`training_batches` does, and yields images [b, C, H, W] and targets
+    [networks, b] or [networks, b, classes].
     """
     for chosen in schedule.order:
         some = targets[chosen]

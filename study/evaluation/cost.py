@@ -18,7 +18,6 @@ from study.evaluation.metrics import headline_metric, predict, score_logits
 from study.evaluation.protocol import EvaluationConfig, build_job, evaluation_seeds
 from study.evaluation.training import TrainingJob, train_networks
 from study.models.pool import ModelConfig
-from study.models.work import work_of_model
 
 __all__ = ["TrainingCost", "cheapest_training", "stored_bytes", "training_cost"]
 
@@ -94,15 +93,13 @@ def training_cost(
         if job.schedule is not None
         else _images_seen(num_steps, batch_size, len(job.images))
     )
-    shape = (job.images.shape[1], job.images.shape[2], job.images.shape[3])
-    per_image = work_of_model(job.model, shape, job.num_classes).training_flops
     return TrainingCost(
         num_steps=num_steps,
         batch_size=batch_size,
         accuracy=score.mean,
         std=score.std,
         n=score.n,
-        flops=float(per_image * seen),
+        flops=float(job.work.training_flops * seen),
         seconds=seconds / len(seeds),
         reached=score.mean >= target,
     )

@@ -85,10 +85,6 @@ def summarize(
     Of five values the interval is too narrow: it holds the true mean of normal values in some 83 of 100
     cases where 95 are stated. It says how the seeds scatter, not more.
 
-    Args:
-        values: one an evaluation seed, finite.
-        generator: draws the resamples.
-
     Raises:
         ConfigError: there is no value, or one is not finite.
     """
@@ -117,10 +113,7 @@ def compare_paired(
     whose mean is at least as far from zero as the observed one. Up to 16 pairs all patterns are counted;
     beyond, 2^16 random ones, and the observed one with them.
 
-    Args:
-        first: one value an evaluation seed.
-        second: value i from the same seed as value i of ``first``.
-        generator: draws resamples, and signs where there are too many patterns.
+    Value i of both comes from the same seed.
 
     Raises:
         ConfigError: the lengths differ, there are fewer than two pairs, or as for :func:`summarize`.

@@ -50,6 +50,17 @@ class TrainingJob:
     schedule: StepSchedule | None = None
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def work(self) -> Work:
+        """What one image costs one of the networks."""
+        return work_of_model(self.model, self.image_shape, self.num_classes)
+
+    @property
     def num_steps(self) -> int:
         """Updates of each network."""
         return self.recipe.steps(len(self.images)) if self.schedule is None else len(self.schedule)
@@ -81,7 +92,7 @@ def train_networks(
     for start in range(0, len(seeds), stack_size):
         some = seeds[start : start + stack_size]
         step = prepare_step(
-            job.model, _image_shape(job), job.num_classes, num_networks=len(some), batch_size=job.batch_size,
+            job.model, job.image_shape, job.num_classes, num_networks=len(some), batch_size=job.batch_size,
             compute=job.compute, compiled=compiled,
         )  # fmt: skip
         step.stack.reset([_init_generator(job, seed) for seed in some])
@@ -123,10 +134,9 @@ def _init_generator(job: TrainingJob, seed: Generators) -> torch.Generator:
 
 def _stack_size(job: TrainingJob, num_seeds: int) -> int:
     """Networks to train as one: as many as keep a step small; beyond that stacking only costs cache."""
-    work = _work(job)
     use: Use = "stacked bfloat16" if job.compute.dtype is torch.bfloat16 else "stacked float32"
-    most = fitting(use, work.forward_flops * job.batch_size, job.compute.device)
-    return 1 if work.mixes_images else min(num_seeds, most)
+    most = fitting(use, job.work.forward_flops * job.batch_size, job.compute.device)
+    return 1 if job.work.mixes_images else min(num_seeds, most)
 
 
 def should_compile(job: TrainingJob, num_networks: int) -> bool:
@@ -140,13 +150,4 @@ def training_seconds(job: TrainingJob) -> float:
 
 
 def _step_flops(job: TrainingJob) -> int:
-    return 3 * _work(job).forward_flops * job.batch_size
-
-
-def _image_shape(job: TrainingJob) -> tuple[int, int, int]:
-    channels, height, width = job.images.shape[1:]
-    return channels, height, width
-
-
-def _work(job: TrainingJob) -> Work:
-    return work_of_model(job.model, _image_shape(job), job.num_classes)
+    return 3 * job.work.forward_flops * job.batch_size

@@ -63,17 +63,10 @@ def prepare_step(
     compute: Compute,
     compiled: bool,
 ) -> TrainingStep:
-    """A training step, from the cache where this thread has used the like before.
+    """A training step of ``num_networks`` at once, from the cache where this thread has used the like before.
 
-    Args:
-        model: the architecture.
-        image_shape: channels, height, width.
-        num_classes: length of one row of logits.
-        num_networks: networks trained as one.
-        batch_size: images of a step.
-        compute: device and precision.
-        compiled: whether the step is compiled. On a CPU a single network works on pieces of a batch, where no
-            norm looks across images: compiled ones fit the cache, others bound the memory.
+    On a CPU a single network works on pieces of a batch, where no norm looks across images: compiled ones fit
+    the cache, others bound the memory.
     """
     work, size = work_of_model(model, image_shape, num_classes), None
     if num_networks == 1 and not work.mixes_images:

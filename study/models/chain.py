@@ -58,16 +58,7 @@ class Chain(Network):
         activation: Activation,
         pooling: Pooling,
     ) -> None:
-        """Lay out the layers with torch's own initialisation.
-
-        Args:
-            image_shape: channels, height, width of the images.
-            num_classes: length of one row of logits.
-            layers: the convolutions.
-            hidden: units of the linear layers before the classifier.
-            norm: of the convolutions.
-            activation: after every layer but the classifier.
-            pooling: 2×2 with stride 2, rounding down.
+        """Lay out the convolutions, then linear layers of ``hidden`` units, then the classifier.
 
         Raises:
             ConfigError: a width does not divide into norm groups.

@@ -54,16 +54,8 @@ class ConvUnit(nn.Module):
     ) -> None:
         """Lay out the layers.
 
-        Args:
-            in_channels: of the incoming maps.
-            out_channels: of the outgoing maps.
-            size: height and width of the incoming maps; layer norm must know what it spans.
-            kernel: side of the square kernel.
-            stride: of the convolution, the same both ways.
-            padding: zeros above and below, and left and right.
-            norm: between convolution and activation.
-            activation: after the norm.
-            bias: of the convolution.
+        ``size`` is the height and width of the incoming maps, for a layer norm must know what it spans;
+        ``padding`` are the zeros above and below, and left and right.
         """
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, bias=bias)

@@ -65,14 +65,9 @@ class Network(nn.Module, ABC):
         return self.observe(images)[0]
 
     def forward_stacked(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
-        """Logits of several networks of this shape in one pass; own parameters are not read.
+        """Logits [networks, n, classes] of several networks of this shape; own parameters are not read.
 
-        Args:
-            parameters: by name, [networks, *shape].
-            images: [networks, n, C, H, W], or [n, C, H, W] where all networks see the same.
-
-        Returns:
-            [networks, n, classes].
+        Parameters are [networks, *shape] by name, images [networks, n, C, H, W], or [n, C, H, W] for all.
         """
         logits: Tensor = vmap(
             lambda member, seen: functional_call(self, member, (seen,)),
@@ -87,10 +82,7 @@ class Network(nn.Module, ABC):
         Convolutions and linear layers: weight and bias uniform in ±1/√fan_in (Kaiming-uniform with a = √5).
         Learned tokens: uniform with standard deviation 0.02. Norms: scale 1, shift 0, running statistics
         forgotten. The tensors stay the same objects, so a compiled or optimised network remains valid;
-        the numbers do not depend on the memory format.
-
-        Args:
-            generator: on any device; its numbers are moved to the parameters.
+        the numbers do not depend on the memory format. The generator may be on any device.
         """
         drawn: list[tuple[Tensor, float]] = []
         for module in self.modules():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -102,12 +102,9 @@ class ExpertRecorder:
         after_epoch: Callable[[], None] | None = None,
         before_batch: Callable[[], None] | None = None,
     ) -> Trajectory:
-        """Train one expert from its own start and keep its parameters after every epoch.
+        """Train an expert, by its number, from its own start and keep its parameters after every epoch.
 
-        Args:
-            expert: its number.
-            after_epoch: called after every epoch.
-            before_batch: called before every step; may raise to stop.
+        ``after_epoch`` is called after every epoch, ``before_batch`` before every step; it may raise to stop.
 
         Raises:
             ExpertDivergedError: the parameters are not finite.
@@ -177,13 +174,8 @@ class ExpertRecorder:
         there = positions.to(self._compute.device, non_blocking=True)
         pixels, labels = train.images[there], train.labels[there]
         if config.augment:
-            record = draw(
-                self._task.augmentation,
-                len(positions),
-                train.image_shape,
-                family["augmentation"],
-                shared_op=True,
-            )
+            source = family["augmentation"]
+            record = draw(self._task.augmentation, len(positions), train.image_shape, source, shared_op=True)
             pixels = augment(pixels, record)
 
         def gradient_at(parameters: Tensor) -> Tensor:
@@ -201,13 +193,8 @@ class ExpertRecorder:
         """Gradient [D] float32 of the batch's mean cross-entropy, summed over chunks that fit the cache."""
         self._point.copy_(flat)
         total: Tensor | None = None
-        chunks = zip(
-            torch.split(pixels, self._chunk_size), torch.split(labels, self._chunk_size), strict=True
-        )
         with torch.enable_grad():
-            for some_pixels, some_labels in chunks:
-                with self._compute.autocast():
-                    logits = self._network(some_pixels)
+            for logits, some_labels in self._answers(pixels, labels):
                 loss = functional.cross_entropy(logits.float(), some_labels, reduction="sum") / len(labels)
                 pieces = torch.autograd.grad(loss, self._parameters)
                 part = torch.cat([piece.reshape(-1) for piece in pieces])
@@ -221,13 +208,16 @@ class ExpertRecorder:
         train = self._task.train
         step = math.ceil(len(train) / MAX_SCORED_IMAGES)
         images, labels = train.images[::step], train.labels[::step]
-        right = 0
-        pairs = zip(torch.split(images, self._chunk_size), torch.split(labels, self._chunk_size), strict=True)
-        for some_images, some_labels in pairs:
+        answers = self._answers(images, labels)
+        return sum(int((logits.argmax(dim=1) == some).sum()) for logits, some in answers) / len(labels)
+
+    def _answers(self, images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits and labels of one chunk after the other."""
+        chunks = (torch.split(one, self._chunk_size) for one in (images, labels))
+        for some_images, some_labels in zip(*chunks, strict=True):
             with self._compute.autocast():
                 logits = self._network(some_images)
-            right += int((logits.argmax(dim=1) == some_labels).sum())
-        return right / len(labels)
+            yield logits, some_labels
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -67,14 +68,10 @@ def published_loops(ipc: int) -> tuple[int, int]:
     In between both are interpolated linearly in the logarithm of the images per class and rounded; beyond 50
     the last ones stay. The released code refuses every other number.
     """
-    known = sorted(PUBLISHED_LOOPS)
-    if ipc in PUBLISHED_LOOPS or ipc > known[-1]:
-        return PUBLISHED_LOOPS[min(ipc, known[-1])]
-    low = max(one for one in known if one < ipc)
-    high = min(one for one in known if one > ipc)
-    share = math.log(ipc / low) / math.log(high / low)
+    known = [math.log(number) for number in PUBLISHED_LOOPS]
     outer, inner = (
-        round(a + share * (b - a)) for a, b in zip(PUBLISHED_LOOPS[low], PUBLISHED_LOOPS[high], strict=True)
+        round(float(np.interp(math.log(ipc), known, loops)))
+        for loops in zip(*PUBLISHED_LOOPS.values(), strict=True)
     )
     return outer, inner
 
@@ -159,12 +156,7 @@ def synthetic_gradients(
     """Gradients [classes, *shape] of the mean cross-entropy of each class, with their graph, in float32.
 
     Every class gets a copy of the network in one stacked pass: many small operations become few large ones.
-
-    Args:
-        training: owns the network.
-        images: [classes · ipc, C, H, W] grouped by class, with a graph to the pixels.
-        labels: [classes · ipc].
-        num_classes: classes among them.
+    Images [classes · ipc, C, H, W] are grouped by class, with a graph to the pixels; labels are [classes · ipc].
     """
     network = training.network
     copies = {

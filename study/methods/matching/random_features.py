@@ -55,12 +55,10 @@ class RandomFeatures:
     """
 
     def __init__(self, task: Task, extract: Extract = embedding) -> None:
-        """Build the network.
+        """Build the network of a task.
 
-        Args:
-            task: gives network, image shape and compute.
-            extract: which features; hashable and equal where it does the same, such as a function defined
-                at module level, since compiled programs are kept by it for as long as the process.
+        ``extract`` is to be hashable and equal where it does the same, such as a function defined at module
+        level, since compiled programs are kept by it for as long as the process.
         """
         self.compute = task.compute
         self._key = (task.model, task.train.image_shape, task.train.num_classes, task.compute, extract)
@@ -111,14 +109,8 @@ class RandomFeatures:
     def compile_for(self, num_iterations: int, num_real: int, num_synthetic: int) -> bool:
         """Compile both passes where that many iterations are long enough to earn it back.
 
-        Args:
-            num_iterations: passes to come.
-            num_real: images of a pass without gradient.
-            num_synthetic: images of a pass with gradient.
-
-        Returns:
-            Whether compiled programs will run. Where the compiler fails although it looked usable, plain
-            ones stay in place, unless compilation was demanded.
+        An iteration passes ``num_real`` images without gradient and ``num_synthetic`` with one. Says whether
+        compiled programs will run; where the compiler fails, plain ones stay in place.
 
         Raises:
             ConfigError: ``compute.compile`` is ``on`` and the compiler fails.

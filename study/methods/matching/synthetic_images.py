@@ -25,12 +25,7 @@ class ClassBatches:
     """
 
     def __init__(self, dataset: ImageDataset, batch_size: int) -> None:
-        """Index the dataset.
-
-        Args:
-            dataset: every class needs an image.
-            batch_size: images a class; a smaller class gives all it has.
-        """
+        """Index the dataset; a class of fewer than ``batch_size`` images, but at least one, gives all it has."""
         counts = torch.tensor(dataset.class_counts())
         taken = counts.clamp(max=batch_size)
         device = dataset.images.device
@@ -77,15 +72,7 @@ class SyntheticImages:
         self._optimizer = torch.optim.SGD([self.pixels], lr=lr, momentum=momentum)
 
     def step(self, losses: Mapping[str, Tensor], iteration: int) -> Progress:
-        """Descend along the gradient of ``match/loss`` and report.
-
-        Args:
-            losses: scalars by name, ``match/loss`` among them with its graph.
-            iteration: updates done after this one.
-
-        Raises:
-            DivergedError: a loss is not finite, or a pixel has left every sensible range.
-        """
+        """Descend along the gradient of ``match/loss``, which has its graph; otherwise as :meth:`descend`."""
         check_losses(losses, iteration)
         return self.descend(torch.autograd.grad(losses["match/loss"], self.pixels)[0], losses, iteration)
 

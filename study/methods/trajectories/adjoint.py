@@ -160,7 +160,7 @@ class _Run:
                     pixels = step.augmented(leaf, places)
                 product, to_pixels, to_chosen, to_flat = self.program.adjoint(
                     visited[index], adjoint, pixels, self.targets[chosen],
-                    to_targets=soft, to_parameters=carries_on,
+                    soft, carries_on,
                 )  # fmt: skip
                 (to_leaf,) = torch.autograd.grad(pixels, leaf, to_pixels)
                 to_images.index_add_(0, chosen, to_leaf * -share)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,21 +43,14 @@ class CompiledStep:
         self.network = network
         self.size: int | None = None
         self._demanded = False
-        self._own: dict[object, Callable[..., Any]] = {}
+        self._own: dict[str, Callable[..., Any]] = {}
 
     def compile_for(self, compute: Compute, num_steps: int, size: int) -> bool:
-        """Compile where that many student steps are long enough to earn the compiler's time back.
+        """Compile where that many student steps, over all iterations, earn the compiler's time back.
 
-        Chunks of other sizes, such as a remainder, go on running plain.
-
-        Args:
-            compute: what the user wants; its precision is not used, student steps are float32.
-            num_steps: student steps to come, over all iterations.
-            size: images of a chunk, or of a step that is not cut.
-
-        Returns:
-            Whether the next chunk of that size will be compiled. Where the compiler fails, plain programs
-            stay in place, unless compilation was demanded.
+        Says whether chunks (or whole steps) of ``size`` images will be compiled; others, such as a remainder,
+        run plain. Where the compiler fails, plain programs stay in place, unless compilation was demanded.
+        Student steps are float32, whatever the precision of ``compute``.
         """
         work = work_of(self.network)
         flops = FORWARD_PASSES * size * work.embedding_flops
@@ -68,11 +62,9 @@ class CompiledStep:
 
     def gradient(self, flat: Tensor, pixels: Tensor, targets: Tensor) -> Tensor:
         """As :func:`study.methods.trajectories.student.step_gradient`."""
-
-        def program(flat: Tensor, pixels: Tensor, targets: Tensor) -> Tensor:
-            return step_gradient(self.network, flat, pixels, targets)
-
-        gradient: Tensor = self._run("gradient", program, [flat, pixels, targets])
+        gradient: Tensor = self._run(
+            "gradient", partial(step_gradient, self.network), [flat, pixels, targets]
+        )
         return gradient
 
     def adjoint(
@@ -81,24 +73,12 @@ class CompiledStep:
         adjoint: Tensor,
         pixels: Tensor,
         targets: Tensor,
-        *,
         to_targets: bool,
         to_parameters: bool,
     ) -> Adjoint:
         """As :func:`study.methods.trajectories.student.step_adjoint`."""
-
-        def program(flat: Tensor, adjoint: Tensor, pixels: Tensor, targets: Tensor) -> Adjoint:
-            return step_adjoint(
-                self.network,
-                flat,
-                adjoint,
-                pixels,
-                targets,
-                to_targets=to_targets,
-                to_parameters=to_parameters,
-            )
-
         name = f"adjoint {to_targets} {to_parameters}"
+        program = partial(step_adjoint, self.network, to_targets=to_targets, to_parameters=to_parameters)
         done: Adjoint = self._run(name, program, [flat, adjoint, pixels, targets])
         return done
 

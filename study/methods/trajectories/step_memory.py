@@ -70,11 +70,6 @@ def bytes_of_step(network: Network, image_shape: tuple[int, int, int], num_image
     """Peak bytes of the backward half of one student step on that many images, done in one chunk.
 
     Nothing is computed: tensors without contents go through the very same operations.
-
-    Args:
-        network: the student's architecture, on any device.
-        image_shape: channels, height, width.
-        num_images: images of the step.
     """
     shapes = copy.deepcopy(network).to("meta")
     dtype = next(shapes.parameters()).dtype
