@@ -7,7 +7,8 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, TypeVar
+from types import SimpleNamespace
+from typing import Generic, TypeVar
 
 from study.core.errors import ConfigError
 
@@ -33,32 +34,27 @@ class ProgramCache(Generic[T]):
         """
         self.lock = threading.RLock()
         self._size, self._shared = size, shared
-        self._place = _Place() if shared else _PlaceOfThread()
+        self._place = SimpleNamespace() if shared else threading.local()
 
     def get(self, key: Hashable, build: Callable[[], T]) -> T:
         """The program of a key, built where it is not there."""
         with self.lock if self._shared else contextlib.nullcontext():
-            programs = self._place.programs
+            programs = self._programs
             if key not in programs:
                 programs[key] = build()
             programs.move_to_end(key)
             while len(programs) > self._size:
                 programs.popitem(last=False)
-            program: T = programs[key]
-            return program
+            return programs[key]
 
     def forget(self, key: Hashable) -> None:
         """Drop a program that turned out to be broken."""
-        self._place.programs.pop(key, None)
+        self._programs.pop(key, None)
 
-
-class _Place:
-    def __init__(self) -> None:
-        self.programs: OrderedDict[Hashable, Any] = OrderedDict()
-
-
-class _PlaceOfThread(threading.local, _Place):
-    pass
+    @property
+    def _programs(self) -> OrderedDict[Hashable, T]:
+        programs: OrderedDict[Hashable, T] = vars(self._place).setdefault("programs", OrderedDict())
+        return programs
 
 
 def go_on_plain(error: RuntimeError, *, demanded: bool) -> None:

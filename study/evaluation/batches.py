@@ -31,13 +31,9 @@ def training_batches(
     and its last batch may be short. Batches are gathered and augmented many steps at a time, which
     for small images saves most of the cost of augmentation.
 
-    Args:
-        images: [n, C, H, W] float32.
-        targets: [n] int64 classes, or [n, classes] float32 probabilities.
-        num_steps: batches to yield.
-        batch_size: images a batch.
-        augmentation: one operation a batch and seed, parameters drawn for every image.
-        seeds: one family of generators a network; ``batches`` and ``augmentation`` are used.
+    Images are [n, C, H, W] float32, targets [n] int64 classes or [n, classes] float32 probabilities.
+    Augmentation is one operation a batch and seed, with parameters drawn for every image. Of the generators of
+    each network, ``batches`` and ``augmentation`` are used.
 
     Yields:
         Images [networks, b, C, H, W], or [b, C, H, W] where all networks see the same; targets

@@ -76,10 +76,7 @@ class PairedComparison:
         return {**plain.pop("difference"), **plain}
 
 
-def summarize(
-    values: Sequence[float],
-    generator: torch.Generator,
-) -> Summary:
+def summarize(values: Sequence[float], generator: torch.Generator) -> Summary:
     """Mean, deviation and the percentile bootstrap interval that holds 95 % of 10,000 resampled means.
 
     Of five values the interval is too narrow: it holds the true mean of normal values in some 83 of 100
@@ -103,9 +100,7 @@ def summarize(
 
 
 def compare_paired(
-    first: Sequence[float],
-    second: Sequence[float],
-    generator: torch.Generator,
+    first: Sequence[float], second: Sequence[float], generator: torch.Generator
 ) -> PairedComparison:
     """Compare two sets that were evaluated with the same seeds.
 

@@ -75,7 +75,7 @@ def prepare_step(
         size = equal_pieces(batch_size, fitting(use, largest, compute.device))
 
     def build() -> TrainingStep:
-        network = build_model(model, image_shape, num_classes, torch.Generator(), compute.device)
+        network = build_model(model, image_shape, num_classes, device=compute.device)
         stack = NetworkStack(network, num_networks)
         loss = _build_loss(stack, compute)
         # Static shapes: a set's batch never changes size, and fixed sizes compile to faster code.

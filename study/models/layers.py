@@ -140,11 +140,7 @@ def build_norm(norm: Norm, shape: tuple[int, int, int]) -> nn.Module:
 
 
 def check_image_shape(image_shape: tuple[int, int, int], min_pixels: int = 1) -> None:
-    """Refuse images without a channel, or of fewer pixels a side than an architecture can take.
-
-    Raises:
-        ShapeError: the image is too small.
-    """
+    """Raise ShapeError for images without a channel, or of too few pixels a side for an architecture."""
     if min(image_shape) < 1 or min(image_shape[1:]) < min_pixels:
         raise ShapeError(
             f"image shape {image_shape}: needs at least 1 channel and {min_pixels} x {min_pixels} pixels"

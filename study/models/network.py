@@ -32,7 +32,6 @@ class Network(nn.Module, ABC):
     classifier: nn.Linear
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
-        """Take over what every network is built from; the layers are a subclass's."""
         super().__init__()
         self.image_shape = image_shape
         self.num_classes = num_classes

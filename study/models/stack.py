@@ -25,7 +25,7 @@ class NetworkStack:
     """
 
     def __init__(self, network: Network, num_networks: int) -> None:
-        """Stack copies of a network; its parameters serve as the place where :meth:`member` puts one.
+        """Stack copies of a network, whose own parameters are where :meth:`member` puts one.
 
         Raises:
             ConfigError: fewer than one network, or several of a kind that cannot be stacked.

@@ -51,7 +51,7 @@ class Work:
 @functools.cache
 def work_of_model(model: ModelConfig, image_shape: tuple[int, int, int], num_classes: int) -> Work:
     """What one image costs a network of an architecture, counted once."""
-    return work_of(build_model(model, image_shape, num_classes, torch.Generator()))
+    return work_of(build_model(model, image_shape, num_classes))
 
 
 @torch.no_grad()

@@ -80,10 +80,9 @@ class ExpertRecorder:
         self._task, self._config, self._order, self._generators = task, config, order, generators
         self._compute = expert_compute(task, config)
         train = task.train
+        shape, device = train.image_shape, self._compute.device
         # Its own numbers do not matter: every expert starts from its own draw.
-        self._network: Network = build_model(
-            task.model, train.image_shape, train.num_classes, torch.Generator(), self._compute.device
-        )
+        self._network: Network = build_model(task.model, shape, train.num_classes, device=device)
         if mixes_images(self._network):
             raise ConfigError(
                 f"model {task.model.name!r} with norm {task.model.norm!r} has batch norm: experts keep parameters "
@@ -137,9 +136,8 @@ class ExpertRecorder:
     def seconds_per_epoch(self, num_steps: int = 2) -> float:
         """Estimate the cost of the first epoch from a few timed steps; nothing is kept."""
         family = Generators(0)
-        flat = self._point.clone()
+        flat, optimizer = self._point.clone(), FlatSGD(0.0)
         positions = self._epoch_positions(0, family)
-        optimizer = FlatSGD(0.0)
         batches = list(torch.split(positions, self._config.batch_size))[: num_steps + 1]
         self._train_batch(flat, optimizer, batches[0], family)
         started = time.perf_counter()

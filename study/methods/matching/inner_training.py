@@ -33,12 +33,11 @@ class InnerTraining:
         Steps are plain SGD as published, on ``batch_size`` images, or all where there are fewer. Augmentation
         is one operation a batch, with parameters an image; by default none.
         """
-        placeholder = torch.Generator().manual_seed(0)
         shape, num_classes, device = task.train.image_shape, task.train.num_classes, task.compute.device
-        self.network: Network = build_model(task.model, shape, num_classes, placeholder, device)
+        self.network: Network = build_model(task.model, shape, num_classes, device=device)
         self._compute, self._lr, self._batch_size = task.compute, lr, batch_size
         self._augmentation = augmentation or AugmentationConfig()
-        self._program: Network = build_model(task.model, shape, num_classes, placeholder, device)
+        self._program: Network = build_model(task.model, shape, num_classes, device=device)
         if device.type == "cpu":
             # Training needs first derivatives only, for which there is a quicker instance norm.
             replace_instance_norms(self._program)
@@ -110,5 +109,5 @@ class InnerTraining:
         self.network.train()
         with torch.no_grad():
             self.network(images)
-        for network in (self.network, self._program):
-            network.eval()
+        self.network.eval()
+        self._program.eval()

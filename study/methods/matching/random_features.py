@@ -159,10 +159,8 @@ class RandomFeatures:
 
 def _build_network(task: Task) -> Network:
     """A network that takes channels-last images of the compute type; parameters are drawn later."""
-    compute, placeholder = task.compute, torch.Generator().manual_seed(0)
-    network = build_model(
-        task.model, task.train.image_shape, task.train.num_classes, placeholder, compute.device
-    )
+    compute, train = task.compute, task.train
+    network = build_model(task.model, train.image_shape, train.num_classes, device=compute.device)
     network.requires_grad_(False).to(memory_format=torch.channels_last)
     for module in network.modules():
         # Converted once an iteration instead of once a chunk, as autocast would. Norms stay float32.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -95,11 +95,8 @@ class SyntheticImages:
 
     def progress(self, iteration: int, losses: Mapping[str, Tensor] | None = None) -> Progress:
         """A report without an update."""
-        return Progress(iteration, losses or {}, self._snapshot())
+        return Progress(iteration, losses or {}, self._snapshot)
 
-    def _snapshot(self) -> Callable[[], SyntheticSet]:
-        def snapshot() -> SyntheticSet:
-            pixels = self.pixels.detach().clone()
-            return SyntheticSet(pixels, self.labels.to(pixels.device, copy=True), self._class_names)
-
-        return snapshot
+    def _snapshot(self) -> SyntheticSet:
+        pixels = self.pixels.detach().clone()
+        return SyntheticSet(pixels, self.labels.to(pixels.device, copy=True), self._class_names)

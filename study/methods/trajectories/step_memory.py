@@ -86,14 +86,8 @@ def fitting_chunk(
 ) -> int | None:
     """Largest equal chunks of a student step that stay within a limit of memory, and on a CPU are quick to allocate.
 
-    Args:
-        network: the student's architecture.
-        image_shape: channels, height, width.
-        batch_size: images of a step.
-        max_bytes: for everything that one chunk needs, the synthetic set and stored parameters excepted.
-
-    Returns:
-        A chunk size for :func:`study.methods.trajectories.adjoint.student_gradients`; None where the whole step fits.
+    ``max_bytes`` are for everything that one chunk needs, the synthetic set and stored parameters excepted. Gives
+    a chunk size for :func:`study.methods.trajectories.adjoint.student_gradients`; None where the whole step fits.
 
     Raises:
         ConfigError: not even one image fits, or a step with batch norm, which has to stay whole, does not.

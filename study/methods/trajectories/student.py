@@ -68,13 +68,8 @@ def plan_steps(
 ) -> tuple[StudentStep, ...]:
     """Draw the steps of one student: pieces of a random permutation, a fresh one when it is used up.
 
-    Args:
-        num_images: size of the synthetic set.
-        num_steps: student steps (N).
-        batch_size: images a step; None, or more than there are, takes the whole set in its order.
-        augmentation: operations and ranges; every step draws one operation, with parameters for each image.
-        image_shape: channels, height, width.
-        generator: source of all numbers.
+    A batch size of None, or of more images than there are, takes the whole set in its order. Every step draws
+    one operation of augmentation, with parameters for each image.
 
     Raises:
         ConfigError: there is no image, a negative number of steps, or a batch of none.
