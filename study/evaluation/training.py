@@ -78,11 +78,8 @@ def train_networks(
 ) -> Iterator[Network]:
     """Train one fresh network a seed and yield each, in evaluation mode, in the order of the seeds.
 
-    Args:
-        job: what to train.
-        seeds: one family of generators a network; ``init``, ``batches`` and ``augmentation`` are used.
-        expected_networks: how many networks of this kind the caller will train in all, by which the
-            compiler's time is weighed; by default these.
+    Of each network's generators ``init``, ``batches`` and ``augmentation`` are used. The compiler's time is weighed
+    by how many networks of this kind the caller will train in all, by default these.
 
     Yields:
         A network that is valid until the next one is asked for; the memory is used again.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import weakref
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -51,15 +52,24 @@ class Work:
 @functools.cache
 def work_of_model(model: ModelConfig, image_shape: tuple[int, int, int], num_classes: int) -> Work:
     """What one image costs a network of an architecture, counted once."""
-    return work_of(build_model(model, image_shape, num_classes))
+    return _count(build_model(model, image_shape, num_classes))
 
 
-@torch.no_grad()
+_counted: weakref.WeakKeyDictionary[Network, Work] = weakref.WeakKeyDictionary()
+
+
 def work_of(network: Network) -> Work:
-    """What one image costs a network, which is left as it is.
+    """What one image costs a network, which is left as it is; counted once a network.
 
     Nothing is computed: tensors without contents go through the very same operations.
     """
+    if network not in _counted:
+        _counted[network] = _count(network)
+    return _counted[network]
+
+
+@torch.no_grad()
+def _count(network: Network) -> Work:
     shapes = copy.deepcopy(network).to("meta").eval()
     # Two images, since batch norm cannot be trained on one.
     images = torch.empty(2, *network.image_shape, device="meta")

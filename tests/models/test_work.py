@@ -36,6 +36,7 @@ def test_shapes_count_as_real_tensors_do_and_the_network_is_left_as_it_was(name:
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     work = work_of(network)
     assert work == work_of_model(ModelConfig(name=name), (3, 32, 32), 10)
+    assert work_of(network) is work, "it is counted once"
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.embed(torch.zeros(1, 3, 32, 32))
     assert counter.get_total_flops() == work.embedding_flops

@@ -82,14 +82,10 @@ class RandomFeatures:
             mine.copy_(its)
 
     def class_means(self, images: Tensor, averaging: Tensor) -> tuple[Tensor, ...]:
-        """Mean features of each class.
+        """Mean features [classes, d] float32 of each class, for each layer that is extracted.
 
-        Args:
-            images: [n, C, H, W] float32; gradient flows to them, never to the network.
-            averaging: [classes, n] from :func:`averaging_matrix`.
-
-        Returns:
-            [classes, d] float32 for each layer that is extracted.
+        Images are [n, C, H, W] float32; gradient flows to them, never to the network. ``averaging`` [classes, n]
+        is from :func:`averaging_matrix`.
         """
         images = images.to(self.compute.dtype, memory_format=torch.channels_last)
         sizes = self._split(len(images))

@@ -77,12 +77,9 @@ class SyntheticImages:
         return self.descend(torch.autograd.grad(losses["match/loss"], self.pixels)[0], losses, iteration)
 
     def descend(self, gradient: Tensor, losses: Mapping[str, Tensor], iteration: int) -> Progress:
-        """Descend along a gradient that the caller has worked out, and report.
+        """Descend along a gradient [classes · ipc, C, H, W] that the caller has worked out, and report.
 
-        Args:
-            gradient: [classes · ipc, C, H, W].
-            losses: scalars by name.
-            iteration: updates done after this one.
+        Losses are scalars by name; ``iteration`` counts the updates done after this one.
 
         Raises:
             DivergedError: a loss is not finite, or a pixel has left every sensible range.
