@@ -12,6 +12,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,28 @@ def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDY_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture
+def cuda() -> Any:
+    """A CUDA device; tests that take it are marked ``gpu``."""
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+@pytest.fixture
+def set_room(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
+    """``set_room(use, amount)`` changes what one chunk of that use may take, on every device."""
+    from study.core.chunks import ROOMS, Room
+
+    def change(use: str, amount: int) -> None:
+        assert use in ROOMS
+        monkeypatch.setitem(ROOMS, use, (Room(amount, ROOMS[use][0].least),) * 2)
+
+    return change
 
 
 @pytest.fixture(scope="session")

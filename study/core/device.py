@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +15,7 @@ import torch
 from study.core.config import Frozen
 from study.core.errors import ConfigError
 
-__all__ = ["Compute", "ComputeConfig", "compiler_available", "num_cores", "resolve_compute"]
+__all__ = ["Compute", "ComputeConfig", "compiler_available", "num_cores", "peak_memory", "resolve_compute"]
 
 
 class ComputeConfig(Frozen):
@@ -84,6 +85,16 @@ def num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def peak_memory() -> int:
+    """Bytes that this process has taken at most so far; 0 where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def resolve_compute(config: ComputeConfig) -> Compute:

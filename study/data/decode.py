@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from study.core.device import num_cores
 from study.core.errors import DataError
 
 __all__ = ["IMAGE_SUFFIXES", "decode_images", "describe_files"]
@@ -45,7 +45,7 @@ def decode_images(files: Sequence[Path], resolution: int | None) -> Tensor:
     Raises:
         DataError: a file cannot be decoded, or sizes differ and no resolution is given.
     """
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, num_cores())) as pool:
         headers = list(pool.map(_read_header, files))
         gray = all(mode in _GRAY_MODES for mode, _ in headers)
         first = headers[0][1]

@@ -8,14 +8,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from study.core.chunks import fitting
 from study.core.records import StepSchedule
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig, augment, draw, join
 
 __all__ = ["scheduled_batches", "training_batches"]
-
-MAX_BLOCK_NUMBERS = 2**22
-MAX_BLOCK_STEPS = 64
 
 
 @torch.no_grad()
@@ -33,13 +31,9 @@ def training_batches(
     and its last batch may be short. Batches are gathered and augmented many steps at a time, which
     for small images saves most of the cost of augmentation.
 
-    Args:
-        images: [n, C, H, W] float32.
-        targets: [n] int64 classes, or [n, classes] float32 probabilities.
-        num_steps: batches to yield.
-        batch_size: images a batch.
-        augmentation: one operation a batch and seed, parameters drawn for every image.
-        seeds: one family of generators a network; ``batches`` and ``augmentation`` are used.
+    Images are [n, C, H, W] float32, targets [n] int64 classes or [n, classes] float32 probabilities.
+    Augmentation is one operation a batch and seed, with parameters drawn for every image. Of the generators of
+    each network, ``batches`` and ``augmentation`` are used.
 
     Yields:
         Images [networks, b, C, H, W], or [b, C, H, W] where all networks see the same; targets
@@ -51,7 +45,7 @@ def training_batches(
         yield from itertools.repeat((images, everywhere), num_steps)
         return
     numbers_per_step = num_networks * min(batch_size, len(images)) * images[0].numel()
-    block_steps = max(1, min(MAX_BLOCK_STEPS, MAX_BLOCK_NUMBERS // numbers_per_step))
+    block_steps = fitting("evaluation batches", numbers_per_step, images.device)
     positions = itertools.islice(_positions(len(images), batch_size, seeds), num_steps)
     image_shape = (images.shape[1], images.shape[2], images.shape[3])
     while block := list(itertools.islice(positions, block_steps)):
@@ -78,14 +72,8 @@ def scheduled_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the batch of every step of a schedule, as it is, the same for all networks.
 
-    Args:
-        images: [n, C, H, W] float32.
-        targets: [n] int64 classes, or [n, classes] float32 probabilities.
-        schedule: on the device of the images.
-        num_networks: length of the first axis of the targets.
-
-    Yields:
-        Images [b, C, H, W]; targets [networks, b] or [networks, b, classes].
+    Takes images and targets as :func:`training_batches` does, and yields images [b, C, H, W] and targets
+    [networks, b] or [networks, b, classes].
     """
     for chosen in schedule.order:
         some = targets[chosen]

@@ -12,7 +12,7 @@ from study.evaluation.baselines import full_set
 from study.evaluation.evaluator import Evaluator
 from study.evaluation.recipes import EvaluationConfig
 from study.evaluation.score_cache import cached_score, find_score
-from study.evaluation.training import expected_seconds
+from study.evaluation.training import training_seconds
 
 __all__ = ["FULL_DATA", "FullData", "full_data_recipe"]
 
@@ -67,7 +67,7 @@ class FullData:
         train = self.evaluator.train
         images = SyntheticSet(train.images, train.labels, train.class_names)
         job = self.evaluator.changed(config=self.config).job(images)
-        return expected_seconds(job) * self.config.num_seeds
+        return training_seconds(job) * self.config.num_seeds
 
     @property
     def label(self) -> str:

@@ -6,6 +6,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from study.core.chunks import fitting
 from study.core.device import Compute
 from study.core.records import ImageDataset
 from study.models.network import Network
@@ -26,8 +27,7 @@ UNBALANCED_RATIO = 1.5
 @torch.inference_mode()
 def predict(network: Network, images: Tensor, compute: Compute) -> Tensor:
     """Logits [n, classes] float32 of images [n, C, H, W], in chunks that fit the cache."""
-    pixels = images.shape[2] * images.shape[3]
-    chunk = min(1024, max(16, 2**16 // pixels)) if compute.device.type == "cpu" else max(64, 2**22 // pixels)
+    chunk = fitting("prediction", images.shape[2] * images.shape[3], compute.device)
     logits = []
     for some in images.split(chunk):  # type: ignore[no-untyped-call]
         with compute.autocast():

@@ -12,7 +12,7 @@ from study.core.errors import unknown_name
 
 __all__ = ["PRESETS", "EvaluationConfig", "TrainingRecipe", "learning_rates"]
 
-Schedule = Literal["constant", "drop", "cosine"]
+LearningRateSchedule = Literal["constant", "drop", "cosine"]
 
 
 class TrainingRecipe(Frozen):
@@ -32,7 +32,7 @@ class TrainingRecipe(Frozen):
     """L2 penalty on every parameter."""
     batch_size: int = Field(256, ge=1)
     """Images a step; a smaller set is taken whole."""
-    schedule: Schedule = "drop"
+    schedule: LearningRateSchedule = "drop"
     """``drop``: ×0.1 once, after epoch E//2 + 1; ``cosine``: to 0 by epochs; or ``constant``."""
     augment: bool = False
     """Whether batches are augmented: one operation a batch, parameters an image."""
@@ -78,31 +78,23 @@ class EvaluationConfig(Frozen):
     """A preset, and whatever of it should be different."""
 
     preset: str = "quick"
-    """A key of :data:`PRESETS`; every field below that is left out takes its value."""
+    """A key of :data:`PRESETS`; every field of :class:`TrainingRecipe` that is left out takes its value."""
     num_seeds: int = Field(3, ge=1)
     """Networks trained from scratch for one score."""
+    # The fields of a recipe, each left open; a type checker would not see fields that are made from it.
     num_epochs: int | None = Field(None, ge=1)
     """Passes over the set (E); sets a preset's number of steps aside."""
     num_steps: int | None = Field(None, ge=1)
-    """Updates in all; wins over epochs."""
     lr: float | None = Field(None, gt=0)
     """Learning rate of SGD at the start; a learned step size wins where it is used."""
     momentum: float | None = Field(None, ge=0, lt=1)
-    """Momentum of SGD."""
     weight_decay: float | None = Field(None, ge=0)
-    """L2 penalty on every parameter."""
     batch_size: int | None = Field(None, ge=1)
-    """Images a step."""
-    schedule: Schedule | None = None
-    """``drop``, ``cosine`` or ``constant``."""
+    schedule: LearningRateSchedule | None = None
     augment: bool | None = None
-    """Whether batches are augmented with the dataset's strategy."""
     use_learned_step_size: bool | None = None
-    """Whether the set's own step size is the learning rate."""
     use_soft_labels: bool | None = None
-    """Whether the set's own soft labels are the targets."""
     use_schedule: bool | None = None
-    """Whether the set's own steps are replayed."""
 
     @field_validator("preset")
     @classmethod
@@ -130,13 +122,11 @@ def learning_rates(recipe: TrainingRecipe, num_images: int, lr: float) -> list[f
     steps_per_epoch = math.ceil(num_images / recipe.batch_size)
     num_steps = recipe.steps(num_images)
     num_epochs = math.ceil(num_steps / steps_per_epoch)
-    rates = []
-    for step in range(num_steps):
-        epoch = step // steps_per_epoch
-        factor = 1.0
-        if recipe.schedule == "drop" and epoch >= num_epochs // 2 + 1:
-            factor = 0.1
-        elif recipe.schedule == "cosine":
-            factor = 0.5 * (1 + math.cos(math.pi * epoch / num_epochs))
-        rates.append(lr * factor)
-    return rates
+
+    def factor(epoch: int) -> float:
+        if recipe.schedule == "cosine":
+            # In closed form: torch's scheduler goes from rate to rate, and rounds otherwise in the last bits.
+            return 0.5 * (1 + math.cos(math.pi * epoch / num_epochs))
+        return 0.1 if recipe.schedule == "drop" and epoch >= num_epochs // 2 + 1 else 1.0
+
+    return [lr * factor(step // steps_per_epoch) for step in range(num_steps)]

@@ -8,22 +8,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from study.core.chunks import Use, fitting
 from study.core.device import Compute
 from study.core.records import StepSchedule
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig
 from study.evaluation.batches import scheduled_batches, training_batches
 from study.evaluation.recipes import TrainingRecipe, learning_rates
-from study.evaluation.training_step import Probe, TrainingStep, prepare_step, probe
+from study.evaluation.training_step import TrainingStep, prepare_step
 from study.models.network import Network
 from study.models.pool import ModelConfig
+from study.models.work import Work, expected_seconds, work_of_model, worth_compiling
 
-__all__ = ["TrainingJob", "expected_seconds", "train_networks"]
-
-MAX_STACKED_FLOPS = {torch.float32: 0.25e9, torch.bfloat16: 0.7e9}
-"""Forward work of one stacked step, by precision, up to which stacking measured faster on two CPU cores."""
-NOMINAL_CPU_FLOPS = 1e11
-NOMINAL_ACCELERATOR_FLOPS = 1e13
+__all__ = ["TrainingJob", "should_compile", "train_networks", "training_seconds"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,17 @@ class TrainingJob:
     schedule: StepSchedule | None = None
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def work(self) -> Work:
+        """What one image costs one of the networks."""
+        return work_of_model(self.model, self.image_shape, self.num_classes)
+
+    @property
     def num_steps(self) -> int:
         """Updates of each network."""
         return self.recipe.steps(len(self.images)) if self.schedule is None else len(self.schedule)
@@ -70,11 +78,8 @@ def train_networks(
 ) -> Iterator[Network]:
     """Train one fresh network a seed and yield each, in evaluation mode, in the order of the seeds.
 
-    Args:
-        job: what to train.
-        seeds: one family of generators a network; ``init``, ``batches`` and ``augmentation`` are used.
-        expected_networks: how many networks of this kind the caller will train in all, by which the
-            compiler's time is weighed; by default these.
+    Of each network's generators ``init``, ``batches`` and ``augmentation`` are used. The compiler's time is weighed
+    by how many networks of this kind the caller will train in all, by default these.
 
     Yields:
         A network that is valid until the next one is asked for; the memory is used again.
@@ -84,7 +89,7 @@ def train_networks(
     for start in range(0, len(seeds), stack_size):
         some = seeds[start : start + stack_size]
         step = prepare_step(
-            job.model, _image_shape(job), job.num_classes, num_networks=len(some), batch_size=job.batch_size,
+            job.model, job.image_shape, job.num_classes, num_networks=len(some), batch_size=job.batch_size,
             compute=job.compute, compiled=compiled,
         )  # fmt: skip
         step.stack.reset([_init_generator(job, seed) for seed in some])
@@ -126,34 +131,20 @@ def _init_generator(job: TrainingJob, seed: Generators) -> torch.Generator:
 
 def _stack_size(job: TrainingJob, num_seeds: int) -> int:
     """Networks to train as one: as many as keep a step small; beyond that stacking only costs cache."""
-    facts = _probe(job)
-    limit = MAX_STACKED_FLOPS[job.compute.dtype]
-    if job.compute.device.type != "cpu":
-        limit *= 10  # more cores than two wait for larger steps; a cautious guess
-    flops = facts.flops * job.batch_size
-    return max(1, min(num_seeds, int(limit // flops))) if facts.stackable else 1
+    use: Use = "stacked bfloat16" if job.compute.dtype is torch.bfloat16 else "stacked float32"
+    most = fitting(use, job.work.forward_flops * job.batch_size, job.compute.device)
+    return 1 if job.work.mixes_images else min(num_seeds, most)
 
 
 def should_compile(job: TrainingJob, num_networks: int) -> bool:
     """Whether that many networks are trained with compiled steps; those differ from plain ones in their last bits."""
-    return job.compute.should_compile(expected_seconds(job) * num_networks)
+    return worth_compiling("evaluation", job.compute, _step_flops(job), job.num_steps * num_networks)
 
 
-def expected_seconds(job: TrainingJob) -> float:
-    """Rough time to train one network uncompiled: counted work at a nominal rate, so no clock decides.
-
-    Eager and compiled networks differ in their last bits. Were a measured time to choose between them,
-    the same command could give two results on a busy and on an idle machine.
-    """
-    flops = 3 * _probe(job).flops * job.batch_size
-    rate = NOMINAL_CPU_FLOPS if job.compute.device.type == "cpu" else NOMINAL_ACCELERATOR_FLOPS
-    return flops * job.num_steps / rate
+def training_seconds(job: TrainingJob) -> float:
+    """Rough time to train one network uncompiled."""
+    return expected_seconds("evaluation", job.compute, _step_flops(job), job.num_steps)
 
 
-def _image_shape(job: TrainingJob) -> tuple[int, int, int]:
-    channels, height, width = job.images.shape[1:]
-    return channels, height, width
-
-
-def _probe(job: TrainingJob) -> Probe:
-    return probe(job.model, _image_shape(job), job.num_classes)
+def _step_flops(job: TrainingJob) -> int:
+    return 3 * job.work.forward_flops * job.batch_size

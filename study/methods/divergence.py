@@ -1,4 +1,4 @@
-"""When an optimisation has run away: losses that are not finite, and pixels beyond every sensible range."""
+"""Signs that a method has run away: losses and pixels that no sensible setting gives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ blows images up long before any loss becomes infinite."""
 
 
 def check_pixels(pixels: Tensor, iteration: int) -> None:
-    """Raise DivergedError where a pixel has left every sensible range."""
+    """Refuse images [n, C, H, W] of which a pixel has left every sensible range.
+
+    Raises:
+        DivergedError: a pixel is not finite, or beyond :data:`MAX_PIXEL`.
+    """
     largest = float(pixels.detach().abs().max())
     if not largest <= MAX_PIXEL:
         fault = f"is {largest:.3g}, beyond {MAX_PIXEL:g}," if math.isfinite(largest) else "is not finite"
@@ -25,7 +29,11 @@ def check_pixels(pixels: Tensor, iteration: int) -> None:
 
 
 def check_losses(losses: Mapping[str, Tensor], iteration: int) -> None:
-    """Raise DivergedError where a loss is not finite."""
+    """Refuse losses, scalars by name, of which one is not finite.
+
+    Raises:
+        DivergedError: names that loss.
+    """
     for name, loss in losses.items():
         if not bool(loss.isfinite()):
             raise DivergedError(name, iteration)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from study.models.chain import Chain, ChainLayer
-from study.models.layers import (
-    LARGE_IMAGE,
-    Activation,
-    Norm,
-    Pooling,
-    scale_widths,
-    widen_28,
-)
+from study.models.chain import ChainLayer, PublishedChain
+from study.models.layers import LARGE_IMAGE, widen_28
 
 __all__ = ["AlexNet"]
 
 
-class AlexNet(Chain):
+class AlexNet(PublishedChain):
     """Five convolutions of 128, 192, 256, 192 and 192 channels; pools after the first two and the last.
 
     Sides of 28 pixels are padded to 32. From 128 pixels a side the stem is the original one, 11×11 with
@@ -24,26 +17,15 @@ class AlexNet(Chain):
     Source: Krizhevsky et al. 2012, cut down by Zhao et al. 2021 (DC) for images of 32 pixels.
     """
 
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        *,
-        width: int = 128,
-        norm: Norm = "none",
-        activation: Activation = "relu",
-        pooling: Pooling = "max",
-    ) -> None:
-        """As :class:`Chain`; ``width`` is the first layer's, and the others keep their proportion to it."""
-        stem, second, *inner, last = scale_widths(width, (128, 192, 256, 192, 192))
+    widths = (128, 192, 256, 192, 192)
+
+    @staticmethod
+    def lay_out(image_shape: tuple[int, int, int], widths: list[int]) -> tuple[list[ChainLayer], list[int]]:
+        """As in the base class."""
+        stem, second, *inner, last = widths
         if min(image_shape[1:]) >= LARGE_IMAGE:
             first = ChainLayer(stem, True, kernel=11, stride=4, padding=(2, 2))
         else:
             first = ChainLayer(stem, True, kernel=5, padding=widen_28(image_shape, 2))
-        layers = [
-            first,
-            ChainLayer(second, True, kernel=5, padding=(2, 2)),
-            *(ChainLayer(channels) for channels in inner),
-            ChainLayer(last, True),
-        ]
-        super().__init__(image_shape, num_classes, layers, norm=norm, activation=activation, pooling=pooling)
+        pooled = ChainLayer(second, True, kernel=5, padding=(2, 2))
+        return [first, pooled, *(ChainLayer(channels) for channels in inner), ChainLayer(last, True)], []

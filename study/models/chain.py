@@ -1,9 +1,11 @@
-"""Convolutions in a row, some of them halved, then linear layers: what LeNet, AlexNet and VGG11 share."""
+"""Convolutions in a row, some of them halved, then linear layers: what ConvNet, LeNet, AlexNet and VGG11 share."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -15,11 +17,11 @@ from study.models.layers import (
     build_activation,
     build_pool,
     check_image_shape,
+    scale_widths,
 )
 from study.models.network import Network
 
-__all__ = ["Chain", "ChainLayer"]
-
+__all__ = ["Chain", "ChainLayer", "PublishedChain"]
 
 MIN_PIXELS = 4
 
@@ -56,39 +58,24 @@ class Chain(Network):
         activation: Activation,
         pooling: Pooling,
     ) -> None:
-        """Lay out the layers with torch's own initialisation.
-
-        Args:
-            image_shape: channels, height, width of the images.
-            num_classes: length of one row of logits.
-            layers: the convolutions; the last one must be followed by a pool.
-            hidden: units of the linear layers before the classifier.
-            norm: of the convolutions.
-            activation: after every layer but the classifier.
-            pooling: 2×2 with stride 2, rounding down.
+        """Lay out the convolutions, then linear layers of ``hidden`` units, then the classifier.
 
         Raises:
             ConfigError: a width does not divide into norm groups.
-            ShapeError: the image is smaller than 4 x 4 pixels or has no channel.
+            ShapeError: the image has no pixel or no channel.
         """
         super().__init__(image_shape, num_classes)
-        check_image_shape(image_shape, MIN_PIXELS)
+        check_image_shape(image_shape)
         channels, size = image_shape[0], (image_shape[1], image_shape[2])
         self.units = nn.ModuleList()
         self.pools = nn.ModuleList()
         for index, layer in enumerate(layers):
             unit = ConvUnit(
-                channels,
-                layer.channels,
-                size,
-                kernel=layer.kernel,
-                stride=layer.stride,
-                padding=layer.padding,
-                norm=norm,
-                activation=activation,
-            )
+                channels, layer.channels, size, kernel=layer.kernel, stride=layer.stride,
+                padding=layer.padding, norm=norm, activation=activation,
+            )  # fmt: skip
             channels, size = layer.channels, unit.size
-            halves = layer.halves and (index == len(layers) - 1 or min(size) >= 4)
+            halves = layer.halves and pooling != "none" and (index == len(layers) - 1 or min(size) >= 4)
             self.units.append(unit)
             self.pools.append(build_pool(pooling if halves else "none"))
             if halves:
@@ -115,3 +102,43 @@ class Chain(Network):
             maps.append(unit(images))
             images = pool(maps[-1])
         return maps, self.hidden(images.flatten(1))
+
+
+class PublishedChain(Chain):
+    """A chain of a fixed number of layers, whose widths may be scaled together.
+
+    Attributes:
+        widths: published channels and hidden units, first to last.
+        published_norm: of its source.
+    """
+
+    widths: ClassVar[tuple[int, ...]]
+    published_norm: ClassVar[Norm] = "none"
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        *,
+        width: int | None = None,
+        norm: Norm | None = None,
+        activation: Activation = "relu",
+        pooling: Pooling = "max",
+    ) -> None:
+        """Lay out the layers; settings are those of :class:`study.models.pool.ModelConfig`.
+
+        Raises:
+            ConfigError: a width does not divide into norm groups.
+            ShapeError: the image is smaller than 4 x 4 pixels or has no channel.
+        """
+        check_image_shape(image_shape, MIN_PIXELS)
+        layers, hidden = self.lay_out(image_shape, scale_widths(width or self.widths[0], self.widths))
+        super().__init__(
+            image_shape, num_classes, layers, hidden,
+            norm=norm or self.published_norm, activation=activation, pooling=pooling,
+        )  # fmt: skip
+
+    @staticmethod
+    @abstractmethod
+    def lay_out(image_shape: tuple[int, int, int], widths: list[int]) -> tuple[list[ChainLayer], list[int]]:
+        """The convolutions, and the units of the hidden linear layers, at these widths."""

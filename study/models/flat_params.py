@@ -22,14 +22,9 @@ def flatten_parameters(network: nn.Module) -> Tensor:
 
 
 def unflatten_parameters(flat: Tensor, network: nn.Module) -> dict[str, Tensor]:
-    """Cut a flat vector into named tensors of the network's shapes.
+    """Cut a flat vector [..., D] into views [..., *shape] by the network's parameter names.
 
-    Args:
-        flat: [..., D]; leading axes, such as one a stacked seed, are kept. Gradient flows through.
-        network: gives names and shapes; its values are not read.
-
-    Returns:
-        Views of ``flat`` by parameter name, [..., *shape].
+    Leading axes, such as one a stacked seed, are kept, and gradient flows through.
 
     Raises:
         ShapeError: the last axis is not D long.

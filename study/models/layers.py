@@ -54,16 +54,8 @@ class ConvUnit(nn.Module):
     ) -> None:
         """Lay out the layers.
 
-        Args:
-            in_channels: of the incoming maps.
-            out_channels: of the outgoing maps.
-            size: height and width of the incoming maps; layer norm must know what it spans.
-            kernel: side of the square kernel.
-            stride: of the convolution, the same both ways.
-            padding: zeros above and below, and left and right.
-            norm: between convolution and activation.
-            activation: after the norm.
-            bias: of the convolution.
+        ``size`` is the height and width of the incoming maps, for a layer norm must know what it spans;
+        ``padding`` are the zeros above and below, and left and right.
         """
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, bias=bias)
@@ -148,11 +140,7 @@ def build_norm(norm: Norm, shape: tuple[int, int, int]) -> nn.Module:
 
 
 def check_image_shape(image_shape: tuple[int, int, int], min_pixels: int = 1) -> None:
-    """Refuse images without a channel, or of fewer pixels a side than an architecture can take.
-
-    Raises:
-        ShapeError: the image is too small.
-    """
+    """Raise ShapeError for images without a channel, or of too few pixels a side for an architecture."""
     if min(image_shape) < 1 or min(image_shape[1:]) < min_pixels:
         raise ShapeError(
             f"image shape {image_shape}: needs at least 1 channel and {min_pixels} x {min_pixels} pixels"

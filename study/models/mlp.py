@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from study.core.errors import ConfigError
 from study.models.layers import Activation, Norm, build_activation, check_image_shape
-from study.models.network import Network, no_feature_maps
+from study.models.network import Network
 
 __all__ = ["MLP"]
 
@@ -14,11 +14,13 @@ __all__ = ["MLP"]
 class MLP(Network):
     """Hidden layers of equal width on the flattened pixels, then one linear layer.
 
-    Takes images of every size; only the first layer grows with them. There are no convolutional
-    feature maps.
+    Takes images of every size; only the first layer grows with them. A layer norm spans the units of a
+    hidden layer, before its activation. There are no convolutional feature maps.
 
     Source: Zhao et al. 2021 (DC): two hidden layers of 128 units with ReLU.
     """
+
+    name = "mlp"
 
     def __init__(
         self,
@@ -30,15 +32,7 @@ class MLP(Network):
         norm: Norm = "none",
         activation: Activation = "relu",
     ) -> None:
-        """Lay out the layers with torch's own initialisation.
-
-        Args:
-            image_shape: channels, height, width of the images.
-            num_classes: length of one row of logits.
-            depth: hidden layers, at least 1.
-            width: units of every hidden layer.
-            norm: ``none``, or ``layer`` over the units of a hidden layer, before its activation.
-            activation: of the hidden layers.
+        """Lay out the layers; settings are those of :class:`study.models.pool.ModelConfig`.
 
         Raises:
             ConfigError: the depth is below 1, or the norm has no meaning without maps.
@@ -65,11 +59,3 @@ class MLP(Network):
         """Activations [n, width] of the last hidden layer."""
         features: Tensor = self.hidden(images.flatten(1))
         return features
-
-    def observe(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Refused: flattened pixels have no maps.
-
-        Raises:
-            ConfigError: always.
-        """
-        raise no_feature_maps("mlp")

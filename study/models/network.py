@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch.func import functional_call, vmap
 
 from study.core.errors import ConfigError
 
-__all__ = ["LearnedTokens", "Network", "mixes_images", "no_feature_maps"]
+__all__ = ["LearnedTokens", "Network", "mixes_images"]
 
 TOKEN_STD = 0.02
 
@@ -23,9 +24,11 @@ class Network(nn.Module, ABC):
     Attributes:
         image_shape: channels, height, width of the images it takes.
         num_classes: length of one row of logits.
+        name: what errors call a network without convolutions.
         classifier: the last layer, from an embedding to logits.
     """
 
+    name: ClassVar[str] = "network"
     classifier: nn.Linear
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
@@ -42,9 +45,8 @@ class Network(nn.Module, ABC):
     def embed(self, images: Tensor) -> Tensor:
         """Flattened features [n, d] that the classifier sees."""
 
-    @abstractmethod
     def observe(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Feature maps and embedding of one pass.
+        """Feature maps and embedding of one pass; a network without convolutions refuses.
 
         Returns:
             Activations [n, channels, h, w] of every block, first to last, before pooling; and what
@@ -53,25 +55,18 @@ class Network(nn.Module, ABC):
         Raises:
             ConfigError: the architecture has no such maps.
         """
+        raise ConfigError(
+            f"model {self.name!r} has no convolutional feature maps; choose a convolutional model"
+        )
 
     def feature_maps(self, images: Tensor) -> list[Tensor]:
         """The maps of :meth:`observe` alone."""
         return self.observe(images)[0]
 
-    @property
-    def stackable(self) -> bool:
-        """Whether several networks of this shape can run as one: not with running statistics."""
-        return not any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
-
     def forward_stacked(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
-        """Logits of several networks of this shape in one pass; own parameters are not read.
+        """Logits [networks, n, classes] of several networks of this shape; own parameters are not read.
 
-        Args:
-            parameters: by name, [networks, *shape].
-            images: [networks, n, C, H, W], or [n, C, H, W] where all networks see the same.
-
-        Returns:
-            [networks, n, classes].
+        Parameters are [networks, *shape] by name, images [networks, n, C, H, W], or [n, C, H, W] for all.
         """
         logits: Tensor = vmap(
             lambda member, seen: functional_call(self, member, (seen,)),
@@ -86,10 +81,7 @@ class Network(nn.Module, ABC):
         Convolutions and linear layers: weight and bias uniform in ±1/√fan_in (Kaiming-uniform with a = √5).
         Learned tokens: uniform with standard deviation 0.02. Norms: scale 1, shift 0, running statistics
         forgotten. The tensors stay the same objects, so a compiled or optimised network remains valid;
-        the numbers do not depend on the memory format.
-
-        Args:
-            generator: on any device; its numbers are moved to the parameters.
+        the numbers do not depend on the memory format. The generator may be on any device.
         """
         drawn: list[tuple[Tensor, float]] = []
         for module in self.modules():
@@ -126,11 +118,6 @@ class LearnedTokens(nn.Module):
         self.weight = nn.Parameter(torch.empty(num_tokens, width))
 
 
-def no_feature_maps(name: str) -> ConfigError:
-    """Build the error of an architecture without convolutions, for a method that matches their maps."""
-    return ConfigError(f"model {name!r} has no convolutional feature maps; choose a convolutional model")
-
-
 def mixes_images(network: Network) -> bool:
-    """Whether one image's logits depend on the others of its batch (batch norm)."""
+    """Whether one image's logits depend on the others of its batch (batch norm); such networks are not stacked."""
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())

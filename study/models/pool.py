@@ -124,7 +124,7 @@ def build_model(
     config: ModelConfig,
     image_shape: tuple[int, int, int],
     num_classes: int,
-    generator: torch.Generator,
+    generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
 ) -> Network:
     """Build a freshly initialised network, float32, in training mode.
@@ -133,7 +133,7 @@ def build_model(
         config: architecture and variant.
         image_shape: channels, height, width.
         num_classes: length of one row of logits.
-        generator: source of the initial parameters; the global generator is left alone.
+        generator: source of the initial parameters, by default a fresh one; the global generator is left alone.
         device: where the parameters live.
 
     Raises:
@@ -150,5 +150,5 @@ def build_model(
     with torch.device("meta"):
         network = MODELS[config.name].network(image_shape, num_classes, **_settings(config, image_shape))
     network.to_empty(device=device)
-    network.reset_parameters(generator)
+    network.reset_parameters(generator or torch.Generator())
     return network

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from study.models.layers import (
@@ -28,8 +30,11 @@ class _ResNet(Network):
     """A stem, four stages of two residual blocks, and one linear layer.
 
     Every stage but the first halves its maps, except where fewer than 2 pixels a side would remain,
-    since a norm within a channel would then return a constant.
+    since a norm within a channel would then return a constant. Without a norm convolutions have a bias.
     """
+
+    averages: ClassVar[bool]
+    """Halve by averaging pixels instead of strides, and flatten the last maps instead of averaging them."""
 
     def __init__(
         self,
@@ -39,18 +44,8 @@ class _ResNet(Network):
         width: int = 64,
         norm: Norm = "instance",
         activation: Activation = "relu",
-        averages: bool,
     ) -> None:
-        """Lay out the layers with torch's own initialisation.
-
-        Args:
-            image_shape: channels, height, width of the images; at least 4 pixels a side.
-            num_classes: length of one row of logits.
-            width: channels of stem and first stage; each further stage has twice as many.
-            norm: of every convolution; without one convolutions have a bias.
-            activation: after every norm, and after every sum.
-            averages: halve by averaging pixels instead of strides, and flatten the last maps instead
-                of averaging them.
+        """Lay out the layers; settings are those of :class:`study.models.pool.ModelConfig`.
 
         Raises:
             ConfigError: the width does not divide into norm groups.
@@ -58,7 +53,7 @@ class _ResNet(Network):
         """
         super().__init__(image_shape, num_classes)
         check_image_shape(image_shape, MIN_PIXELS)
-        self._averages = averages
+        averages = self.averages
         self.stem, self.stem_pool, size = _stem(image_shape, width, norm, activation, averages)
         channels = width
         self.stages = nn.ModuleList()
@@ -90,7 +85,7 @@ class _ResNet(Network):
         return maps, self._gather(images)
 
     def _gather(self, maps: Tensor) -> Tensor:
-        return maps.flatten(1) if self._averages else maps.mean((2, 3))
+        return maps.flatten(1) if self.averages else maps.mean((2, 3))
 
 
 class ResNet18(_ResNet):
@@ -103,19 +98,7 @@ class ResNet18(_ResNet):
         which at 32 pixels are all there are.
     """
 
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        *,
-        width: int = 64,
-        norm: Norm = "instance",
-        activation: Activation = "relu",
-    ) -> None:
-        """As :class:`_ResNet`."""
-        super().__init__(
-            image_shape, num_classes, width=width, norm=norm, activation=activation, averages=False
-        )
+    averages = False
 
 
 class ResNet18AP(_ResNet):
@@ -127,19 +110,7 @@ class ResNet18AP(_ResNet):
     Source: Cazenave et al. 2022 (MTT), after Zhao & Bilen 2021 (DSA), with instance norm.
     """
 
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        *,
-        width: int = 64,
-        norm: Norm = "instance",
-        activation: Activation = "relu",
-    ) -> None:
-        """As :class:`_ResNet`."""
-        super().__init__(
-            image_shape, num_classes, width=width, norm=norm, activation=activation, averages=True
-        )
+    averages = True
 
 
 class _ResidualBlock(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from study.core.errors import ConfigError
-from study.models.network import Network
+from study.models.network import Network, mixes_images
 
 __all__ = ["NetworkStack"]
 
@@ -25,12 +25,12 @@ class NetworkStack:
     """
 
     def __init__(self, network: Network, num_networks: int) -> None:
-        """Stack copies of a network; its parameters serve as the place where :meth:`member` puts one.
+        """Stack copies of a network, whose own parameters are where :meth:`member` puts one.
 
         Raises:
             ConfigError: fewer than one network, or several of a kind that cannot be stacked.
         """
-        if num_networks < 1 or (num_networks > 1 and not network.stackable):
+        if num_networks < 1 or (num_networks > 1 and mixes_images(network)):
             raise ConfigError(f"cannot stack {num_networks} networks of this architecture")
         self.num_networks = num_networks
         self._network = network

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from study.models.chain import Chain, ChainLayer
-from study.models.layers import (
-    Activation,
-    Norm,
-    Pooling,
-    scale_widths,
-    widen_28,
-)
+from study.models.chain import ChainLayer, PublishedChain
+from study.models.layers import widen_28
 
 __all__ = ["VGG11"]
 
 
-class VGG11(Chain):
+class VGG11(PublishedChain):
     """Eight 3×3 convolutions in five stages of 64, 128, 256, 512 and 512 channels, a pool after each.
 
     Sides of 28 pixels are padded to 32. Images below 32 pixels keep all eight convolutions and lose
@@ -23,26 +17,13 @@ class VGG11(Chain):
     Source: Simonyan & Zisserman 2015, as Zhao et al. 2021 (DC) use it, with instance norm.
     """
 
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        *,
-        width: int = 64,
-        norm: Norm = "instance",
-        activation: Activation = "relu",
-        pooling: Pooling = "max",
-    ) -> None:
-        """As :class:`Chain`; ``width`` is the first layer's, and the others keep their proportion to it."""
-        a, b, c, d = scale_widths(width, (64, 128, 256, 512))
-        layers = [
-            ChainLayer(a, True, padding=widen_28(image_shape, 1)),
-            ChainLayer(b, True),
-            ChainLayer(c),
-            ChainLayer(c, True),
-            ChainLayer(d),
-            ChainLayer(d, True),
-            ChainLayer(d),
-            ChainLayer(d, True),
-        ]
-        super().__init__(image_shape, num_classes, layers, norm=norm, activation=activation, pooling=pooling)
+    widths = (64, 128, 256, 256, 512, 512, 512, 512)
+    published_norm = "instance"
+
+    @staticmethod
+    def lay_out(image_shape: tuple[int, int, int], widths: list[int]) -> tuple[list[ChainLayer], list[int]]:
+        """As in the base class."""
+        first, *others = widths
+        pooled = (True, False, True, False, True, False, True)
+        layers = [ChainLayer(channels, halves) for channels, halves in zip(others, pooled, strict=True)]
+        return [ChainLayer(first, True, padding=widen_28(image_shape, 1)), *layers], []

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from study.core.errors import ConfigError
 from study.models.layers import Activation, build_activation, check_image_shape
-from study.models.network import LearnedTokens, Network, no_feature_maps
+from study.models.network import LearnedTokens, Network
 
 __all__ = ["VisionTransformer", "default_patch"]
 
@@ -31,15 +31,17 @@ def default_patch(image_shape: tuple[int, int, int]) -> int:
 class VisionTransformer(Network):
     """Square patches as tokens, pre-norm encoder blocks, and a linear layer on the class token.
 
-    The patch follows the resolution (:func:`default_patch`): 16 tokens at 8 pixels, 49 at 28, 64 at 32
-    and 64, 196 at 224; sides that a patch does not divide are padded with zeros on the right and below.
-    There are no convolutional feature maps.
+    One attention head for every 32 units of a token. The patch follows the resolution
+    (:func:`default_patch`): 16 tokens at 8 pixels, 49 at 28, 64 at 32 and 64, 196 at 224; sides that a patch
+    does not divide are padded with zeros on the right and below. There are no convolutional feature maps.
 
     Source: Dosovitskiy et al. 2021, in the size that Hassani et al. 2021 call ViT-Lite for images of 32
         pixels (learned positions, feed-forward layers of twice the width), with 4 blocks of width 128
         instead of 6 or 7 of 256. Linear layers start as torch draws them; the class token and positions
         with standard deviation 0.02, drawn uniformly. No dropout.
     """
+
+    name = "vit"
 
     def __init__(
         self,
@@ -50,14 +52,7 @@ class VisionTransformer(Network):
         width: int = 128,
         activation: Activation = "gelu",
     ) -> None:
-        """Lay out the layers.
-
-        Args:
-            image_shape: channels, height, width of the images; at least 2 pixels a side.
-            num_classes: length of one row of logits.
-            depth: encoder blocks, at least 1.
-            width: units of a token; one attention head for every 32 of them.
-            activation: of the feed-forward layers.
+        """Lay out the layers; settings are those of :class:`study.models.pool.ModelConfig`.
 
         Raises:
             ConfigError: the depth is below 1, or the width does not divide into heads.
@@ -93,14 +88,6 @@ class VisionTransformer(Network):
             tokens = block(tokens)
         features: Tensor = self.norm(tokens[:, 0])
         return features
-
-    def observe(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Refused: tokens have no maps.
-
-        Raises:
-            ConfigError: always.
-        """
-        raise no_feature_maps("vit")
 
 
 class _EncoderBlock(nn.Module):

@@ -8,8 +8,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
 from study.core.device import Compute
 from study.core.errors import ConfigError
@@ -20,11 +18,10 @@ from study.evaluation.baselines import full_set
 from study.evaluation.evaluator import Evaluator, score_rows
 from study.evaluation.metrics import predict, score_logits
 from study.evaluation.training import TrainingJob, train_networks
-from study.models.pool import ModelConfig, build_model
 from study.protocols.base import Findings, Protocol, Session, register
 from study.protocols.figures import draw_bars
 
-__all__ = ["Cost", "TrainingCost", "cheapest_training", "count_flops", "stored_bytes", "training_cost"]
+__all__ = ["Cost", "TrainingCost", "cheapest_training", "stored_bytes", "training_cost"]
 
 FIRST_STEPS = 4
 STEPS_FACTOR = 1.5
@@ -79,11 +76,11 @@ def _savings(
     session: Session, own: TrainingCost, short: TrainingCost, real: TrainingCost
 ) -> tuple[dict[str, float], list[str]]:
     train, synthetic = session.evaluator.train, session.synthetic
-    forward, _ = count_flops(session.evaluator.model, train.image_shape, synthetic.num_classes)
+    forward = session.evaluator.job(synthetic).work.forward_flops
     set_bytes = stored_bytes(synthetic.images, synthetic.labels, synthetic.logits)
     real_bytes = stored_bytes(train.images, pixel_bytes=1) + len(train)
     metrics = {
-        "cost/forward_flops": forward,
+        "cost/forward_flops": float(forward),
         "cost/set_train_flops": own.flops,
         "cost/set_train_seconds": own.seconds,
         "cost/shortest_train_flops": short.flops,
@@ -147,31 +144,6 @@ class TrainingCost:
         return asdict(self)
 
 
-def count_flops(
-    model: ModelConfig, image_shape: tuple[int, int, int], num_classes: int
-) -> tuple[float, float]:
-    """Work of one image: forwards, and forwards and backwards in training.
-
-    Args:
-        model: the architecture.
-        image_shape: channels, height, width.
-        num_classes: length of one row of logits.
-
-    Returns:
-        FLOPs of a forward pass and of a training step, each for one image. torch's counter sees matrix
-        products and convolutions, two FLOPs a multiplication with addition; norms, activations, augmentation
-        and the optimiser are left out.
-    """
-    network = build_model(model, image_shape, num_classes, torch.Generator())
-    # Two images, since batch norm cannot be trained on one.
-    images, labels = torch.zeros(2, *image_shape), torch.zeros(2, dtype=torch.int64)
-    with FlopCounterMode(display=False) as forward, torch.inference_mode():
-        network.eval()(images)
-    with FlopCounterMode(display=False) as training:
-        functional.cross_entropy(network.train()(images), labels).backward()  # type: ignore[no-untyped-call]
-    return forward.get_total_flops() / 2, training.get_total_flops() / 2
-
-
 def training_cost(
     job: TrainingJob,
     real: ImageDataset,
@@ -210,15 +182,13 @@ def training_cost(
         if job.schedule is not None
         else _images_seen(num_steps, batch_size, len(job.images))
     )
-    shape = (job.images.shape[1], job.images.shape[2], job.images.shape[3])
-    per_image = count_flops(job.model, shape, job.num_classes)[1]
     return TrainingCost(
         num_steps=num_steps,
         batch_size=batch_size,
         accuracy=score.mean,
         std=score.std,
         n=score.n,
-        flops=per_image * seen,
+        flops=float(job.work.training_flops * seen),
         seconds=seconds / len(seeds),
         reached=score.mean >= target,
     )

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from study.core.chunks import fitting
 from study.core.device import Compute
 from study.core.errors import ConfigError, ShapeError
 from study.core.records import ImageDataset, SyntheticSet
@@ -24,8 +25,6 @@ SEED = 0
 """Of the feature network and the reference images: one for all sets, so that verdicts compare."""
 NUM_REFERENCE = 2000
 NUM_CANDIDATES = 4
-MAX_CHUNK_PAIRS = 2**24
-MAX_CHUNK_PIXELS = 2**19
 
 
 @register
@@ -187,7 +186,7 @@ def check_leakage(
     ).eval()
 
     def embed(images: Tensor) -> Tensor:
-        size = max(1, MAX_CHUNK_PIXELS // images[0].numel())
+        size = fitting("leakage pixels", images[0].numel(), images.device)
         with torch.inference_mode():
             return torch.cat([network.embed(some) for some in torch.split(images, size)]).float()
 
@@ -230,7 +229,7 @@ def nearest_real(queries: Tensor, real: Tensor, *, exclude: Tensor | None = None
     best_values = queries.new_empty(len(queries), 0)
     best_rows = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
     centred = queries - centre
-    size = max(1, MAX_CHUNK_PAIRS // max(1, len(queries)))
+    size = fitting("leakage pairs", max(1, len(queries)), real.device)
     for start in range(0, len(real), size):
         rows = real[start : start + size] - centre
         values = rows.square().sum(1) - 2 * centred @ rows.T

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from study.core.device import peak_memory
 from study.core.records import SyntheticSet
 from study.core.spaces import Choice, describe
 from study.evaluation.architectures import num_rate_networks
@@ -33,7 +32,7 @@ class Plan:
         seconds_per_iteration: of the method, measured without compilation.
         seconds_per_score: of one evaluation network, measured.
         estimated_seconds: of the whole search if nothing is pruned.
-        peak_memory_bytes: of this process so far, data included.
+        peak_memory_bytes: of this process so far, data included; 0 where the system does not say.
         preparation: what the method prepares, such as experts, its cost for the recipe's own settings, and how
             many different ones the space asks for; None for other methods.
         cross: the other architectures that trials are scored on, measured: seconds of one network of each,
@@ -100,7 +99,7 @@ def plan(config: RunConfig, stores: StoreOptions) -> Plan:
         + scores * seconds_per_score
         + preparing
         + crossing,
-        peak_memory_bytes=_peak_memory(),
+        peak_memory_bytes=peak_memory(),
         preparation=preparation,
         cross=cross,
     )
@@ -169,8 +168,3 @@ def _num_variants(config: RunConfig, settings: tuple[str, ...]) -> int:
         else:
             number *= config.search.num_trials
     return number
-
-
-def _peak_memory() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from study.core.device import Compute, ComputeConfig, resolve_compute
+from study.core.device import Compute, ComputeConfig, peak_memory, resolve_compute
 from study.core.errors import ConfigError
 
 
@@ -31,3 +31,8 @@ def test_compilation_is_weighed():
     assert Compute(cpu, compile="on").should_compile(0.0)
     assert not Compute(cpu, compile="off").should_compile(1e9)
     assert not Compute(cpu, compile="auto").should_compile(1.0)
+
+
+def test_the_peak_of_memory_is_in_bytes():
+    kept = torch.ones(2**26)
+    assert kept.nbytes < peak_memory() < 2**40

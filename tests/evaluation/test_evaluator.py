@@ -73,7 +73,7 @@ def _train(evaluator, synthetic, config, count=3, **changes):
 @pytest.mark.parametrize("augment", [True, False])
 @pytest.mark.parametrize("batch_size", [64, 256])
 def test_stacked_seeds_learn_what_separate_seeds_learn(
-    evaluator, ten_a_class, monkeypatch, augment, batch_size
+    evaluator, ten_a_class, monkeypatch, set_room, augment, batch_size
 ):
     config = EvaluationConfig(num_steps=8, augment=augment, batch_size=batch_size)
     sizes = []
@@ -87,7 +87,7 @@ def test_stacked_seeds_learn_what_separate_seeds_learn(
     stacked = _train(evaluator, ten_a_class, config)
     assert sizes == [3]
     sizes.clear()
-    monkeypatch.setattr(training, "MAX_STACKED_FLOPS", {torch.float32: 1.0})
+    set_room("stacked float32", 1)
     separate = _train(evaluator, ten_a_class, config)
     assert sizes == [1, 1, 1]
     torch.testing.assert_close(stacked, separate, atol=1e-4, rtol=1e-3)
@@ -234,3 +234,17 @@ def test_compiled_seeds_learn_what_uncompiled_seeds_learn(evaluator, ten_a_class
     compiled = _train(evaluator, ten_a_class, config, compute=dataclasses.replace(compute, compile="on"))
     plain = _train(evaluator, ten_a_class, config)
     torch.testing.assert_close(compiled, plain, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.gpu
+def test_networks_trained_on_cuda_are_those_of_the_cpu(evaluator, ten_a_class, compute, cuda):
+    config = EvaluationConfig(num_steps=8, augment=True, batch_size=32)
+    there = _train(evaluator, ten_a_class, config, compute=dataclasses.replace(compute, device=cuda))
+    torch.testing.assert_close(there.cpu(), _train(evaluator, ten_a_class, config), atol=2e-3, rtol=2e-2)
+
+
+@pytest.mark.gpu
+def test_scores_on_cuda_are_those_of_the_cpu(score, ten_a_class, compute, cuda):
+    config = EvaluationConfig(num_steps=60, num_seeds=2)
+    there = score(ten_a_class, config, compute=dataclasses.replace(compute, device=cuda))
+    assert there.mean == pytest.approx(score(ten_a_class, config).mean, abs=0.02)

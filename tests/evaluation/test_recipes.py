@@ -4,6 +4,7 @@ import itertools
 import math
 
 import pytest
+import torch
 
 from study.core.config import build
 from study.core.errors import ConfigError
@@ -63,13 +64,33 @@ def test_the_rate_drops_once_after_epoch_half_plus_one(num_epochs, num_images):
     assert sum(a != b for a, b in itertools.pairwise(rates)) == 1
 
 
-def test_cosine_falls_by_epochs_and_constant_does_not():
-    cosine = learning_rates(TrainingRecipe(num_epochs=4, schedule="cosine"), 300, 1.0)
-    expected = [0.5 * (1 + math.cos(math.pi * epoch / 4)) for epoch in (0, 0, 1, 1, 2, 2, 3, 3)]
-    assert cosine == pytest.approx(expected)
-    assert set(learning_rates(TrainingRecipe(num_epochs=4, schedule="constant"), 300, 1.0)) == {1.0}
-
-
 def test_an_unknown_preset_names_the_nearest():
     with pytest.raises(ConfigError, match=r"Did you mean 'quick'\? Choices: course, datadam, datm, dc"):
         build(EvaluationConfig, {"preset": "quik"}, "evaluation")
+
+
+def test_a_configuration_leaves_every_field_of_a_recipe_open_within_its_bounds():
+    open_fields = EvaluationConfig.model_fields.keys() - {"preset", "num_seeds"}
+    assert open_fields == TrainingRecipe.model_fields.keys() - {"num_epochs_augmented"}
+    for name in open_fields:
+        ours, theirs = EvaluationConfig.model_fields[name], TrainingRecipe.model_fields[name]
+        assert (ours.default, ours.annotation) == (None, theirs.annotation | None), name
+        assert ours.metadata == theirs.metadata, name
+
+
+@pytest.mark.parametrize("schedule", ["constant", "drop", "cosine"])
+@pytest.mark.parametrize("num_images", [10, 300])
+def test_rates_are_those_of_torchs_schedulers(schedule, num_images):
+    recipe = TrainingRecipe(num_epochs=7, schedule=schedule)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.02)
+    scheduler = {
+        "constant": torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0),
+        "drop": torch.optim.lr_scheduler.MultiStepLR(optimizer, [7 // 2 + 1]),
+        "cosine": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 7),
+    }[schedule]
+    expected = []
+    for _ in range(7):
+        expected += [optimizer.param_groups[0]["lr"]] * -(-num_images // 256)
+        optimizer.step()
+        scheduler.step()
+    assert learning_rates(recipe, num_images, 0.02) == pytest.approx(expected, rel=1e-12)

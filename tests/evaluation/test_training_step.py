@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional
 
 from study.core.device import Compute
-from study.evaluation import training_step
-from study.evaluation.training_step import prepare_step, probe
+from study.evaluation.training_step import prepare_step
 from study.models.pool import ModelConfig, build_model
+from study.models.work import work_of_model
 
 SHAPE = (1, 8, 8)
 CPU = Compute(torch.device("cpu"))
@@ -43,31 +43,18 @@ def test_gradients_are_those_of_the_mean_whatever_the_pieces(
             torch.testing.assert_close(found, own.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_pieces_fit_and_are_nearly_equal() -> None:
-    facts = probe(ModelConfig(width=4), SHAPE, 3)
-    room = facts.largest_map * 4 * 40.5
-    assert training_step._piece_size(facts, 100, CPU, room) == 34
-    assert training_step._piece_size(facts, 40, CPU, room) is None
-    assert training_step._piece_size(facts, 100, CPU, 1) == 1
-
-
-def test_batch_norm_sees_its_batch_whole() -> None:
-    facts = probe(ModelConfig(width=4, norm="batch"), SHAPE, 3)
-    assert training_step._piece_size(facts, 100, CPU, 1) is None
-
-
-@pytest.mark.parametrize(
-    ("compiled", "constant"), [(False, "MAX_MAP_BYTES"), (True, "PIECE_BYTES_PER_THREAD")]
-)
-def test_a_step_is_cut_for_memory_or_for_the_cache(
-    compiled: bool, constant: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def size() -> int | None:
+@pytest.mark.parametrize(("compiled", "use"), [(False, "evaluation"), (True, "evaluation compiled")])
+def test_a_step_is_cut_for_memory_or_for_the_cache(compiled, use, set_room):
+    def size(norm: str = "instance", num_networks: int = 1) -> int | None:
         step = prepare_step(
-            ModelConfig(width=4), SHAPE, 3, num_networks=1, batch_size=10, compute=CPU, compiled=compiled
-        )
+            ModelConfig(width=4, norm=norm), SHAPE, 3, num_networks=num_networks, batch_size=10, compute=CPU,
+            compiled=compiled,
+        )  # fmt: skip
         return step.piece_size
 
     assert size() is None
-    monkeypatch.setattr(training_step, constant, 1)
-    assert size() == 1
+    largest = work_of_model(ModelConfig(width=4), SHAPE, 3).largest_map
+    set_room(use, 4 * 4 * largest)
+    assert size() == 4
+    assert size(norm="batch") is None, "a batch norm sees its batch whole"
+    assert size(num_networks=2) is None

@@ -89,12 +89,12 @@ def test_loss_is_zero_where_both_sides_see_the_same_images(toy_task: Factory) ->
 def test_scaling_a_layer_moves_the_output_term_alone() -> None:
     generator = torch.Generator().manual_seed(0)
     network = build_model(ModelConfig(depth=3, width=8, norm="none"), (1, 8, 8), 3, generator)
-    torch.nn.init.zeros_(network.blocks[-1].conv.bias)
+    torch.nn.init.zeros_(network.units[-1].conv.bias)
     images = torch.randn(4, 1, 8, 8, generator=generator)
     attend = AttentionFeatures(4.0, "all")
     with torch.no_grad():
         before = attend(network, images)
-        network.blocks[-1].conv.weight.mul_(3)
+        network.units[-1].conv.weight.mul_(3)
         after = attend(network, images)
     for one, other in zip(before[:-1], after[:-1], strict=True):
         torch.testing.assert_close(one, other)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from study.core.device import Compute
 from study.core.errors import DivergedError
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig, augment, draw
@@ -143,3 +145,23 @@ def test_five_iterations_give_the_recorded_losses(toy_task: Factory) -> None:
         "or the mathematics changed on purpose; a refactoring or a faster kernel must leave these numbers alone."
     )
     assert losses == pytest.approx(PINNED, rel=1e-3), message
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_iteration_on_cuda_is_that_on_the_cpu(
+    dtype: torch.dtype, toy_task: Factory, cuda: torch.device
+) -> None:
+    losses, steps = [], []
+    task = toy_task()
+    for device in (torch.device("cpu"), cuda):
+        there = replace(task, train=task.train.to(device), compute=Compute(device, dtype))
+        # All numbers come from the CPU, so that only the arithmetic differs.
+        seen = []
+        for progress in DM(DMConfig(num_iterations=1, image_lr=1.0)).distill(there, Generators(0)):
+            seen.append(progress.snapshot().images)
+        assert seen[-1].device.type == device.type
+        losses.append(float(progress.losses["match/loss"]))
+        steps.append((seen[1] - seen[0]).cpu())
+    assert losses[1] == pytest.approx(losses[0], rel=5e-2)
+    assert float((steps[1] - steps[0]).norm() / steps[0].norm()) < 0.1

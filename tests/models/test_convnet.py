@@ -28,7 +28,7 @@ def test_published_networks_have_the_published_number_of_parameters(shape, depth
 @pytest.mark.parametrize(("size", "depth"), [(8, 2), (28, 3), (32, 3), (64, 4), (128, 5), (224, 6)])
 def test_depth_follows_the_resolution(size, depth):
     assert default_depth((1, size, size)) == depth
-    assert len(_network((1, size, size), width=4).blocks) == depth
+    assert len(_network((1, size, size), width=4).units) == depth
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -68,9 +68,9 @@ def test_instance_norm_is_affine_and_the_same_in_training_and_evaluation():
     images = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     trained, alone = network.train()(images), network.eval()(images[:1])
     torch.testing.assert_close(trained[:1], alone)
-    expected = functional.instance_norm(network.blocks[0].conv(images))
-    torch.testing.assert_close(network.blocks[0].norm(network.blocks[0].conv(images)), expected)
-    assert [name for name, _ in network.blocks[0].norm.named_parameters()] == ["weight", "bias"]
+    expected = functional.instance_norm(network.units[0].conv(images))
+    torch.testing.assert_close(network.units[0].norm(network.units[0].conv(images)), expected)
+    assert [name for name, _ in network.units[0].norm.named_parameters()] == ["weight", "bias"]
 
 
 def test_maps_and_embedding_of_one_pass_are_those_of_two():
@@ -92,7 +92,7 @@ def test_feature_maps_are_the_activations_before_pooling():
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 8), (32, 16)])
 def test_bfloat16_pooling_is_average_pooling(height, width):
-    pool = _network((1, 8, 8), width=4).blocks[0].pool
+    pool = _network((1, 8, 8), width=4).pools[0]
     maps = torch.randn(2, 4, height, width, generator=torch.Generator().manual_seed(1))
     low = maps.bfloat16().requires_grad_()
     expected = functional.avg_pool2d(maps, 2)
@@ -121,19 +121,19 @@ def test_impossible_networks_are_refused():
 
 def test_parameters_lie_in_the_documented_order():
     block = ["conv.weight", "conv.bias", "norm.weight", "norm.bias"]
-    expected = [f"blocks.{i}.{name}" for i in range(3) for name in block]
+    expected = [f"units.{i}.{name}" for i in range(3) for name in block]
     expected += ["classifier.weight", "classifier.bias"]
     assert [name for name, _ in _network().named_parameters()] == expected
 
 
 def test_initial_parameters_are_distributed_as_torch_draws_them():
     network = _network((3, 32, 32))
-    for layer in (network.blocks[0].conv, network.blocks[2].conv, network.classifier):
+    for layer in (network.units[0].conv, network.units[2].conv, network.classifier):
         bound = 1 / math.sqrt(layer.weight[0].numel())
         for tensor in (layer.weight, layer.bias):
             largest = float(tensor.detach().abs().max())
             assert 0.7 * bound < largest <= bound
         assert float(layer.weight.detach().mean()) == pytest.approx(0, abs=0.05 * bound)
         assert float(layer.weight.detach().std()) == pytest.approx(bound / math.sqrt(3), rel=0.05)
-    assert bool((network.blocks[1].norm.weight == 1).all())
-    assert bool((network.blocks[1].norm.bias == 0).all())
+    assert bool((network.units[1].norm.weight == 1).all())
+    assert bool((network.units[1].norm.bias == 0).all())

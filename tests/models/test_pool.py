@@ -7,6 +7,7 @@ from torch import nn
 from study.core.config import build
 from study.core.errors import ConfigError, ShapeError, UnknownNameError
 from study.models.flat_params import flatten_parameters, forward_flat
+from study.models.network import mixes_images
 from study.models.pool import MODELS, ModelConfig, build_model
 from study.models.stack import NetworkStack
 
@@ -81,7 +82,7 @@ def test_every_variant_trains_and_looks_at_every_image_alone_unless_batch_norm(n
     assert all(parameter.grad is not None for parameter in network.parameters())
     alone = torch.cat([network(images[:2]), network(images[2:])])
     assert torch.allclose(together, alone, atol=1e-5) is (norm != "batch")
-    assert network.stackable is (norm != "batch")
+    assert mixes_images(network) is (norm == "batch")
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
@@ -191,10 +192,10 @@ def test_reset_does_not_depend_on_the_memory_format(name):
 def test_reset_forgets_running_statistics():
     network = _build(norm="batch").train()
     network(torch.full((4, 1, 8, 8), 3.0))
-    assert float(network.blocks[0].norm.running_mean.abs().max()) > 0
+    assert float(network.units[0].norm.running_mean.abs().max()) > 0
     network.reset_parameters(torch.Generator().manual_seed(0))
-    assert float(network.blocks[0].norm.running_mean.abs().max()) == 0
-    assert float(network.blocks[0].norm.running_var.min()) == 1
+    assert float(network.units[0].norm.running_mean.abs().max()) == 0
+    assert float(network.units[0].norm.running_var.min()) == 1
 
 
 @pytest.mark.parametrize(

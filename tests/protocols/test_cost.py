@@ -1,4 +1,4 @@
-"""Counted work against a count by hand, and the shortest training that reaches an accuracy."""
+"""What training costs, and the shortest training that reaches an accuracy."""
 
 import pytest
 import torch
@@ -7,8 +7,8 @@ from study.core.errors import ConfigError
 from study.core.seeding import Generators
 from study.evaluation.baselines import random_real_sets
 from study.evaluation.recipes import EvaluationConfig
-from study.models.pool import ModelConfig
-from study.protocols.cost import cheapest_training, count_flops, stored_bytes, training_cost
+from study.models.work import work_of_model
+from study.protocols.cost import cheapest_training, stored_bytes, training_cost
 
 
 @pytest.fixture(scope="module")
@@ -16,20 +16,12 @@ def drawn(digits):
     return random_real_sets(digits.train, 10, 1, Generators(0))[0]
 
 
-def test_flops_of_an_mlp_are_those_of_its_matrices():
-    forward, training = count_flops(ModelConfig(name="mlp", width=32, depth=2), (1, 8, 8), 10)
-    layers = [64 * 32, 32 * 32, 32 * 10]
-    assert forward == 2 * sum(layers)
-    # Backwards each weight gets a gradient, and each input but that of the first layer.
-    assert training == 2 * (3 * sum(layers) - layers[0])
-
-
 def test_cost_counts_short_batches_and_gives_the_evaluators_accuracy(evaluator, drawn):
     there = evaluator.changed(config=EvaluationConfig(num_epochs=5, batch_size=64), generators=Generators(2))
     cost = training_cost(there.job(drawn), there.real, there.seeds(2))
     score = there.score(drawn, 2)
     assert cost.num_steps == 10
-    assert cost.flops == 5 * 100 * count_flops(there.model, (1, 8, 8), 10)[1]
+    assert cost.flops == 5 * 100 * work_of_model(there.model, (1, 8, 8), 10).training_flops
     assert (cost.accuracy, cost.std) == pytest.approx((score.mean, score.std))
     assert cost.seconds > 0
 

@@ -79,8 +79,8 @@ def test_the_same_set_gets_the_same_verdict(digits, real_set, compute):
 
 
 @pytest.mark.parametrize("chunk", [4, 2**20])
-def test_nearest_rows_are_those_of_a_slow_search(monkeypatch, chunk):
-    monkeypatch.setattr("study.protocols.leakage.MAX_CHUNK_PAIRS", chunk * 5)
+def test_nearest_rows_are_those_of_a_slow_search(set_room, chunk):
+    set_room("leakage pairs", chunk * 5)
     generator = torch.Generator().manual_seed(1)
     # Far from the origin, where inner products round away what differences keep.
     real = torch.randn(37, 6, generator=generator) + 100

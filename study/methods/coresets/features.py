@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from study.core.chunks import fitting
 from study.core.errors import ConfigError
 from study.core.seeding import Generators
 from study.methods.base import Task
@@ -20,8 +21,6 @@ FeatureSource = Literal["trained", "random", "pixels"]
 
 LEARNING_RATE = 0.01
 MOMENTUM = 0.9
-MAX_CHUNK_PIXELS = 2**20
-"""Pixels of one pass that collects features: half a gigabyte an activation at width 128."""
 
 
 def extract_features(
@@ -47,7 +46,7 @@ def extract_features(
         *_, (network, _) = train_plainly(task, generators, num_epochs=num_epochs, batch_size=batch_size)
     else:
         network = task.network(generators["networks"])
-    size = max(1, MAX_CHUNK_PIXELS // (images.shape[2] * images.shape[3]))
+    size = fitting("coreset features", images.shape[2] * images.shape[3], images.device)
     with torch.no_grad():
         features = torch.cat([network.eval().embed(chunk).cpu() for chunk in torch.split(images, size)])
     if not bool(features.isfinite().all()):

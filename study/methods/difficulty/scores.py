@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
+from study.core.chunks import Use, fitting
 from study.core.config import Frozen
 from study.core.digests import dataset_digest
 from study.core.errors import ConfigError
@@ -22,13 +22,9 @@ from study.methods.base import Task
 from study.models.flat_params import num_parameters
 from study.models.network import Network
 from study.models.stack import NetworkStack
+from study.models.work import work_of
 
 __all__ = ["DifficultyConfig", "difficulty_key", "difficulty_scores"]
-
-MAX_STACKED_FLOPS = 0.25e9
-"""Forward work of one stacked step up to which training networks together is faster than one by one."""
-MAX_CHUNK_PIXELS = {"el2n": 2**16, "loss": 2**16, "grand": 2**14}
-"""Pixels scored at a time on the CPU, so that activations, or the gradients of every image, fit the cache."""
 
 
 class DifficultyConfig(Frozen):
@@ -132,13 +128,10 @@ def _build_network(task: Task, max_width: int | None) -> Network:
 
 
 def _stack_size(network: Network, config: DifficultyConfig) -> int:
-    if not network.stackable:
-        return 1
-    device = next(network.parameters()).device
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, *network.image_shape, device=device))
-    limit = MAX_STACKED_FLOPS * (1 if device.type == "cpu" else 10)
-    return max(1, min(config.num_networks, int(limit // (counter.get_total_flops() * config.batch_size))))
+    """Networks to train as one: as many as keep a step small."""
+    work, device = work_of(network), next(network.parameters()).device
+    most = fitting("difficulty stacked", work.forward_flops * config.batch_size, device)
+    return 1 if work.mixes_images else min(config.num_networks, most)
 
 
 def _train(
@@ -200,10 +193,10 @@ class _Forgetting:
 
 def _measure(task: Task, config: DifficultyConfig, network: Network) -> Tensor:
     """Scores [n] float32 of one trained network in evaluation mode."""
-    train, on_cpu = task.train, task.compute.device.type == "cpu"
+    train = task.train
+    use: Use = "difficulty gradients" if config.score == "grand" else "difficulty scores"
     height, width = train.image_shape[1:]
-    budget = MAX_CHUNK_PIXELS[config.score] * (1 if on_cpu else 64)
-    chunk = max(16, budget // (height * width))
+    chunk = fitting(use, height * width, task.compute.device)
     images, labels = torch.split(train.images, chunk), torch.split(train.labels, chunk)
     pieces = []
     for some_images, some_labels in zip(images, labels, strict=True):

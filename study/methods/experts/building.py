@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,28 +30,24 @@ class _Stopped(Exception):
     """Another worker failed, or the user interrupted."""
 
 
+@dataclass(eq=False)
 class ExpertBuild:
     """Trains the missing experts of an entry in a few threads, taking turns with other processes."""
 
-    def __init__(
-        self,
-        task: Task,
-        config: ExpertConfig,
-        order: EpochOrder,
-        generators: Generators,
-        entry: ExpertEntry,
-        shape: tuple[int, int],
-        missing: Sequence[int],
-        meta: Mapping[str, Any],
-    ) -> None:
-        self._task, self._config, self._order, self._generators = task, config, order, generators
-        self._entry, self._shape, self._meta = entry, shape, meta
-        self._waiting = deque(missing)
-        self._total = len(missing) * config.num_epochs
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._done_epochs = 0
-        self._num_built = 0
+    task: Task
+    config: ExpertConfig
+    order: EpochOrder
+    generators: Generators
+    entry: ExpertEntry
+    shape: tuple[int, int]
+    missing: Sequence[int]
+    meta: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        self._waiting = deque(self.missing)
+        self._total = len(self.missing) * self.config.num_epochs
+        self._stop, self._lock = threading.Event(), threading.Lock()
+        self._done_epochs = self._num_built = 0
 
     def run(self, num_workers: int, on_epoch: OnEpoch | None) -> int:
         """Build until nothing is missing; gives how many were trained here."""
@@ -81,9 +78,9 @@ class ExpertBuild:
                 worker.result()
 
     def _work(self) -> None:
-        if self._task.compute.device.type == "cpu":
+        if self.task.compute.device.type == "cpu":
             torch.set_num_threads(1)
-        recorder = ExpertRecorder(self._task, self._config, self._order, self._generators)
+        recorder = ExpertRecorder(self.task, self.config, self.order, self.generators)
         while (expert := self._next()) is not None:
             if not self._build(recorder, expert):
                 self._waiting.append(expert)
@@ -97,19 +94,19 @@ class ExpertBuild:
     def _build(self, recorder: ExpertRecorder, expert: int) -> bool:
         """Train and store one expert; False where another process is at it."""
         try:
-            with self._entry.building(expert).acquire(timeout=0):
-                if self._entry.read(expert, self._shape, warn=False) is not None:
-                    self._count(self._config.num_epochs)  # another process was quicker
+            with self.entry.building(expert).acquire(timeout=0):
+                if self.entry.read(expert, self.shape, warn=False) is not None:
+                    self._count(self.config.num_epochs)  # another process was quicker
                     return True
                 trajectory = recorder.record(expert, lambda: self._count(1), self._check)
-                self._entry.write(expert, trajectory.snapshots, trajectory.train_accuracy, trajectory.seconds)
+                self.entry.write(expert, trajectory.snapshots, trajectory.train_accuracy, trajectory.seconds)
         except Timeout:
             return False
         except _Stopped:
             return True
         with self._lock:
             self._num_built += 1
-        self._entry.describe(self._meta)
+        self.entry.describe(self.meta)
         return True
 
     def _check(self) -> None:

@@ -1,13 +1,12 @@
 """Where expert trajectories are kept: one folder a key, one file an expert, evicted by size.
 
 A file appears by rename and is checked when it is read, so a killed build leaves nothing that is taken for
-an expert. Locks belong to the kernel and end with the process that held them.
+an expert. Locks end with the process that held them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from study.core.errors import ConfigError, DataError
 from study.core.files import cache_folder, replace_file
+from study.core.locks import alone, is_shared, share
 from study.methods.experts.file import BrokenExpertError, ExpertFile, write_expert
 
 __all__ = ["EntryInfo", "ExpertEntry", "ExpertStore", "size_limit"]
@@ -84,9 +84,7 @@ class ExpertEntry:
         """
         self.key, self.folder = key, root / key
         try:
-            descriptor = _open_lock(root, key)
-            weakref.finalize(self, os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            weakref.finalize(self, share(_holders(root, key)))
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unwritable(self.folder, error) from error
@@ -200,15 +198,13 @@ class ExpertStore:
     def _remove(self, key: str) -> bool:
         """Take an entry away unless somebody holds it; readers elsewhere never see half of it."""
         try:
-            descriptor = _open_lock(self.root, key)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with alone(_holders(self.root, key)) as free:
+                if not free:
+                    return False
                 grave = Path(tempfile.mkdtemp(dir=self.root, prefix=REMOVED))
                 (self.root / key).replace(grave / key)
                 shutil.rmtree(grave)
-            finally:
-                os.close(descriptor)
-        except (BlockingIOError, FileNotFoundError):
+        except FileNotFoundError:
             return False
         except OSError as error:
             raise DataError(f"cannot remove {self.root / key}: {error}") from error
@@ -226,25 +222,16 @@ class ExpertStore:
             num_experts=sum(path.suffix == ".safetensors" and path.name[0] != "." for path in files),
             size=sum(_size(path) for path in files),
             last_used=used.stat().st_mtime,
-            in_use=self._in_use(folder.name),
+            in_use=is_shared(_holders(self.root, folder.name)),
         )
 
-    def _in_use(self, key: str) -> bool:
-        path = self.root / LOCKS / key
-        if not path.exists():
-            return False
-        with path.open("rb") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
 
+def _holders(root: Path, key: str) -> Path:
+    """Folder of the locks of an entry's users.
 
-def _open_lock(root: Path, key: str) -> int:
-    # Beside the entries and never removed: a lock that goes away with what it protects protects nothing.
-    (root / LOCKS).mkdir(parents=True, exist_ok=True)
-    return os.open(root / LOCKS / key, os.O_RDWR | os.O_CREAT, 0o666)
+    It lies beside the entries and is never removed: a lock that goes away with what it protects protects nothing.
+    """
+    return root / LOCKS / f"{key}.holders"
 
 
 def _size(path: Path) -> int:

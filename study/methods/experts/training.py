@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from study.core.chunks import fitting
 from study.core.device import Compute
 from study.core.errors import ConfigError, DivergedError, ShapeError
 from study.core.seeding import Generators
@@ -21,15 +22,12 @@ from study.data.augment import augment, draw
 from study.methods.base import Task
 from study.methods.experts.config import EpochOrder, ExpertConfig
 from study.methods.experts.optimizers import FlatSGD, gsam_direction
-from study.models.footprint import largest_map
 from study.models.network import Network, mixes_images
 from study.models.pool import build_model
+from study.models.work import work_of
 
 __all__ = ["ExpertDivergedError", "ExpertRecorder", "Trajectory", "expert_compute"]
 
-MAX_MAP_BYTES = 4 << 20
-"""Largest activation of one chunk of a batch on a CPU: the quickest of 2 to 16 MB on digits and MNIST."""
-MAX_MAP_BYTES_OF_ACCELERATOR = 1 << 30
 MAX_SCORED_IMAGES = 2048
 """Training images, evenly spaced, on which a finished expert's accuracy is counted."""
 
@@ -82,10 +80,9 @@ class ExpertRecorder:
         self._task, self._config, self._order, self._generators = task, config, order, generators
         self._compute = expert_compute(task, config)
         train = task.train
+        shape, device = train.image_shape, self._compute.device
         # Its own numbers do not matter: every expert starts from its own draw.
-        self._network: Network = build_model(
-            task.model, train.image_shape, train.num_classes, torch.Generator(), self._compute.device
-        )
+        self._network: Network = build_model(task.model, shape, train.num_classes, device=device)
         if mixes_images(self._network):
             raise ConfigError(
                 f"model {task.model.name!r} with norm {task.model.norm!r} has batch norm: experts keep parameters "
@@ -94,7 +91,9 @@ class ExpertRecorder:
         self._parameters = list(self._network.parameters())
         self._point = _share_memory(self._parameters)
         self.num_parameters = len(self._point)
-        self._chunk_size = self._fitting_chunk()
+        largest = work_of(self._network).largest_map * self._compute.dtype.itemsize
+        most = fitting("experts", largest, self._compute.device)
+        self._chunk_size = min(config.batch_size, most)
 
     def record(
         self,
@@ -102,12 +101,9 @@ class ExpertRecorder:
         after_epoch: Callable[[], None] | None = None,
         before_batch: Callable[[], None] | None = None,
     ) -> Trajectory:
-        """Train one expert from its own start and keep its parameters after every epoch.
+        """Train an expert, by its number, from its own start and keep its parameters after every epoch.
 
-        Args:
-            expert: its number.
-            after_epoch: called after every epoch.
-            before_batch: called before every step; may raise to stop.
+        ``after_epoch`` is called after every epoch, ``before_batch`` before every step; it may raise to stop.
 
         Raises:
             ExpertDivergedError: the parameters are not finite.
@@ -140,9 +136,8 @@ class ExpertRecorder:
     def seconds_per_epoch(self, num_steps: int = 2) -> float:
         """Estimate the cost of the first epoch from a few timed steps; nothing is kept."""
         family = Generators(0)
-        flat = self._point.clone()
+        flat, optimizer = self._point.clone(), FlatSGD(0.0)
         positions = self._epoch_positions(0, family)
-        optimizer = FlatSGD(0.0)
         batches = list(torch.split(positions, self._config.batch_size))[: num_steps + 1]
         self._train_batch(flat, optimizer, batches[0], family)
         started = time.perf_counter()
@@ -177,13 +172,8 @@ class ExpertRecorder:
         there = positions.to(self._compute.device, non_blocking=True)
         pixels, labels = train.images[there], train.labels[there]
         if config.augment:
-            record = draw(
-                self._task.augmentation,
-                len(positions),
-                train.image_shape,
-                family["augmentation"],
-                shared_op=True,
-            )
+            source = family["augmentation"]
+            record = draw(self._task.augmentation, len(positions), train.image_shape, source, shared_op=True)
             pixels = augment(pixels, record)
 
         def gradient_at(parameters: Tensor) -> Tensor:
@@ -201,13 +191,8 @@ class ExpertRecorder:
         """Gradient [D] float32 of the batch's mean cross-entropy, summed over chunks that fit the cache."""
         self._point.copy_(flat)
         total: Tensor | None = None
-        chunks = zip(
-            torch.split(pixels, self._chunk_size), torch.split(labels, self._chunk_size), strict=True
-        )
         with torch.enable_grad():
-            for some_pixels, some_labels in chunks:
-                with self._compute.autocast():
-                    logits = self._network(some_pixels)
+            for logits, some_labels in self._answers(pixels, labels):
                 loss = functional.cross_entropy(logits.float(), some_labels, reduction="sum") / len(labels)
                 pieces = torch.autograd.grad(loss, self._parameters)
                 part = torch.cat([piece.reshape(-1) for piece in pieces])
@@ -221,22 +206,16 @@ class ExpertRecorder:
         train = self._task.train
         step = math.ceil(len(train) / MAX_SCORED_IMAGES)
         images, labels = train.images[::step], train.labels[::step]
-        right = 0
-        pairs = zip(torch.split(images, self._chunk_size), torch.split(labels, self._chunk_size), strict=True)
-        for some_images, some_labels in pairs:
+        answers = self._answers(images, labels)
+        return sum(int((logits.argmax(dim=1) == some).sum()) for logits, some in answers) / len(labels)
+
+    def _answers(self, images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits and labels of one chunk after the other."""
+        chunks = (torch.split(one, self._chunk_size) for one in (images, labels))
+        for some_images, some_labels in zip(*chunks, strict=True):
             with self._compute.autocast():
                 logits = self._network(some_images)
-            right += int((logits.argmax(dim=1) == some_labels).sum())
-        return right / len(labels)
-
-    def _fitting_chunk(self) -> int:
-        """Images whose largest activation fits the cache."""
-        on_cpu = self._compute.device.type == "cpu"
-        room = MAX_MAP_BYTES if on_cpu else MAX_MAP_BYTES_OF_ACCELERATOR
-        return max(
-            1,
-            min(self._config.batch_size, room // (largest_map(self._network) * self._compute.dtype.itemsize)),
-        )
+            yield logits, some_labels
 
 
 @torch.no_grad()

@@ -84,7 +84,7 @@ def attention_layer_names(
         ConfigError: the network leaves no layer to attend to.
     """
     # Only shapes are wanted, so nothing is computed.
-    network = build_model(model, image_shape, 2, torch.Generator().manual_seed(0), "cpu").to("meta")
+    network = build_model(model, image_shape, 2, device="meta")
     maps = network.feature_maps(torch.empty(2, *image_shape, device="meta"))
     number = len(_chosen(maps, layers))
     if number == 0:
@@ -98,9 +98,7 @@ def attention_layer_names(
 def normalised_weights(weights: Mapping[str, float], names: tuple[str, ...]) -> dict[str, float]:
     """Layer weights with mean 1: only their ratios count, their common scale belongs to the loss.
 
-    Args:
-        weights: by layer name; a layer that is not named weighs 1.
-        names: of all attention layers.
+    ``names`` are those of all attention layers; one that is not among the weights weighs 1.
 
     Raises:
         ConfigError: a weight is given for a layer that is not there, or all are 0.

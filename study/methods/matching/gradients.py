@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from study.core.chunks import fitting
 from study.core.records import Progress
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig, AugmentationRecord, augment, draw
@@ -25,10 +27,6 @@ PUBLISHED_LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40,
 
 STATISTICS_PER_CLASS = 16
 """Real images a class from which a batch norm takes its statistics."""
-
-GROUP_IMAGES = 16
-"""Synthetic images of one second-order graph on a CPU; more of them fall out of its cache."""
-GROUP_IMAGES_OF_ACCELERATOR = 512
 
 
 class GradientMatchingConfig(MethodConfig):
@@ -70,14 +68,10 @@ def published_loops(ipc: int) -> tuple[int, int]:
     In between both are interpolated linearly in the logarithm of the images per class and rounded; beyond 50
     the last ones stay. The released code refuses every other number.
     """
-    known = sorted(PUBLISHED_LOOPS)
-    if ipc in PUBLISHED_LOOPS or ipc > known[-1]:
-        return PUBLISHED_LOOPS[min(ipc, known[-1])]
-    low = max(one for one in known if one < ipc)
-    high = min(one for one in known if one > ipc)
-    share = math.log(ipc / low) / math.log(high / low)
+    known = [math.log(number) for number in PUBLISHED_LOOPS]
     outer, inner = (
-        round(a + share * (b - a)) for a, b in zip(PUBLISHED_LOOPS[low], PUBLISHED_LOOPS[high], strict=True)
+        round(float(np.interp(math.log(ipc), known, loops)))
+        for loops in zip(*PUBLISHED_LOOPS.values(), strict=True)
     )
     return outer, inner
 
@@ -141,10 +135,10 @@ def _distance_and_gradient(
     task: Task,
 ) -> tuple[Tensor, Tensor]:
     """Sum of the distances of all classes, and its gradient for the pixels, some classes at a time."""
-    room = GROUP_IMAGES if synthetic.pixels.device.type == "cpu" else GROUP_IMAGES_OF_ACCELERATOR
+    together = fitting("gradient groups", task.ipc, synthetic.pixels.device)
     total = torch.zeros((), device=synthetic.pixels.device)
     gradients = []
-    for classes in torch.split(torch.arange(task.train.num_classes), max(1, room // task.ipc)):
+    for classes in torch.split(torch.arange(task.train.num_classes), together):
         chosen = torch.isin(synthetic.labels, classes).nonzero().flatten()
         pixels = synthetic.pixels.detach()[chosen.to(synthetic.pixels.device)].requires_grad_()
         images = augment(pixels, siamese, synthetic.labels[chosen])
@@ -162,12 +156,7 @@ def synthetic_gradients(
     """Gradients [classes, *shape] of the mean cross-entropy of each class, with their graph, in float32.
 
     Every class gets a copy of the network in one stacked pass: many small operations become few large ones.
-
-    Args:
-        training: owns the network.
-        images: [classes · ipc, C, H, W] grouped by class, with a graph to the pixels.
-        labels: [classes · ipc].
-        num_classes: classes among them.
+    Images [classes · ipc, C, H, W] are grouped by class, with a graph to the pixels; labels are [classes · ipc].
     """
     network = training.network
     copies = {

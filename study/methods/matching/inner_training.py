@@ -30,18 +30,14 @@ class InnerTraining:
     ) -> None:
         """Build the network; parameters are drawn later.
 
-        Args:
-            task: gives network, image shape and compute.
-            lr: learning rate, without momentum or weight decay, as published.
-            batch_size: images a step; fewer where there are not as many.
-            augmentation: one operation a batch, parameters an image; by default none.
+        Steps are plain SGD as published, on ``batch_size`` images, or all where there are fewer. Augmentation
+        is one operation a batch, with parameters an image; by default none.
         """
-        placeholder = torch.Generator().manual_seed(0)
         shape, num_classes, device = task.train.image_shape, task.train.num_classes, task.compute.device
-        self.network: Network = build_model(task.model, shape, num_classes, placeholder, device)
+        self.network: Network = build_model(task.model, shape, num_classes, device=device)
         self._compute, self._lr, self._batch_size = task.compute, lr, batch_size
         self._augmentation = augmentation or AugmentationConfig()
-        self._program: Network = build_model(task.model, shape, num_classes, placeholder, device)
+        self._program: Network = build_model(task.model, shape, num_classes, device=device)
         if device.type == "cpu":
             # Training needs first derivatives only, for which there is a quicker instance norm.
             replace_instance_norms(self._program)
@@ -58,11 +54,7 @@ class InnerTraining:
     def train(self, images: Tensor, labels: Tensor, num_steps: int, generator: torch.Generator) -> None:
         """Descend ``num_steps`` times along the cross-entropy of shuffled batches, pass after pass.
 
-        Args:
-            images: [n, C, H, W] float32, detached.
-            labels: [n] int64.
-            num_steps: updates of the network.
-            generator: of the order and the augmentation.
+        Images are [n, C, H, W] float32 and detached, labels [n] int64; order and augmentation are drawn.
         """
         labels = labels.to(images.device)
         named = dict(self.network.named_parameters())
@@ -117,5 +109,5 @@ class InnerTraining:
         self.network.train()
         with torch.no_grad():
             self.network(images)
-        for network in (self.network, self._program):
-            network.eval()
+        self.network.eval()
+        self._program.eval()

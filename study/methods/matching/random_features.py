@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from torch.utils.flop_counter import FlopCounterMode
 
-from study.core.device import Compute
-from study.core.errors import ConfigError
+from study.core.chunks import even_sizes, fitting
+from study.core.programs import ProgramCache, go_on_plain
 from study.methods.base import Task
 from study.models.instance_norm import replace_instance_norms
-from study.models.pool import ModelConfig, Network, build_model
+from study.models.network import mixes_images
+from study.models.pool import Network, build_model
+from study.models.work import work_of_model, worth_compiling
 
 __all__ = ["Extract", "RandomFeatures", "averaging_matrix", "embedding"]
 
@@ -25,22 +23,11 @@ Extract = Callable[[Network, Tensor], tuple[Tensor, ...]]
 
 ClassMeans = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 
-CHUNK_BYTES_PER_THREAD = 2 << 20
-"""Largest activation of one chunk on a CPU, a thread: it should stay in the cache between convolution and
-pool. 16 MNIST images at width 128 on two threads, measured as the best of 8, 16, 32, 64 and 128."""
-CHUNK_BYTES_OF_ACCELERATOR = 1 << 30
-
 GRAPH_MAPS = 6
 """What backpropagation keeps of an image, in bytes of its feature maps; measured on ConvNet-7."""
-MAX_GRAPH_BYTES = 2 << 30
-"""Above it each chunk's graph is built again in the backward pass: a third more time, the memory of a chunk."""
 
-NOMINAL_FLOPS_PER_THREAD = {torch.bfloat16: 1.5e11, torch.float32: 7e10}
-NOMINAL_FLOPS_OF_ACCELERATOR = 2e13
-
-MAX_COMPILED = 8
-_log = logging.getLogger(__name__)
-_cache = threading.local()
+# A compiled program reads its parameters from the network it was traced with, so both are kept.
+_compiled: ProgramCache[tuple[Network, ClassMeans]] = ProgramCache(8)
 
 
 def embedding(network: Network, images: Tensor) -> tuple[Tensor, ...]:
@@ -68,21 +55,21 @@ class RandomFeatures:
     """
 
     def __init__(self, task: Task, extract: Extract = embedding) -> None:
-        """Build the network.
+        """Build the network of a task.
 
-        Args:
-            task: gives network, image shape and compute.
-            extract: which features; hashable and equal where it does the same, such as a function defined
-                at module level, since compiled programs are kept by it for as long as the process.
+        ``extract`` is to be hashable and equal where it does the same, such as a function defined at module
+        level, since compiled programs are kept by it for as long as the process.
         """
         self.compute = task.compute
         self._key = (task.model, task.train.image_shape, task.train.num_classes, task.compute, extract)
         self._extract = extract
-        self._network = _build_network(task.model, task)
-        self._mixes_images = any(isinstance(module, nn.BatchNorm2d) for module in self._network.modules())
+        self._network = _build_network(task)
         self._class_means: ClassMeans = _class_means_of(self._network, extract)
-        largest, self._map_bytes = self._measure_maps()
-        self.chunk_size: int | None = None if self._mixes_images else self._fitting_chunk(largest)
+        self._work = work_of_model(task.model, task.train.image_shape, task.train.num_classes)
+        largest = self._work.largest_feature_map * task.compute.dtype.itemsize
+        self.chunk_size = (
+            None if mixes_images(self._network) else fitting("features", largest, task.compute.device)
+        )
 
     def redraw(self, generator: torch.Generator) -> None:
         """Give the network fresh random parameters."""
@@ -95,14 +82,10 @@ class RandomFeatures:
             mine.copy_(its)
 
     def class_means(self, images: Tensor, averaging: Tensor) -> tuple[Tensor, ...]:
-        """Mean features of each class.
+        """Mean features [classes, d] float32 of each class, for each layer that is extracted.
 
-        Args:
-            images: [n, C, H, W] float32; gradient flows to them, never to the network.
-            averaging: [classes, n] from :func:`averaging_matrix`.
-
-        Returns:
-            [classes, d] float32 for each layer that is extracted.
+        Images are [n, C, H, W] float32; gradient flows to them, never to the network. ``averaging`` [classes, n]
+        is from :func:`averaging_matrix`.
         """
         images = images.to(self.compute.dtype, memory_format=torch.channels_last)
         sizes = self._split(len(images))
@@ -122,44 +105,25 @@ class RandomFeatures:
     def compile_for(self, num_iterations: int, num_real: int, num_synthetic: int) -> bool:
         """Compile both passes where that many iterations are long enough to earn it back.
 
-        The length is counted work at a nominal rate, not a measured time: compiled and plain programs
-        differ in their last bits, and a clock that chose between them would make runs unrepeatable.
-
-        Args:
-            num_iterations: passes to come.
-            num_real: images of a pass without gradient.
-            num_synthetic: images of a pass with gradient.
-
-        Returns:
-            Whether compiled programs will run. Where the compiler fails although it looked usable, plain
-            ones stay in place, unless compilation was demanded.
+        An iteration passes ``num_real`` images without gradient and ``num_synthetic`` with one. Says whether
+        compiled programs will run; where the compiler fails, plain ones stay in place.
 
         Raises:
             ConfigError: ``compute.compile`` is ``on`` and the compiler fails.
         """
-        flops = num_real * self._flops + 3 * num_synthetic * self._flops
-        if not self.compute.should_compile(num_iterations * flops / _nominal_rate(self.compute)):
+        flops = (num_real + 3 * num_synthetic) * self._work.embedding_flops
+        if not worth_compiling("features", self.compute, flops, num_iterations):
             return False
-        programs = _compiled_programs()
-        if self._key not in programs:
-            # A compiled program reads its parameters from the network it was traced with, so both are kept.
-            network = self._network
-            programs[self._key] = (
-                network,
-                torch.compile(_class_means_of(network, self._extract), dynamic=False),
-            )
-            while len(programs) > MAX_COMPILED:
-                programs.popitem(last=False)
         plain = self._network, self._class_means
-        self._network, self._class_means = programs[self._key]
+        self._network, self._class_means = _compiled.get(
+            self._key, lambda: (plain[0], torch.compile(plain[1], dynamic=False))
+        )
         try:
             self._warm_up(num_real, num_synthetic)
         except RuntimeError as error:
-            del programs[self._key]
+            _compiled.forget(self._key)
             self._network, self._class_means = plain
-            if self.compute.compile == "on":
-                raise ConfigError(f"compute.compile = 'on', but compiling failed: {error}") from error
-            _log.warning("compiling failed, going on without: %s", str(error).partition("\n")[0])
+            go_on_plain(error, demanded=self.compute.compile == "on")
             return False
         return True
 
@@ -181,44 +145,18 @@ class RandomFeatures:
         """Whether the graph of all chunks together would be too large to keep, and each is built again backwards."""
         if not (images.requires_grad and torch.is_grad_enabled()) or self.chunk_size is None:
             return False
-        return len(images) * GRAPH_MAPS * self._map_bytes > MAX_GRAPH_BYTES
+        kept_of_image = GRAPH_MAPS * self._work.all_feature_maps * self.compute.dtype.itemsize
+        kept = fitting("features graph", kept_of_image, images.device)
+        return len(images) > kept
 
     def _split(self, num_images: int) -> list[int]:
-        return _chunk_sizes(num_images, self.chunk_size or num_images)
-
-    def _measure_maps(self) -> tuple[int, int]:
-        """Bytes of the largest activation of one image, and of all that are visible from outside."""
-        # Two images, since batch norm cannot take one where a map has shrunk to one pixel.
-        images = torch.cat([self._one_image()] * 2)
-        with torch.no_grad():
-            try:
-                maps = self._network.feature_maps(images)
-            except ConfigError:  # no convolutions, so nothing is larger than image and embedding
-                maps = [images, self._network.embed(images)]
-        sizes = [one[0].numel() * one.element_size() for one in maps]
-        return max(sizes), sum(sizes)
-
-    def _fitting_chunk(self, largest: int) -> int:
-        on_cpu = self.compute.device.type == "cpu"
-        room = CHUNK_BYTES_PER_THREAD * torch.get_num_threads() if on_cpu else CHUNK_BYTES_OF_ACCELERATOR
-        return max(1, room // largest)
-
-    @property
-    def _flops(self) -> int:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            # Two images, since batch norm cannot take one where a map has shrunk to one pixel.
-            self._network.embed(torch.cat([self._one_image()] * 2))
-        return int(counter.get_total_flops()) // 2
-
-    def _one_image(self) -> Tensor:
-        shape = (1, *self._network.image_shape)
-        return torch.zeros(shape, dtype=self.compute.dtype, device=self.compute.device)
+        return even_sizes(num_images, self.chunk_size or num_images)
 
 
-def _build_network(model: ModelConfig, task: Task) -> Network:
+def _build_network(task: Task) -> Network:
     """A network that takes channels-last images of the compute type; parameters are drawn later."""
-    compute, placeholder = task.compute, torch.Generator().manual_seed(0)
-    network = build_model(model, task.train.image_shape, task.train.num_classes, placeholder, compute.device)
+    compute, train = task.compute, task.train
+    network = build_model(task.model, train.image_shape, train.num_classes, device=compute.device)
     network.requires_grad_(False).to(memory_format=torch.channels_last)
     for module in network.modules():
         # Converted once an iteration instead of once a chunk, as autocast would. Norms stay float32.
@@ -242,27 +180,3 @@ def _class_means_of(network: Network, extract: Extract) -> ClassMeans:
         return tuple(averaging @ feature.float() for feature in features)
 
     return class_means
-
-
-def _compiled_programs() -> OrderedDict[object, tuple[Network, ClassMeans]]:
-    """Compiled programs of this thread: trials of one search differ in numbers, not in shapes."""
-    if not hasattr(_cache, "programs"):
-        _cache.programs = OrderedDict()
-    programs: OrderedDict[object, tuple[Network, ClassMeans]] = _cache.programs
-    return programs
-
-
-def _chunk_sizes(num_images: int, target: int) -> list[int]:
-    """Sizes that sum to ``num_images``: equal ones near the target if possible, else a smaller last one."""
-    near = range(min(num_images, target * 3 // 2), max(1, target // 2) - 1, -1)
-    even = [size for size in near if num_images % size == 0]
-    size = min(even, key=lambda size: abs(size - target), default=min(target, num_images))
-    full, rest = divmod(num_images, size)
-    return [size] * full + ([rest] if rest else [])
-
-
-def _nominal_rate(compute: Compute) -> float:
-    """Rough floating-point operations a second of an uncompiled pass."""
-    if compute.device.type == "cpu":
-        return NOMINAL_FLOPS_PER_THREAD[compute.dtype] * torch.get_num_threads()
-    return NOMINAL_FLOPS_OF_ACCELERATOR

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -25,12 +25,7 @@ class ClassBatches:
     """
 
     def __init__(self, dataset: ImageDataset, batch_size: int) -> None:
-        """Index the dataset.
-
-        Args:
-            dataset: every class needs an image.
-            batch_size: images a class; a smaller class gives all it has.
-        """
+        """Index the dataset; a class of fewer than ``batch_size`` images, but at least one, gives all it has."""
         counts = torch.tensor(dataset.class_counts())
         taken = counts.clamp(max=batch_size)
         device = dataset.images.device
@@ -77,25 +72,14 @@ class SyntheticImages:
         self._optimizer = torch.optim.SGD([self.pixels], lr=lr, momentum=momentum)
 
     def step(self, losses: Mapping[str, Tensor], iteration: int) -> Progress:
-        """Descend along the gradient of ``match/loss`` and report.
-
-        Args:
-            losses: scalars by name, ``match/loss`` among them with its graph.
-            iteration: updates done after this one.
-
-        Raises:
-            DivergedError: a loss is not finite, or a pixel has left every sensible range.
-        """
+        """Descend along the gradient of ``match/loss``, which has its graph; otherwise as :meth:`descend`."""
         check_losses(losses, iteration)
         return self.descend(torch.autograd.grad(losses["match/loss"], self.pixels)[0], losses, iteration)
 
     def descend(self, gradient: Tensor, losses: Mapping[str, Tensor], iteration: int) -> Progress:
-        """Descend along a gradient that the caller has worked out, and report.
+        """Descend along a gradient [classes · ipc, C, H, W] that the caller has worked out, and report.
 
-        Args:
-            gradient: [classes · ipc, C, H, W].
-            losses: scalars by name.
-            iteration: updates done after this one.
+        Losses are scalars by name; ``iteration`` counts the updates done after this one.
 
         Raises:
             DivergedError: a loss is not finite, or a pixel has left every sensible range.
@@ -108,11 +92,8 @@ class SyntheticImages:
 
     def progress(self, iteration: int, losses: Mapping[str, Tensor] | None = None) -> Progress:
         """A report without an update."""
-        return Progress(iteration, losses or {}, self._snapshot())
+        return Progress(iteration, losses or {}, self._snapshot)
 
-    def _snapshot(self) -> Callable[[], SyntheticSet]:
-        def snapshot() -> SyntheticSet:
-            pixels = self.pixels.detach().clone()
-            return SyntheticSet(pixels, self.labels.to(pixels.device, copy=True), self._class_names)
-
-        return snapshot
+    def _snapshot(self) -> SyntheticSet:
+        pixels = self.pixels.detach().clone()
+        return SyntheticSet(pixels, self.labels.to(pixels.device, copy=True), self._class_names)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils.flop_counter import FlopCounterMode
 
 from study.core.device import Compute
-from study.core.errors import ConfigError
+from study.core.programs import ProgramCache, go_on_plain
 from study.methods.trajectories.student import step_adjoint, step_gradient
-from study.models.network import Network, mixes_images
+from study.models.network import Network
+from study.models.work import work_of, worth_compiling
 
 __all__ = ["Adjoint", "CompiledStep"]
 
@@ -25,18 +23,12 @@ Adjoint = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 
 FORWARD_PASSES = 12
 """Multiply-adds of both halves of a step, in forward passes."""
-NOMINAL_FLOPS = {"cpu": 5e10, "cuda": 2e13}
-NOMINAL_OVERHEAD_SECONDS = 5e-3
-BREAK_EVEN_SECONDS = 30.0
-MAX_COMPILED = 16
 
-_log = logging.getLogger(__name__)
-_lock = threading.Lock()
-_compiled: OrderedDict[object, Callable[..., Any]] = OrderedDict()
+_compiled: ProgramCache[Callable[..., Any]] = ProgramCache(16, shared=True)
 
 
 class CompiledStep:
-    """How a student step is computed; :func:`study.methods.trajectories.adjoint.run_student` takes one.
+    """How a student step is computed; :func:`study.methods.trajectories.adjoint.student_gradients` takes one.
 
     Compiled programs are looked up by what they compute, so that trials of a search, each with a network
     object of its own, share them within a process.
@@ -51,43 +43,28 @@ class CompiledStep:
         self.network = network
         self.size: int | None = None
         self._demanded = False
-        self._own: dict[object, Callable[..., Any]] = {}
+        self._own: dict[str, Callable[..., Any]] = {}
 
     def compile_for(self, compute: Compute, num_steps: int, size: int) -> bool:
-        """Compile where that many student steps are long enough to earn the compiler's time back.
+        """Compile where that many student steps, over all iterations, earn the compiler's time back.
 
-        The length is counted work at a nominal rate, so that no clock decides: compiled and plain programs
-        differ in their last bits. Chunks of other sizes, such as a remainder, go on running plain.
-
-        Args:
-            compute: what the user wants; its precision is not used, student steps are float32.
-            num_steps: student steps to come, over all iterations.
-            size: images of a chunk, or of a step that is not cut.
-
-        Returns:
-            Whether the next chunk of that size will be compiled. Where the compiler fails, plain programs
-            stay in place, unless compilation was demanded.
+        Says whether chunks (or whole steps) of ``size`` images will be compiled; others, such as a remainder,
+        run plain. Where the compiler fails, plain programs stay in place, unless compilation was demanded.
+        Student steps are float32, whatever the precision of ``compute``.
         """
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            parameter = next(self.network.parameters())
-            shape = (2, *self.network.image_shape)
-            self.network.embed(torch.zeros(shape, dtype=parameter.dtype, device=parameter.device))
-        flops = FORWARD_PASSES * size * counter.get_total_flops() / 2
-        rate = NOMINAL_FLOPS.get(compute.device.type, NOMINAL_FLOPS["cpu"])
-        seconds = num_steps * (NOMINAL_OVERHEAD_SECONDS + flops / rate)
+        work = work_of(self.network)
+        flops = FORWARD_PASSES * size * work.embedding_flops
         # Buffers would be frozen into the traced program.
-        if mixes_images(self.network) or not compute.should_compile(seconds, BREAK_EVEN_SECONDS):
+        if work.mixes_images or not worth_compiling("student", compute, flops, num_steps):
             return False
         self.size, self._demanded = size, compute.compile == "on"
         return True
 
     def gradient(self, flat: Tensor, pixels: Tensor, targets: Tensor) -> Tensor:
         """As :func:`study.methods.trajectories.student.step_gradient`."""
-
-        def program(flat: Tensor, pixels: Tensor, targets: Tensor) -> Tensor:
-            return step_gradient(self.network, flat, pixels, targets)
-
-        gradient: Tensor = self._run("gradient", program, [flat, pixels, targets])
+        gradient: Tensor = self._run(
+            "gradient", partial(step_gradient, self.network), [flat, pixels, targets]
+        )
         return gradient
 
     def adjoint(
@@ -96,24 +73,12 @@ class CompiledStep:
         adjoint: Tensor,
         pixels: Tensor,
         targets: Tensor,
-        *,
         to_targets: bool,
         to_parameters: bool,
     ) -> Adjoint:
         """As :func:`study.methods.trajectories.student.step_adjoint`."""
-
-        def program(flat: Tensor, adjoint: Tensor, pixels: Tensor, targets: Tensor) -> Adjoint:
-            return step_adjoint(
-                self.network,
-                flat,
-                adjoint,
-                pixels,
-                targets,
-                to_targets=to_targets,
-                to_parameters=to_parameters,
-            )
-
         name = f"adjoint {to_targets} {to_parameters}"
+        program = partial(step_adjoint, self.network, to_targets=to_targets, to_parameters=to_parameters)
         done: Adjoint = self._run(name, program, [flat, adjoint, pixels, targets])
         return done
 
@@ -132,9 +97,7 @@ class CompiledStep:
                 compiled = _find_compiled(program, given)
                 done = compiled(*given)
             except RuntimeError as error:
-                if self._demanded:
-                    raise ConfigError(f"compute.compile = 'on', but compiling failed: {error}") from error
-                _log.warning("compiling failed, going on without: %s", str(error).partition("\n")[0])
+                go_on_plain(error, demanded=self._demanded)
                 self.size = None
                 return program(*inputs)
             self._own[name] = compiled
@@ -143,15 +106,8 @@ class CompiledStep:
 
 def _find_compiled(program: Callable[..., Any], inputs: Sequence[Tensor]) -> Callable[..., Any]:
     """Trace a program and compile it, unless one that does the same is there already."""
-    with _lock:
+    with _compiled.lock:
         with torch.enable_grad():
             traced = make_fx(program, tracing_mode="fake")(*inputs)
-        key = (
-            traced.code,
-            tuple((value.shape, value.stride(), value.dtype, value.device) for value in inputs),
-        )
-        if key not in _compiled:
-            _compiled[key] = torch.compile(traced, dynamic=False)
-            while len(_compiled) > MAX_COMPILED:
-                _compiled.popitem(last=False)
-        return _compiled[key]
+        kinds = tuple((value.shape, value.stride(), value.dtype, value.device) for value in inputs)
+        return _compiled.get((traced.code, kinds), lambda: torch.compile(traced, dynamic=False))

@@ -7,19 +7,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from study.core.chunks import fitting
 from study.core.records import ImageDataset
 from study.methods.base import Task
 from study.methods.initialize import initialize, synthetic_labels
 from study.methods.trajectories.expert_matching import Trajectories
 from study.models.flat_params import forward_flat
-from study.models.footprint import largest_map
 from study.models.network import Network
+from study.models.work import work_of
 
 __all__ = ["average_correct", "first_correct", "start_from_experts"]
-
-BATCH_SIZE = 512
-MAX_MAP_BYTES = 256 << 20
-"""Largest activation of a batch: at 224 pixels far fewer images than the usual batch fill the memory."""
 
 
 @torch.no_grad()
@@ -93,6 +90,6 @@ def average_correct(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _logits(network: Network, flat: Tensor, images: Tensor) -> Tensor:
-    room = MAX_MAP_BYTES // (largest_map(network) * flat.element_size())
-    parts = torch.split(images, max(1, min(BATCH_SIZE, room)))
+    size = fitting("expert answers", work_of(network).largest_map * flat.element_size(), flat.device)
+    parts = torch.split(images, size)
     return torch.cat([forward_flat(network, flat, part) for part in parts])

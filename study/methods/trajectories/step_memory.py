@@ -12,17 +12,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from study.core.chunks import equal_pieces, fitting
 from study.core.errors import ConfigError
 from study.methods.trajectories.student import step_adjoint
 from study.models.flat_params import num_parameters
-from study.models.footprint import largest_map
 from study.models.network import Network, mixes_images
+from study.models.work import work_of
 
 __all__ = ["LiveBytes", "bytes_of_step", "fitting_chunk"]
-
-QUICK_MAP_BYTES = 32 << 20
-"""Largest activation of a chunk on a CPU. The C library maps larger tensors anew each time, and at 224 pixels
-page faults then take as long as the convolutions."""
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -73,11 +70,6 @@ def bytes_of_step(network: Network, image_shape: tuple[int, int, int], num_image
     """Peak bytes of the backward half of one student step on that many images, done in one chunk.
 
     Nothing is computed: tensors without contents go through the very same operations.
-
-    Args:
-        network: the student's architecture, on any device.
-        image_shape: channels, height, width.
-        num_images: images of the step.
     """
     shapes = copy.deepcopy(network).to("meta")
     dtype = next(shapes.parameters()).dtype
@@ -94,29 +86,23 @@ def fitting_chunk(
 ) -> int | None:
     """Largest equal chunks of a student step that stay within a limit of memory, and on a CPU are quick to allocate.
 
-    Args:
-        network: the student's architecture.
-        image_shape: channels, height, width.
-        batch_size: images of a step.
-        max_bytes: for everything that one chunk needs, the synthetic set and stored parameters excepted.
-
-    Returns:
-        A chunk size for :func:`study.methods.trajectories.adjoint.run_student`; None where the whole step fits.
+    ``max_bytes`` are for everything that one chunk needs, the synthetic set and stored parameters excepted. Gives
+    a chunk size for :func:`study.methods.trajectories.adjoint.student_gradients`; None where the whole step fits.
 
     Raises:
         ConfigError: not even one image fits, or a step with batch norm, which has to stay whole, does not.
     """
-    most = batch_size
+    most, whole = batch_size, mixes_images(network)
     if bytes_of_step(network, image_shape, batch_size) > max_bytes:
         one, two = (bytes_of_step(network, image_shape, num_images) for num_images in (1, 2))
-        if mixes_images(network) or one > max_bytes:
-            what = "a whole step, as batch norm demands," if mixes_images(network) else "one image"
+        if whole or one > max_bytes:
+            what = "a whole step, as batch norm demands," if whole else "one image"
             raise ConfigError(
                 f"{what} does not fit into {max_bytes / 2**20:.0f} MiB; use a smaller network or resolution"
             )
         most = min(most, 1 + (max_bytes - one) // max(two - one, 1))
-    parameter = next(network.parameters())
-    if parameter.device.type == "cpu" and not mixes_images(network):
-        most = min(most, max(1, QUICK_MAP_BYTES // (largest_map(network) * parameter.element_size())))
-    num_chunks = -(-batch_size // most)
-    return None if num_chunks == 1 else -(-batch_size // num_chunks)
+    if not whole:
+        parameter = next(network.parameters())
+        largest = work_of(network).largest_map * parameter.element_size()
+        most = min(most, fitting("student", largest, parameter.device))
+    return equal_pieces(batch_size, most)

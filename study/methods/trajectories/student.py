@@ -68,13 +68,8 @@ def plan_steps(
 ) -> tuple[StudentStep, ...]:
     """Draw the steps of one student: pieces of a random permutation, a fresh one when it is used up.
 
-    Args:
-        num_images: size of the synthetic set.
-        num_steps: student steps (N).
-        batch_size: images a step; None, or more than there are, takes the whole set in its order.
-        augmentation: operations and ranges; every step draws one operation, with parameters for each image.
-        image_shape: channels, height, width.
-        generator: source of all numbers.
+    A batch size of None, or of more images than there are, takes the whole set in its order. Every step draws
+    one operation of augmentation, with parameters for each image.
 
     Raises:
         ConfigError: there is no image, a negative number of steps, or a batch of none.
@@ -108,14 +103,9 @@ def ordered_steps(
     image_shape: tuple[int, int, int],
     generator: torch.Generator,
 ) -> tuple[StudentStep, ...]:
-    """Steps that go through given batches in their order, several times over.
+    """Steps that go through batches of indices [b] int64 in their order, ``num_epochs`` times over.
 
-    Args:
-        batches: indices [b] int64 of each batch.
-        num_epochs: passes over all batches.
-        augmentation: as in :func:`plan_steps`; strategy ``none`` draws nothing.
-        image_shape: channels, height, width.
-        generator: source of the augmentation draws.
+    They are augmented as in :func:`plan_steps`; strategy ``none`` draws nothing.
 
     Source: Wang et al. 2018 (DD).
     """
@@ -127,16 +117,10 @@ def ordered_steps(
 
 
 def step_loss(network: Network, flat: Tensor, pixels: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy summed over images; a step divides by the size of its whole batch.
+    """Cross-entropy in nats, summed over images; a step divides by the size of its whole batch.
 
-    Args:
-        network: gives the architecture; neither its parameters nor its buffers are changed.
-        flat: [D] parameters.
-        pixels: [k, C, H, W], as the student sees them.
-        targets: [k, classes] probabilities.
-
-    Returns:
-        Scalar, in nats.
+    Pixels [k, C, H, W] are as the student sees them, targets [k, classes] probabilities, ``flat`` the parameters
+    [D]. The network gives the architecture; neither its parameters nor its buffers are changed.
     """
     values = unflatten_parameters(flat, network)
     # Batch norm would otherwise update its running statistics in place.
@@ -165,14 +149,9 @@ def step_adjoint(
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """The inner product s of a step's gradient and an adjoint vector, with its derivatives.
 
-    Args:
-        network: as in :func:`step_loss`, and the next arguments too.
-        flat: [D] parameters before the step.
-        adjoint: [D], derivative of the final loss in the parameters after the step.
-        pixels: [k, C, H, W].
-        targets: [k, classes].
-        to_targets: whether the derivative in the targets is wanted.
-        to_parameters: whether the derivative in the parameters, a Hessian-vector product, is wanted.
+    The network, ``flat``, ``pixels`` and ``targets`` are those of :func:`step_loss`; ``adjoint`` [D] is the
+    derivative of the final loss in the parameters after the step. Derivatives in the targets, and in the
+    parameters (a Hessian-vector product), are given where they are wanted.
 
     Returns:
         s, ∂s/∂pixels, ∂s/∂targets or None, ∂s/∂flat [D] or None; all detached.
@@ -191,22 +170,9 @@ def step_adjoint(
 
 
 def check_fit(
-    network: Network,
-    images: Tensor,
-    labels: Tensor,
-    step_sizes: Tensor,
-    start: Tensor,
-    num_steps: int,
+    network: Network, images: Tensor, labels: Tensor, step_sizes: Tensor, start: Tensor, num_steps: int
 ) -> None:
-    """Refuse what no student can be trained on.
-
-    Args:
-        network: the student's architecture.
-        images: [n, C, H, W].
-        labels: [n, classes] floating point or [n] int64.
-        step_sizes: scalar or [num_steps].
-        start: [D].
-        num_steps: student steps.
+    """Refuse what no student can be trained on; see :func:`study.methods.trajectories.adjoint.student_gradients`.
 
     Raises:
         ShapeError: one of them does not fit the others.

@@ -53,9 +53,9 @@ def test_the_three_sources_differ_and_seeds_matter_to_networks_alone(toy_task: F
     assert torch.equal(extract(task, "pixels"), extract(task, "pixels", seed=1))
 
 
-def test_features_do_not_depend_on_the_chunks(toy_task: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_do_not_depend_on_the_chunks(toy_task: Factory, set_room: Factory) -> None:
     whole = extract(toy_task(), "random")
-    monkeypatch.setattr(coreset_features, "MAX_CHUNK_PIXELS", 5 * 64)
+    set_room("coreset features", 5 * 64)
     torch.testing.assert_close(extract(toy_task(), "random"), whole)
 
 

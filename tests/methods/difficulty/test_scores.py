@@ -123,7 +123,9 @@ def test_same_seed_same_bits_and_other_seed_other_scores(score: str, toy_task: F
     assert not torch.equal(first, difficulty._compute_scores(task, config, Generators(2)))
 
 
-def test_stacked_networks_score_as_single_ones(toy_task: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stacked_networks_score_as_single_ones(
+    toy_task: Factory, monkeypatch: pytest.MonkeyPatch, set_room: Factory
+) -> None:
     task, config = toy_task(), DifficultyConfig(**QUICK)
     sizes = []
     train = difficulty._train
@@ -134,7 +136,7 @@ def test_stacked_networks_score_as_single_ones(toy_task: Factory, monkeypatch: p
 
     monkeypatch.setattr(difficulty, "_train", spy)
     together = difficulty._compute_scores(task, config, Generators(0))
-    monkeypatch.setattr(difficulty, "MAX_STACKED_FLOPS", 0)
+    set_room("difficulty stacked", 0)
     apart = difficulty._compute_scores(task, config, Generators(0))
     assert sizes == [3, 1, 1, 1]
     assert torch.allclose(together, apart, atol=1e-5)

@@ -123,12 +123,10 @@ def test_stacked_class_gradients_are_those_of_each_class_alone(toy_task: Factory
             torch.testing.assert_close(mine[label].detach(), its, atol=1e-5, rtol=1e-3)
 
 
-def test_groups_of_classes_give_what_all_at_once_gives(
-    toy_task: Factory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_groups_of_classes_give_what_all_at_once_gives(toy_task: Factory, set_room: Factory) -> None:
     results = []
     for room in (1, 1000):
-        monkeypatch.setattr("study.methods.matching.gradients.GROUP_IMAGES", room)
+        set_room("gradient groups", room)
         steps = list(DSA(GradientMatchingConfig(num_iterations=1)).distill(toy_task(), Generators(0)))
         results.append(steps[-1])
     assert float(results[0].losses["match/loss"]) == pytest.approx(
@@ -229,8 +227,8 @@ def test_batch_norm_is_frozen_at_the_statistics_of_real_images(toy_task: Factory
     training.redraw(torch.Generator().manual_seed(0))
     images = task.train.images[:16]
     training.freeze_batch_statistics(images)
-    norm = training.network.blocks[0].norm
-    maps = training.network.blocks[0].conv(images).detach()
+    norm = training.network.units[0].norm
+    maps = training.network.units[0].conv(images).detach()
     torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)))
     torch.testing.assert_close(norm.running_var, maps.var((0, 2, 3)))
     assert not norm.training

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from study.core.device import Compute
 from study.core.errors import ConfigError
-from study.methods.matching import random_features as module
 from study.methods.matching.random_features import RandomFeatures, averaging_matrix, embedding
 from study.methods.matching.synthetic_images import ClassBatches
 from study.models.pool import ModelConfig, Network, build_model
@@ -66,9 +65,9 @@ def test_norms_within_an_image_allow_one_pass_for_all_classes(
 
 
 def test_batch_norm_sees_all_classes_in_one_chunk(
-    toy_task: Factory, batch: tuple[Tensor, ClassBatches], monkeypatch: pytest.MonkeyPatch
+    toy_task: Factory, batch: tuple[Tensor, ClassBatches], set_room: Factory
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK_BYTES_PER_THREAD", 1)
+    set_room("features", 1)
     task = toy_task(model=ModelConfig(depth=2, width=8, norm="batch"))
     features = drawn(task)
     assert features.chunk_size is None
@@ -127,20 +126,6 @@ def test_redrawing_changes_the_network_as_the_generator_says(
     assert not torch.allclose(seen[0], seen[1], atol=1e-3)
     features.redraw(generator.manual_seed(9))
     assert torch.equal(seen[0], features.class_means(batch[0], batch[1].averaging)[0])
-
-
-@pytest.mark.parametrize(
-    ("num_images", "target", "sizes"),
-    [
-        (64, 16, [16] * 4),
-        (60, 16, [15] * 4),
-        (67, 16, [16, 16, 16, 16, 3]),
-        (10, 400, [10]),
-        (3, 1, [1, 1, 1]),
-    ],
-)
-def test_chunks_are_even_where_they_can_be(num_images: int, target: int, sizes: list[int]) -> None:
-    assert module._chunk_sizes(num_images, target) == sizes
 
 
 def test_chunks_shrink_with_the_largest_activation(toy_task: Factory) -> None:
@@ -209,14 +194,14 @@ class TestCompilation:
 
 
 def test_a_graph_that_is_too_large_is_built_again_to_the_same_bits(
-    toy_task: Factory, monkeypatch: pytest.MonkeyPatch
+    toy_task: Factory, set_room: Factory
 ) -> None:
     task = toy_task()
     pixels = task.train.images[:12].clone().requires_grad_()
     averaging = torch.eye(3).repeat_interleave(4, 1) / 4
     results = []
     for limit in (1 << 40, 0):
-        monkeypatch.setattr("study.methods.matching.random_features.MAX_GRAPH_BYTES", limit)
+        set_room("features graph", limit)
         features = RandomFeatures(task)
         features.chunk_size = 4
         features.redraw(torch.Generator().manual_seed(0))
@@ -236,3 +221,20 @@ def test_every_network_of_the_pool_gives_features(name: str, toy_task: Factory) 
     (grad,) = torch.autograd.grad(means.square().sum(), pixels)
     assert means.shape[0] == 3
     assert (grad.flatten(1).norm(dim=1) > 0).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_features_on_cuda_are_those_on_the_cpu(
+    norm: str, dtype: torch.dtype, toy_task: Factory, batch: tuple[Tensor, ClassBatches], cuda: torch.device
+) -> None:
+    images, averaging = batch[0], batch[1].averaging
+    model = ModelConfig(depth=2, width=8, norm=norm)  # type: ignore[arg-type]
+    here, there = (drawn(toy_task(model=model, compute=Compute(device, dtype))) for device in (CPU, cuda))
+    # A whole GiB is open to a chunk there.
+    assert norm == "batch" or there.chunk_size > here.chunk_size  # type: ignore[operator]
+    (expected,) = here.class_means(images, averaging)
+    (found,) = there.class_means(images.to(cuda), averaging.to(cuda))
+    assert found.dtype is torch.float32
+    assert float((found.cpu() - expected).norm() / expected.norm()) < 2e-2

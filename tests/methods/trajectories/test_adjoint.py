@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from study.core.errors import ConfigError, ShapeError
 from study.data.augment import AugmentationConfig, augment, draw
-from study.methods.trajectories.adjoint import StudentGradients, run_student, student_gradients
+from study.methods.trajectories.adjoint import StudentGradients, student_gradients
 from study.methods.trajectories.losses import trajectory_matching_loss
-from study.methods.trajectories.student import StudentStep, plan_steps
+from study.methods.trajectories.student import StudentStep, plan_steps, step_gradient
 from study.models.flat_params import flatten_parameters, forward_flat
 from study.models.pool import ModelConfig, Network, build_model
 
@@ -156,16 +156,17 @@ def test_tesla_is_exact_for_one_step_and_not_for_three() -> None:
 def test_tesla_is_the_published_formula() -> None:
     problem = Problem(3)
     problem.matching = lambda end: trajectory_matching_loss(end, problem.target, problem.start)  # type: ignore[method-assign]
-    run = run_student(
-        problem.network, problem.images, problem.labels, problem.step_sizes, problem.start, problem.steps
-    )
-    size, target = problem.step_sizes, problem.target
-    total = (problem.start - run.end.detach()) / size
+    size, target, visited = problem.step_sizes, problem.target, [problem.start]
+    for step in problem.steps:
+        pixels, labels = augment(problem.images[step.indices], step.record), problem.labels[step.indices]
+        gradient = step_gradient(problem.network, visited[-1], pixels, labels.softmax(1)) / len(labels)
+        visited.append(visited[-1] - size * gradient)
+    total = (problem.start - visited[-1]) / size
     factor = 2 / (problem.start - target).square().sum()
     direction = factor * (size * (target - problem.start) + size**2 * total)
     images = problem.images.clone().requires_grad_()
     approximate = torch.zeros_like(images)
-    for flat, step in zip(run.visited, problem.steps, strict=True):
+    for flat, step in zip(visited[:-1], problem.steps, strict=True):
         flat = flat.clone().requires_grad_()
         logits = forward_flat(problem.network, flat, augment(images[step.indices], step.record))
         loss = functional.cross_entropy(logits, problem.labels[step.indices].softmax(1))
@@ -269,17 +270,6 @@ def test_memory_shrinks_with_the_chunk() -> None:
     assert saved_bytes(problem, chunk_size=1) < 0.5 * saved_bytes(problem)
 
 
-def test_a_run_keeps_one_vector_a_step() -> None:
-    problem = Problem(4)
-    run = run_student(
-        problem.network, problem.images, problem.labels, problem.step_sizes, problem.start, problem.steps
-    )
-    assert len(run.visited) == 4
-    assert torch.equal(run.visited[0], problem.start)
-    assert len({flat.data_ptr() for flat in [*run.visited, run.end]}) == 5
-    assert run.end.is_leaf
-
-
 @pytest.mark.parametrize(
     ("how", "message"),
     [
@@ -307,3 +297,17 @@ def test_tensors_that_do_not_fit_are_refused(name: str, value: Tensor) -> None:
     setattr(problem, name, value)
     with pytest.raises(ShapeError, match=r"expected|needs"):
         problem.gradients()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("how", [{}, {"chunk_size": 2}, {"backward": "unroll"}, {"backward": "tesla"}])
+def test_gradients_on_cuda_are_those_on_the_cpu(how: dict[str, Any], cuda: torch.device) -> None:
+    here, there = Problem(3), Problem(3)
+    there.network.to(cuda)
+    for name in ("images", "labels", "step_sizes", "start", "target"):
+        setattr(there, name, getattr(there, name).to(cuda))
+    expected, found = here.gradients(**how), there.gradients(**how)
+    for name in ("loss", "end", "images", "labels", "step_sizes"):
+        assert getattr(found, name).device.type == "cuda"
+        # Float64 throughout: only the order of sums differs.
+        torch.testing.assert_close(getattr(found, name).cpu(), getattr(expected, name), rtol=1e-8, atol=1e-10)

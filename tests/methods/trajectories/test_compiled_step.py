@@ -9,6 +9,7 @@ from torch import Tensor
 
 from study.core.device import Compute, compiler_available
 from study.core.errors import ConfigError
+from study.core.programs import ProgramCache
 from study.data.augment import AugmentationConfig
 from study.methods.trajectories import compiled_step
 from study.methods.trajectories.adjoint import StudentGradients, student_gradients
@@ -41,7 +42,7 @@ def build_inputs(network: Network, num: int) -> tuple[Tensor, Tensor, Tensor, Te
 @pytest.fixture
 def no_programs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A process that has not compiled anything yet."""
-    monkeypatch.setattr(compiled_step, "_compiled", type(compiled_step._compiled)())
+    monkeypatch.setattr(compiled_step, "_compiled", ProgramCache(16, shared=True))
     yield
     torch._dynamo.reset()
 

@@ -22,9 +22,9 @@ from study.methods.trajectories.config import TrajectoryConfig
 from study.methods.trajectories.expert_start import average_correct, first_correct
 from study.methods.trajectories.learned_set import MIN_STEP_SIZE, LearnedSet, Start
 from study.models.flat_params import flatten_parameters, forward_flat
-from study.models.footprint import largest_map
 from study.models.network import Network
 from study.models.pool import build_model
+from study.models.work import work_of
 
 Factory = Callable[..., Any]
 
@@ -244,7 +244,7 @@ def test_labels_average_only_the_experts_that_are_right() -> None:
 
 
 def test_experts_judge_as_many_images_at_once_as_memory_allows(
-    toy_task: Factory, monkeypatch: pytest.MonkeyPatch
+    toy_task: Factory, monkeypatch: pytest.MonkeyPatch, set_room: Factory
 ) -> None:
     task = toy_task()
     network = build_model(task.model, (1, 8, 8), 3, torch.Generator().manual_seed(0))
@@ -256,7 +256,7 @@ def test_experts_judge_as_many_images_at_once_as_memory_allows(
 
     monkeypatch.setattr(expert_start, "forward_flat", forward)
     whole = expert_start._logits(network, flat, task.train.images[:10])
-    monkeypatch.setattr(expert_start, "MAX_MAP_BYTES", 4 * largest_map(network) * 4)
+    set_room("expert answers", 4 * work_of(network).largest_map * 4)
     pieces = expert_start._logits(network, flat, task.train.images[:10])
     assert seen == [10, 4, 4, 2]
     torch.testing.assert_close(whole, pieces)

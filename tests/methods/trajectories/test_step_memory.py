@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from study.core.errors import ConfigError
-from study.methods.trajectories import step_memory
 from study.methods.trajectories.step_memory import LiveBytes, bytes_of_step, fitting_chunk
 from study.methods.trajectories.student import step_adjoint
 from study.models.flat_params import flatten_parameters
@@ -67,21 +68,23 @@ def test_chunks_fit_the_limit_and_are_of_equal_size() -> None:
     assert bytes_of_step(network, SHAPE, 7) <= limit < bytes_of_step(network, SHAPE, 8)
 
 
-def test_a_convnet_for_224_pixels_and_100_images_fits_into_4_gib(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_convnet_for_224_pixels_and_100_images_fits_into_4_gib(
+    set_room: Callable[[str, int], None],
+) -> None:
     shape = (3, 224, 224)
     network = build_network(shape, 128, depth=7)
     assert bytes_of_step(network, shape, 100) > 16 * 1024 * MIB
     # Two images' largest map would be mapped anew each time it is allocated.
     assert fitting_chunk(network, shape, 100, 4096 * MIB) == 1
-    monkeypatch.setattr(step_memory, "QUICK_MAP_BYTES", 2**40)
+    set_room("student", 2**40)
     chunk = fitting_chunk(network, shape, 100, 4096 * MIB)
     assert chunk is not None
     assert 10 <= chunk < 50
     assert bytes_of_step(network, shape, chunk) <= 4096 * MIB
 
 
-def test_batch_norm_is_not_cut_for_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_memory, "QUICK_MAP_BYTES", 1)
+def test_batch_norm_is_not_cut_for_speed(set_room: Callable[[str, int], None]) -> None:
+    set_room("student", 1)
     assert fitting_chunk(build_network(norm="batch"), SHAPE, 8, 4096 * MIB) is None
     assert fitting_chunk(build_network(), SHAPE, 8, 4096 * MIB) == 1
 
