@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from study.core.spaces import Parameter
     from study.runs.context.stores import StoreOptions
 
-__all__ = ["SearchSpace", "Settings", "check_output", "nested", "path_of", "space_of", "stores_of"]
-
 Settings = Mapping[str, Any] | Sequence[str] | None
 """Overrides: dotted keys (``{"distill.image_lr": 0.5}``), nested tables, or ``key=value`` words."""
 SearchSpace = Mapping[str, "str | Parameter | None"] | Sequence[str] | None

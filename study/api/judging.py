@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from study.runs.context.callbacks import Callback
     from study.runs.evaluate import Evaluation
 
-__all__ = ["compare", "evaluate", "list_runs"]
-
 
 def evaluate(
     reference: str,

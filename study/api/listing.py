@@ -13,19 +13,6 @@ if TYPE_CHECKING:
     from study.runs.catalog.ui import View
     from study.runs.config.configure import RunConfig
 
-__all__ = [
-    "build_experts",
-    "check_dataset",
-    "datasets",
-    "experts",
-    "methods",
-    "open_ui",
-    "plan_experts",
-    "prepare_dataset",
-    "protocols",
-    "prune_experts",
-]
-
 
 def methods() -> dict[str, str]:
     """What each method does, in a line, by the name that ``--method`` takes.

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from study.runs.plan import Plan
     from study.runs.registration.results import SearchResult
 
-__all__ = ["configure", "distill", "plan", "resume", "search_config", "tune"]
-
 
 def tune(
     method: str,

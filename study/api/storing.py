@@ -11,8 +11,6 @@ from study.api.arguments import path_of
 if TYPE_CHECKING:
     from study.sets.files import StoredSet
 
-__all__ = ["download", "load", "sets", "show", "verify"]
-
 
 def load(reference: str, *, tracking_uri: str | None = None) -> StoredSet:
     """Load a verified synthetic set by registered name, run id or folder.

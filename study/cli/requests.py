@@ -13,8 +13,6 @@ from study.core.spaces import parse_space
 from study.runs.config.configure import Request, RunConfig, configure
 from study.runs.context.stores import StoreOptions
 
-__all__ = ["build_config", "check_output", "given", "stores"]
-
 CONFIGURING = (
     "method", "dataset", "ipc", "budget", "variant", "seed", "overrides", "space", "recipe", "resolution",
 )  # fmt: skip

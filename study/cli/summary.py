@@ -14,8 +14,6 @@ from study.runs.registration.results import SearchResult
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["duration", "percent", "print_plan", "print_result"]
-
 NUM_BEST_SHOWN = 3
 STANDSTILL = 0.01
 """Relative change of the images below which nothing was distilled."""

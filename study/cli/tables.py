@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from study import Evaluation
 
-__all__ = ["print_evaluation"]
-
 MAX_ROWS_ACROSS = 3
 """More ways to train than that stand below each other."""
 SIDES = ("trained_on", "memory")

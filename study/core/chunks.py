@@ -7,8 +7,6 @@ from typing import Literal
 
 import torch
 
-__all__ = ["EVERYTHING", "ROOMS", "Room", "Use", "equal_pieces", "even_sizes", "fitting"]
-
 Use = Literal[
     "evaluation", "evaluation compiled", "evaluation batches", "stacked float32", "stacked bfloat16", "prediction",
     "difficulty stacked", "difficulty scores", "difficulty gradients", "coreset features", "leakage pixels",

@@ -17,8 +17,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from study.core.errors import ConfigError, unknown_name
 
-__all__ = ["Frozen", "build", "digest", "flatten", "merge", "parse_overrides", "read_toml", "set_path"]
-
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 

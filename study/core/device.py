@@ -15,8 +15,6 @@ import torch
 from study.core.config import Frozen
 from study.core.errors import ConfigError
 
-__all__ = ["Compute", "ComputeConfig", "compiler_available", "num_cores", "peak_memory", "resolve_compute"]
-
 
 class ComputeConfig(Frozen):
     """What the user asks of the machine."""

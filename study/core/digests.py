@@ -9,8 +9,6 @@ from torch import Tensor
 
 from study.core.records import ImageDataset, SyntheticSet
 
-__all__ = ["dataset_digest", "set_digest"]
-
 
 def dataset_digest(dataset: ImageDataset) -> str:
     """SHA-256 (hex) over shape, pixels and labels in their order; class names are left out."""

@@ -5,11 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = [
-    "ConfigError", "CorruptSetError", "DataError", "DivergedError", "MissingDataError", "SearchError", "ShapeError",
-    "StudyError", "TrackingError", "UnknownNameError", "UnknownSetError", "suggestion", "unknown_name",
-]  # fmt: skip
-
 
 class StudyError(Exception):
     """Anything the user can mend; the command line prints its one line and exits with 2."""

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import platformdirs
 
-__all__ = ["cache_folder", "replace_file", "replace_folder", "sha256_file"]
-
 
 def sha256_file(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""

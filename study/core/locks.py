@@ -12,8 +12,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["alone", "is_shared", "share"]
-
 GATE = "gate.lock"
 
 

@@ -7,8 +7,6 @@ import sys
 from types import ModuleType
 from typing import Any
 
-__all__ = ["make_callable"]
-
 
 class _CallablePackage(ModuleType):
     """A package that answers a call with the public function of its name."""

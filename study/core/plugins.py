@@ -11,8 +11,6 @@ from typing import Generic, TypeVar
 
 from study.core.errors import ConfigError, unknown_name
 
-__all__ = ["Registry"]
-
 T = TypeVar("T")
 
 

@@ -12,8 +12,6 @@ from typing import Generic, TypeVar
 
 from study.core.errors import ConfigError
 
-__all__ = ["ProgramCache", "go_on_plain"]
-
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 

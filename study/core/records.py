@@ -11,8 +11,6 @@ from torch import Tensor
 
 from study.core.errors import ShapeError
 
-__all__ = ["ImageDataset", "Progress", "Score", "StepSchedule", "SyntheticSet"]
-
 
 @dataclass(frozen=True)
 class ImageDataset:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 
 import torch
 
-__all__ = ["Generators", "derive_seed"]
-
 
 def derive_seed(root: int, *path: str | int) -> int:
     """Derive an independent 63-bit seed from a root seed and a path of names.

@@ -7,8 +7,6 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["terminate_like_interrupt"]
-
 
 @contextlib.contextmanager
 def terminate_like_interrupt() -> Iterator[None]:

@@ -10,8 +10,6 @@ from pydantic import Field, model_validator
 from study.core.config import Frozen, build
 from study.core.errors import ConfigError
 
-__all__ = ["Choice", "Parameter", "Range", "Space", "describe", "parse_space", "read_space"]
-
 
 class Range(Frozen):
     """Numbers from ``low`` to ``high``, both included."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["render"]
-
 
 def render(folder: Path, name: str, **values: object) -> str:
     """Fill in a template; values are escaped in those that end in ``.html.j2``.

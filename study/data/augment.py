@@ -21,8 +21,6 @@ from torch.nn import functional
 from study.core.config import Frozen
 from study.core.errors import ShapeError, unknown_name
 
-__all__ = ["AugmentationConfig", "AugmentationRanges", "AugmentationRecord", "augment", "draw", "join"]
-
 
 class AugmentationRanges(Frozen):
     """How far each operation may go; the published values are the defaults."""

@@ -16,8 +16,6 @@ from study.core.config import digest
 from study.core.errors import DataError, StudyError
 from study.core.files import cache_folder, replace_file
 
-__all__ = ["cached", "find_cached"]
-
 _LOG = logging.getLogger(__name__)
 _FORMAT = 1
 """Part of every key: raise it when the same key would give other tensors."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from study.core.plugins import Registry
 from study.data.source import DatasetSpec
 
-__all__ = ["DATASETS", "find_dataset", "register"]
-
 DATASETS: Registry[DatasetSpec] = Registry("dataset", "study.data", "study.datasets")
 """Every real dataset by name, those of installed plug-ins included."""
 

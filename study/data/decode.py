@@ -17,8 +17,6 @@ from torch import Tensor
 from study.core.device import num_cores
 from study.core.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "decode_images", "describe_files"]
-
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )

@@ -10,8 +10,6 @@ from sklearn.datasets import load_digits
 from study.data.datasets import register
 from study.data.source import WITHOUT_FLIP, DatasetSpec, RawImages, SourceData, hold_out, resize
 
-__all__ = ["is_present", "load", "prepare"]
-
 
 def load(root: Path, resolution: int | None) -> SourceData:
     """All 1,797 digits, pixels from 0 to 16; a fixed stratified fifth is the test set.

@@ -13,8 +13,6 @@ from study.data.datasets import register
 from study.data.decode import IMAGE_SUFFIXES, decode_images, describe_files
 from study.data.source import WITH_FLIP, DatasetSpec, RawImages, SourceData, hold_out
 
-__all__ = ["is_present", "load", "prepare"]
-
 _LOG = logging.getLogger(__name__)
 
 

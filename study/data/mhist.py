@@ -16,8 +16,6 @@ from study.data.datasets import register
 from study.data.decode import decode_images, describe_files
 from study.data.source import WITH_FLIP, DatasetSpec, RawImages, SourceData
 
-__all__ = ["CLASS_NAMES", "NUM_ANNOTATORS", "find_folder", "is_present", "load", "prepare"]
-
 CLASS_NAMES = ("HP", "SSA")
 NUM_ANNOTATORS = 7
 

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from study.core.errors import DataError, ShapeError
 
-__all__ = ["MAX_ZCA_SIZE", "Kind", "Preprocessing", "check_zca_size", "fit_standard", "fit_zca"]
-
 Kind = Literal["standard", "zca", "none"]
 
 MAX_ZCA_SIZE = 12_288

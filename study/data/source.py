@@ -14,11 +14,6 @@ from torch.nn import functional
 
 from study.core.errors import DataError
 
-__all__ = [
-    "WITHOUT_FLIP", "WITH_FLIP", "DatasetSpec", "RawImages", "SourceData", "fingerprint", "hold_out", "resize",
-    "stratified_split",
-]  # fmt: skip
-
 WITH_FLIP = "color_crop_cutout_flip_scale_rotate"
 """Every operation of DSA, the default where an image and its mirror image mean the same."""
 WITHOUT_FLIP = "color_crop_cutout_scale_rotate"

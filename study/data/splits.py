@@ -20,8 +20,6 @@ from study.data.datasets import find_dataset
 from study.data.preprocess import Kind, Preprocessing, check_zca_size, fit_standard, fit_zca
 from study.data.source import DatasetSpec, RawImages, SourceData, fingerprint, stratified_split
 
-__all__ = ["DataConfig", "DataSplits", "SealedTest", "load_splits", "resolve_data_root", "split_source"]
-
 _LOG = logging.getLogger(__name__)
 
 

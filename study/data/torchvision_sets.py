@@ -16,8 +16,6 @@ from study.core.errors import DataError, MissingDataError
 from study.data.datasets import register
 from study.data.source import WITH_FLIP, WITHOUT_FLIP, DatasetSpec, RawImages, SourceData, resize
 
-__all__ = ["Name", "is_present", "load", "prepare"]
-
 Name = Literal["mnist", "fashion-mnist", "cifar10"]
 
 _CLASSES = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}

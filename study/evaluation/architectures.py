@@ -17,17 +17,6 @@ from study.evaluation.evaluator import Evaluator
 from study.evaluation.recipes import EvaluationConfig
 from study.models.pool import MODELS, ModelConfig, build_model
 
-__all__ = [
-    "POOLS",
-    "ArchitecturePool",
-    "CrossScore",
-    "PoolModel",
-    "build_pool",
-    "choose_learning_rate",
-    "num_rate_networks",
-    "parse_model",
-]
-
 Result = TypeVar("Result")
 
 POOLS: dict[str, tuple[str, ...]] = {"none": (), "quick": ("mlp", "lenet"), "full": tuple(MODELS)}

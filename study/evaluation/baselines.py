@@ -8,8 +8,6 @@ from study.core.errors import ConfigError
 from study.core.records import ImageDataset, SyntheticSet
 from study.core.seeding import Generators
 
-__all__ = ["full_set", "majority_rate", "random_real_sets"]
-
 
 def random_real_sets(
     train: ImageDataset, ipc: int, num_draws: int, generators: Generators

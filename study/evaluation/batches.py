@@ -13,8 +13,6 @@ from study.core.records import StepSchedule
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig, augment, draw, join
 
-__all__ = ["scheduled_batches", "training_batches"]
-
 
 @torch.no_grad()
 def training_batches(

@@ -24,8 +24,6 @@ from study.evaluation.score_cache import cached_score
 from study.evaluation.training import TrainingJob, should_compile, train_networks
 from study.models.pool import ModelConfig
 
-__all__ = ["Evaluator", "check_scorable", "evaluation_seeds", "join_scores", "score_rows"]
-
 _VERSION = 1
 """Part of every cached score's key: raise it when the same key would give other scores."""
 _OF_LEARNED_SETS = {"use_learned_step_size", "use_soft_labels", "use_schedule"}

@@ -14,8 +14,6 @@ from study.evaluation.recipes import EvaluationConfig
 from study.evaluation.score_cache import cached_score, find_score
 from study.evaluation.training import training_seconds
 
-__all__ = ["FULL_DATA", "FullData", "full_data_recipe"]
-
 FULL_DATA = EvaluationConfig(preset="course", lr=0.05, batch_size=64, num_seeds=3)
 """How all real data is trained on: 20 epochs of cosine, with which digits reach 99.1 % on validation."""
 MANY_IMAGES, FEW_EPOCHS = 10_000, 4

@@ -11,16 +11,6 @@ from study.core.device import Compute
 from study.core.records import ImageDataset
 from study.models.network import Network
 
-__all__ = [
-    "accuracy",
-    "area_under_curve",
-    "balanced_accuracy",
-    "headline_metric",
-    "is_unbalanced",
-    "predict",
-    "score_logits",
-]
-
 UNBALANCED_RATIO = 1.5
 
 

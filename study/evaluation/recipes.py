@@ -10,8 +10,6 @@ from pydantic import Field, field_validator
 from study.core.config import Frozen
 from study.core.errors import unknown_name
 
-__all__ = ["PRESETS", "EvaluationConfig", "TrainingRecipe", "learning_rates"]
-
 LearningRateSchedule = Literal["constant", "drop", "cosine"]
 
 

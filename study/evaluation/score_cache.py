@@ -12,8 +12,6 @@ from torch import Tensor
 from study.core.records import Score
 from study.data.cache import cached, find_cached
 
-__all__ = ["cached_score", "find_score"]
-
 _CHECK = "sha256"
 
 

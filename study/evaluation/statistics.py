@@ -18,8 +18,6 @@ from torch import Tensor
 from study.core.errors import ConfigError
 from study.core.records import Score
 
-__all__ = ["PairedComparison", "Summary", "compare_paired", "compare_scores", "summarize"]
-
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 10_000
 MAX_EXACT_PAIRS = 16

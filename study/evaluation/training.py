@@ -20,8 +20,6 @@ from study.models.network import Network
 from study.models.pool import ModelConfig
 from study.models.work import Work, expected_seconds, work_of_model, worth_compiling
 
-__all__ = ["TrainingJob", "should_compile", "train_networks", "training_seconds"]
-
 
 @dataclass(frozen=True)
 class TrainingJob:

@@ -16,8 +16,6 @@ from study.models.pool import ModelConfig, build_model
 from study.models.stack import NetworkStack
 from study.models.work import work_of_model
 
-__all__ = ["TrainingStep", "prepare_step"]
-
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 

@@ -22,8 +22,6 @@ from study.methods.initialize import Initialization
 from study.models.network import Network
 from study.models.pool import ModelConfig, build_model
 
-__all__ = ["METHODS", "Method", "MethodConfig", "Task", "find_method", "register"]
-
 
 class MethodConfig(Frozen):
     """Settings every method shares; each method's own class extends it."""

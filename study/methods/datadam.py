@@ -27,8 +27,6 @@ from study.methods.matching.random_features import RandomFeatures
 from study.methods.matching.synthetic_images import ClassBatches, SyntheticImages
 from study.models.pool import ModelConfig
 
-__all__ = ["DataDAM", "DataDAMConfig"]
-
 
 class DataDAMConfig(MethodConfig):
     """Settings of DataDAM; the paper's values are the defaults."""

@@ -16,8 +16,6 @@ from study.methods.trajectories.expert_matching import ExpertMatching, Matching,
 from study.methods.trajectories.expert_start import start_from_experts
 from study.methods.trajectories.learned_set import Start
 
-__all__ = ["DATM", "DATMConfig", "FlatExpertConfig"]
-
 
 class FlatExpertConfig(ExpertConfig):
     """Experts as DATM and PAD train them: longer, and towards flat minima."""

@@ -13,8 +13,6 @@ from study.methods.base import Method, MethodConfig, Task, register
 from study.methods.initialize import Initialization
 from study.methods.matching.gradients import GradientMatchingConfig, match_gradients
 
-__all__ = ["DC", "DCConfig"]
-
 
 class DCConfig(GradientMatchingConfig):
     """Settings of DC; the published values are the defaults."""

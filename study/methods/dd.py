@@ -26,8 +26,6 @@ from study.methods.trajectories.student import ordered_steps
 from study.models.flat_params import flatten_parameters, forward_flat
 from study.models.network import Network, mixes_images
 
-__all__ = ["DD", "DDConfig", "classification_loss"]
-
 
 class DDConfig(MethodConfig):
     """Settings of DD; the published values are the defaults."""

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from study.core.errors import DivergedError
 
-__all__ = ["MAX_PIXEL", "check_losses", "check_pixels"]
-
 MAX_PIXEL = 1e4
 """Normalised pixels lie within ±10; instance norm hides the size of an image, so a runaway learning rate
 blows images up long before any loss becomes infinite."""

@@ -17,8 +17,6 @@ from study.methods.matching.losses import distribution_matching_loss
 from study.methods.matching.random_features import RandomFeatures
 from study.methods.matching.synthetic_images import ClassBatches, SyntheticImages
 
-__all__ = ["DM", "DMConfig"]
-
 
 class DMConfig(MethodConfig):
     """Settings of DM; the published values are the defaults."""

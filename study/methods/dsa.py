@@ -11,8 +11,6 @@ from study.core.spaces import Choice, Range, Space
 from study.methods.base import Method, MethodConfig, Task, register
 from study.methods.matching.gradients import GradientMatchingConfig, match_gradients
 
-__all__ = ["DSA"]
-
 
 @register
 class DSA(Method[GradientMatchingConfig]):

@@ -8,8 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["BarFigure", "Estimate", "Figure", "Preparation", "Report", "ScoreFigure"]
-
 Report = Callable[[int, int], None]
 """Gets the units of work done so far and those to do in all; called from the thread that prepares."""
 

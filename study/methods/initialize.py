@@ -10,8 +10,6 @@ from torch import Tensor
 from study.core.errors import ConfigError
 from study.core.records import ImageDataset
 
-__all__ = ["REAL_NOISE_STD", "Initialization", "initialize", "sample_real", "synthetic_labels"]
-
 Initialization = Literal["real", "noise", "real+noise"]
 
 REAL_NOISE_STD = 0.8

@@ -13,8 +13,6 @@ from study.methods.trajectories.config import IMAGE_LR_RANGE, STUDENT_SPACE, Tra
 from study.methods.trajectories.expert_matching import ExpertMatching, Matching, Trajectories
 from study.methods.trajectories.learned_set import Start
 
-__all__ = ["MTT"]
-
 
 @register
 class MTT(ExpertMatching[TrajectoryConfig]):

@@ -19,8 +19,6 @@ from study.methods.hooks import ScoreFigure
 from study.methods.trajectories.expert_matching import Matching
 from study.methods.trajectories.losses import Drop
 
-__all__ = ["PAD", "PADConfig"]
-
 
 class PADConfig(DATMConfig):
     """Settings of PAD; the values published for CIFAR-10 at 10 images a class are the defaults."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from study.models.chain import ChainLayer, PublishedChain
 from study.models.layers import LARGE_IMAGE, widen_28
 
-__all__ = ["AlexNet"]
-
 
 class AlexNet(PublishedChain):
     """Five convolutions of 128, 192, 256, 192 and 192 channels; pools after the first two and the last.

@@ -21,8 +21,6 @@ from study.models.layers import (
 )
 from study.models.network import Network
 
-__all__ = ["Chain", "ChainLayer", "PublishedChain"]
-
 MIN_PIXELS = 4
 
 

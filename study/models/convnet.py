@@ -13,8 +13,6 @@ from study.core.errors import ConfigError
 from study.models.chain import Chain, ChainLayer
 from study.models.layers import Activation, ConvUnit, Norm, Pooling, check_image_shape, widen_28
 
-__all__ = ["ConvNet", "default_depth"]
-
 
 def default_depth(image_shape: tuple[int, int, int]) -> int:
     """Blocks that suit a resolution: 2 at 8, 3 at 28 and 32, 4 at 64, 5 at 128, 6 at 224 pixels."""

@@ -8,8 +8,6 @@ from torch.func import functional_call
 
 from study.core.errors import ShapeError
 
-__all__ = ["flatten_parameters", "forward_flat", "num_parameters", "unflatten_parameters"]
-
 
 def num_parameters(network: nn.Module) -> int:
     """Length D of the flat parameter vector."""

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["ChannelsLastInstanceNorm", "replace_instance_norms"]
-
 MAX_SEGMENTS = 8
 """Sums of bfloat16 maps are rounded to bfloat16; adding a few partial ones in float32 averages that out."""
 PIXELS_PER_SEGMENT = 32

@@ -10,22 +10,6 @@ from torch import Tensor, nn
 
 from study.core.errors import ConfigError, ShapeError
 
-__all__ = [
-    "LARGE_IMAGE",
-    "NUM_NORM_GROUPS",
-    "Activation",
-    "AveragePool",
-    "ConvUnit",
-    "Norm",
-    "Pooling",
-    "build_activation",
-    "build_norm",
-    "build_pool",
-    "check_image_shape",
-    "scale_widths",
-    "widen_28",
-]
-
 Norm = Literal["none", "batch", "layer", "instance", "group"]
 Activation = Literal["relu", "sigmoid", "leaky_relu", "swish", "gelu"]
 Pooling = Literal["avg", "max", "none"]

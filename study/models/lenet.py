@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from study.models.chain import ChainLayer, PublishedChain
 
-__all__ = ["LeNet"]
-
 
 class LeNet(PublishedChain):
     """Two 5×5 convolutions with 6 and 16 channels, then 120 and 84 hidden units.

@@ -8,8 +8,6 @@ from study.core.errors import ConfigError
 from study.models.layers import Activation, Norm, build_activation, check_image_shape
 from study.models.network import Network
 
-__all__ = ["MLP"]
-
 
 class MLP(Network):
     """Hidden layers of equal width on the flattened pixels, then one linear layer.

@@ -13,8 +13,6 @@ from torch.func import functional_call, vmap
 
 from study.core.errors import ConfigError
 
-__all__ = ["LearnedTokens", "Network", "mixes_images"]
-
 TOKEN_STD = 0.02
 
 

@@ -21,8 +21,6 @@ from study.models.resnet import ResNet18, ResNet18AP
 from study.models.vgg import VGG11
 from study.models.vit import VisionTransformer
 
-__all__ = ["MODELS", "Architecture", "ModelConfig", "Network", "build_model"]
-
 PUBLISHED: Literal["published"] = "published"
 
 

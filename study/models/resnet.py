@@ -19,8 +19,6 @@ from study.models.layers import (
 )
 from study.models.network import Network
 
-__all__ = ["ResNet18", "ResNet18AP"]
-
 PUBLISHED_WIDTHS = (64, 128, 256, 512)
 BLOCKS_PER_STAGE = 2
 MIN_PIXELS = 4

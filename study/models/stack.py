@@ -10,8 +10,6 @@ from torch import Tensor
 from study.core.errors import ConfigError
 from study.models.network import Network, mixes_images
 
-__all__ = ["NetworkStack"]
-
 
 class NetworkStack:
     """``num_networks`` independent networks behind one forward pass.

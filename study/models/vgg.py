@@ -5,8 +5,6 @@ from __future__ import annotations
 from study.models.chain import ChainLayer, PublishedChain
 from study.models.layers import widen_28
 
-__all__ = ["VGG11"]
-
 
 class VGG11(PublishedChain):
     """Eight 3×3 convolutions in five stages of 64, 128, 256, 512 and 512 channels, a pool after each.

@@ -12,8 +12,6 @@ from study.core.errors import ConfigError
 from study.models.layers import Activation, build_activation, check_image_shape
 from study.models.network import LearnedTokens, Network
 
-__all__ = ["VisionTransformer", "default_patch"]
-
 UNITS_PER_HEAD = 32
 EXPANSION = 2
 """Units of the feed-forward layer per unit of a token."""

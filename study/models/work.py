@@ -18,8 +18,6 @@ from study.core.errors import ConfigError
 from study.models.network import Network, mixes_images
 from study.models.pool import ModelConfig, build_model
 
-__all__ = ["NOMINAL_RATES", "Loop", "Work", "expected_seconds", "work_of", "work_of_model", "worth_compiling"]
-
 Loop = Literal["evaluation", "features", "student"]
 
 

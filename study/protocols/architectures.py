@@ -21,8 +21,6 @@ from study.models.pool import ModelConfig
 from study.protocols.base import DISTILLED, RANDOM, EvaluateOptions, Findings, Protocol, Session, register
 from study.protocols.figures import draw_models
 
-__all__ = ["Architectures", "describe_score"]
-
 MAX_UNASKED_SECONDS = 20.0
 """Up to that expected price networks are trained on all real data without being asked to."""
 

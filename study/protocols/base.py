@@ -21,20 +21,6 @@ from study.sets.files import StoredSet
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "DISTILLED",
-    "PROTOCOLS",
-    "RANDOM",
-    "EvaluateOptions",
-    "Findings",
-    "Protocol",
-    "Session",
-    "Split",
-    "find_protocol",
-    "register",
-    "score_row",
-]
-
 Split = Literal["validation", "test"]
 
 DISTILLED, RANDOM = "distilled", "random real images"

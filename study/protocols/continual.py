@@ -17,8 +17,6 @@ from study.methods.base import Task, find_method
 from study.protocols.base import DISTILLED, RANDOM, Findings, Protocol, Session, register, score_row
 from study.protocols.figures import draw_curves
 
-__all__ = ["ClassOrder", "Continual", "class_orders", "learn_in_stages", "only_classes"]
-
 HERDING = "herding"
 MAX_STAGES = 5
 HERDING_IMAGES = 32_000

@@ -21,8 +21,6 @@ from study.evaluation.training import TrainingJob, train_networks
 from study.protocols.base import Findings, Protocol, Session, register
 from study.protocols.figures import draw_bars
 
-__all__ = ["Cost", "TrainingCost", "cheapest_training", "stored_bytes", "training_cost"]
-
 FIRST_STEPS = 4
 STEPS_FACTOR = 1.5
 TOLERANCE = 0.005

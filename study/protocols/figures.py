@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["MAX_PAIRS", "draw_bars", "draw_curves", "draw_models", "draw_pairs"]
-
 MAX_PAIRS = 24
 PAIRS_A_ROW = 6
 COLOURS = {

@@ -17,8 +17,6 @@ from study.models.pool import ModelConfig, build_model
 from study.protocols.base import Findings, Protocol, Session, register
 from study.protocols.figures import MAX_PAIRS, draw_pairs
 
-__all__ = ["FEATURE_MODEL", "Leakage", "LeakageReport", "SpaceDistances", "check_leakage", "nearest_real"]
-
 FEATURE_MODEL = ModelConfig(name="convnet", width=32)
 """Its random, untrained features are the second space: the same for every set, with no labels to lean on."""
 SEED = 0

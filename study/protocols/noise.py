@@ -24,8 +24,6 @@ from study.protocols.base import DISTILLED, RANDOM, Findings, Protocol, Session,
 from study.protocols.figures import draw_curves
 from study.sets.files import StoredSet
 
-__all__ = ["NOISE_LEVELS", "Noise", "NoiseTest", "accuracy_by_agreement"]
-
 NOISE_LEVELS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Standard deviations of the noise, in units of the deviation of the real training images."""
 AGAINST = "against"

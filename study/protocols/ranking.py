@@ -11,14 +11,6 @@ from study.core.records import Score
 from study.protocols.base import DISTILLED, RANDOM, Findings, Protocol, Session, register, score_row
 from study.protocols.figures import draw_bars
 
-__all__ = [
-    "AugmentationRobustScore",
-    "LabelRobustScore",
-    "Ranking",
-    "augmentation_robust_score",
-    "label_robust_score",
-]
-
 ANCHOR = "0.2689 is the score of a set that neither loses to real data nor beats random images; 1 is the best"
 
 

@@ -22,8 +22,6 @@ from study.runs.context.stored_set import (
 )
 from study.runs.context.stores import StoreOptions, open_tracking
 
-__all__ = ["SetComparison", "compare_sets"]
-
 
 @dataclass(frozen=True)
 class SetComparison:

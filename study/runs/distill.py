@@ -18,8 +18,6 @@ from study.runs.registration.results import SearchResult
 from study.runs.registration.set_folder import log_trial_set
 from study.runs.trials.trial import run_trial
 
-__all__ = ["DistillOptions", "distill"]
-
 
 @dataclass(frozen=True)
 class DistillOptions:

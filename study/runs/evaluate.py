@@ -19,8 +19,6 @@ from study.runs.context.stores import StoreOptions, open_tracking
 from study.sets.files import StoredSet
 from study.tracking.base import Recorder, Tracker
 
-__all__ = ["Evaluation", "evaluate"]
-
 PICTURE_DPI = 130
 
 

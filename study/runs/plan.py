@@ -17,8 +17,6 @@ from study.runs.context.run_context import RunContext, open_context
 from study.runs.context.stores import StoreOptions
 from study.runs.trials.trial import rung_iterations
 
-__all__ = ["Plan", "plan"]
-
 TIMED_ITERATIONS = 3
 WARM_UP_ITERATIONS = 2
 

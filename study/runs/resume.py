@@ -12,8 +12,6 @@ from study.runs.context.stores import StoreOptions, open_search_storage
 from study.search.config import SearchConfig
 from study.search.optimize import find_search
 
-__all__ = ["resume_config"]
-
 
 def resume_config(name: str, stores: StoreOptions, asked: Mapping[str, Any]) -> RunConfig:
     """The configuration of an existing search.

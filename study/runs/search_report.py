@@ -10,12 +10,11 @@ from study.runs.context.run_context import RunContext
 from study.runs.figures.images import GRID_NAME
 from study.runs.registration.results import WinnerResult
 from study.search.figures import search_page
-from study.search.optimize import Search, TrialRecord
+from study.search.optimize import Search
+from study.search.records import TrialRecord
 from study.tracking.base import Recorder, Tracker
 from study.tracking.compare_page import CompareRow, render_compare_page
 from study.tracking.links import COMPARE_PAGE
-
-__all__ = ["log_comparison"]
 
 TABLE_NAME = "trials.json"
 

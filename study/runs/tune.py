@@ -26,8 +26,6 @@ from study.runs.trials.trial import run_trial
 from study.search.optimize import Pruned, Search, TrialHandle, create_search, find_search
 from study.tracking.base import Recorder, Tracker
 
-__all__ = ["TuneOptions", "tune"]
-
 
 @dataclass(frozen=True)
 class TuneOptions:

@@ -8,8 +8,6 @@ from pydantic import Field, field_validator
 
 from study.core.config import Frozen
 
-__all__ = ["OBJECTIVES", "SearchConfig", "canonical_objective"]
-
 OBJECTIVES = ("accuracy", "cross-arch")
 """What a search can raise, in the order in which both are named."""
 

@@ -12,8 +12,6 @@ import optuna
 
 from study.search.pruning import rung_scores
 
-__all__ = ["search_page"]
-
 Figures = Mapping[str, Callable[[], Any]]
 
 

@@ -8,8 +8,6 @@ import optuna
 
 from study.search.records import TrialRecord
 
-__all__ = ["choose_finalists", "front_numbers"]
-
 
 def front_numbers(optuna_study: optuna.Study) -> frozenset[int] | None:
     """Optuna's own numbers of the trials that no other trial dominates; None for a single objective."""

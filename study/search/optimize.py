@@ -21,8 +21,6 @@ from study.search.records import DIVERGED, TrialRecord, outcome_of
 from study.search.sampler import TRIAL_NUMBER, SeededSampler, trial_number
 from study.search.storage import owner_is_dead, owner_tag
 
-__all__ = ["Objective", "Pruned", "Search", "TrialHandle", "TrialRecord", "create_search", "find_search"]
-
 Pruned = optuna.TrialPruned
 """Raised by an objective that :meth:`TrialHandle.report` told to stop."""
 

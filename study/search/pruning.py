@@ -14,8 +14,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study.search.config import SearchConfig
 
-__all__ = ["build_pruner", "is_weak", "report", "rung_scores"]
-
 RUNGS = "study.rungs"
 
 

@@ -12,8 +12,6 @@ from optuna.trial import FrozenTrial, TrialState
 from study.search.pruning import rung_scores
 from study.search.sampler import trial_number
 
-__all__ = ["DIVERGED", "TrialOutcome", "TrialRecord", "outcome_of"]
-
 TrialOutcome = Literal["COMPLETE", "PRUNED", "DIVERGED", "INTERRUPTED", "RUNNING"]
 
 DIVERGED = "study.diverged"

@@ -19,8 +19,6 @@ from optuna.trial import FrozenTrial, TrialState
 from study.core.seeding import derive_seed
 from study.search.config import SearchConfig
 
-__all__ = ["TRIAL_NUMBER", "SeededSampler", "trial_number"]
-
 TRIAL_NUMBER = "study.trial_number"
 
 

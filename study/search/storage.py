@@ -13,8 +13,6 @@ import optuna
 
 from study.core.errors import SearchError
 
-__all__ = ["LOCK_SECONDS", "default_storage_url", "open_storage", "owner_is_dead", "owner_tag"]
-
 LOCK_SECONDS = 60.0
 """How long a writer waits for another one; Optuna's own 5 s fails on a busy disk."""
 

@@ -9,8 +9,6 @@ from typing import Any
 from study.core.templates import render
 from study.sets.manifest import Manifest, ScoreRecord
 
-__all__ = ["render_card"]
-
 SCORE_ROWS = {
     "validation": ("this set", "validation"),
     "test": ("this set", "test"),

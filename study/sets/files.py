@@ -19,11 +19,6 @@ from study.sets.card import render_card
 from study.sets.manifest import SCHEMA_VERSION, FileRecord, Manifest, ScheduleRecord, parse_manifest
 from study.sets.preview import class_rows
 
-__all__ = [
-    "CARD_NAME", "DATA_NAME", "MANIFEST_NAME", "PREVIEW_NAME", "SET_FOLDER", "StoredSet", "read_manifest", "read_set",
-    "stored_files", "unwritable", "verify_set", "write_set",
-]  # fmt: skip
-
 DATA_NAME = "data.safetensors"
 MANIFEST_NAME = "manifest.json"
 PREVIEW_NAME = "preview.png"

@@ -11,11 +11,6 @@ from study.core.config import Frozen
 from study.core.errors import CorruptSetError
 from study.core.records import Score, StepSchedule
 
-__all__ = [
-    "SCHEMA_VERSION", "CrossRecord", "FileRecord", "FullDataRecord", "LeakageRecord", "Manifest", "ScheduleRecord",
-    "ScoreRecord", "parse_manifest",
-]  # fmt: skip
-
 SCHEMA_VERSION = 2
 """Raised whenever an older reader would misunderstand a newer manifest; all versions up to this are read.
 

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from study.core.errors import ShapeError
 
-__all__ = ["MAX_COLUMNS", "class_rows", "near_square_grid"]
-
 MAX_COLUMNS = 50
 """Images of one class that a row shows; the label says so where there are more."""
 

@@ -17,8 +17,6 @@ from study.data.datasets import DATASETS, find_dataset
 from study.data.source import DatasetSpec, SourceData, fingerprint
 from study.data.splits import DataConfig, DataSplits, resolve_data_root, split_source
 
-__all__ = ["DatasetContract"]
-
 
 class DatasetContract:
     """Tests of one dataset; they are skipped where its files are not in the data root.

@@ -28,8 +28,6 @@ from study.methods.hooks import BarFigure, Estimate, Preparation
 from study.models.pool import ModelConfig
 from study.testing.tasks import toy_task
 
-__all__ = ["MethodContract", "digests_elsewhere", "distill_toy"]
-
 
 class MethodContract:
     """A suite that a method passes; subclass it in a test file.

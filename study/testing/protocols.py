@@ -26,8 +26,6 @@ from study.protocols.base import EvaluateOptions, Findings, Protocol, Session, f
 from study.sets.files import StoredSet, read_set, write_set
 from study.sets.manifest import Manifest
 
-__all__ = ["ProtocolContract"]
-
 
 class ProtocolContract:
     """A suite that a protocol passes; subclass it in a test file.

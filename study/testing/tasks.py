@@ -12,8 +12,6 @@ from study.data.augment import AugmentationConfig
 from study.methods.base import Task
 from study.models.pool import ModelConfig
 
-__all__ = ["toy_images", "toy_task"]
-
 
 def toy_images(
     counts: tuple[int, ...] = (14, 9, 11), shape: tuple[int, int, int] = (1, 8, 8)

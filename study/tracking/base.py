@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
-__all__ = ["Recorder", "RegisteredSet", "RunInfo", "RunStatus", "Tracker"]
-
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 

@@ -13,8 +13,6 @@ from pathlib import Path
 
 from study.core.templates import render
 
-__all__ = ["CompareRow", "render_compare_page"]
-
 
 @dataclass(frozen=True)
 class CompareRow:

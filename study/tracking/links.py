@@ -7,16 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-__all__ = [
-    "COMPARE_PAGE",
-    "DEFAULT_BASE",
-    "DEFAULT_PORT",
-    "deep_links",
-    "registry_link",
-    "run_color",
-    "runs_view",
-]
-
 DEFAULT_PORT = 5000
 DEFAULT_BASE = f"http://127.0.0.1:{DEFAULT_PORT}"
 """Where ``study ui`` serves unless the port is taken."""

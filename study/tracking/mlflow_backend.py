@@ -18,8 +18,6 @@ from study.tracking.recorder import MAX_TAG_LENGTH, MlflowRecorder, shorten
 from study.tracking.registry import MlflowRegistry
 from study.tracking.stores import StoreLocation, every_page, translated
 
-__all__ = ["MlflowTracker"]
-
 VIEW_METRICS = ("objective", "val/gain_over_random", "val/accuracy_std", "cost/distill_seconds")
 FRONT_METRICS = ("val/accuracy", "cross/mean")
 FRONT_TAG = "study.on_front"

@@ -9,8 +9,6 @@ from study.tracking.base import Tracker
 from study.tracking.mlflow_backend import MlflowTracker
 from study.tracking.stores import locate
 
-__all__ = ["DEFAULT_ROOT", "open_tracker"]
-
 DEFAULT_ROOT = Path("mlruns")
 
 

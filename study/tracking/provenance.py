@@ -10,8 +10,6 @@ from pathlib import Path
 
 import study
 
-__all__ = ["git_commit", "provenance"]
-
 _PATIENCE_SECONDS = 10.0
 
 

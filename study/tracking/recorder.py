@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
-__all__ = ["FLUSH_SECONDS", "MAX_PARAM_LENGTH", "MAX_TAG_LENGTH", "MlflowRecorder", "shorten", "table_text"]
-
 FLUSH_SECONDS = 5.0
 """Numbers reach the store at most this long after they were logged, as long as more follow."""
 MAX_METRICS = 1000

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from study.core.errors import ConfigError, UnknownSetError, suggestion
 from study.tracking.base import RegisteredSet
 
-__all__ = ["BEST", "Reference", "check_alias", "check_set_name", "parse_reference", "pick"]
-
 BEST = "best"
 """The alias a bare name stands for."""
 

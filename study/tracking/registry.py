@@ -15,8 +15,6 @@ from study.tracking.base import RegisteredSet
 from study.tracking.references import check_alias, check_set_name, parse_reference, pick
 from study.tracking.stores import StoreLocation, connect, every_page, translated
 
-__all__ = ["MODEL_TYPE", "MlflowRegistry"]
-
 MODEL_TYPE = "synthetic-set"
 KIND_TAG = "study.kind"
 MAX_CARD_LENGTH = 4900

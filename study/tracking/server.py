@@ -22,8 +22,6 @@ from study.core.signals import terminate_like_interrupt
 from study.tracking.links import DEFAULT_PORT
 from study.tracking.stores import StoreLocation, connect
 
-__all__ = ["BLOCKED_PORTS", "Server", "choose_port", "serve", "start_server"]
-
 START_SECONDS = 90.0
 STOP_SECONDS = 10.0
 

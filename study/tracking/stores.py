@@ -18,8 +18,6 @@ from filelock import FileLock
 
 from study.core.errors import StudyError, TrackingError
 
-__all__ = ["StoreLocation", "connect", "every_page", "locate", "translated"]
-
 DATABASE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "artifacts"
 LOCK_NAME = ".mlflow.lock"

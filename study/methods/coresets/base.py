@@ -22,17 +22,6 @@ from study.methods.base import Method, MethodConfig, Task
 from study.methods.coresets.features import FeatureSource, extract_features
 from study.methods.initialize import synthetic_labels
 
-__all__ = [
-    "Coreset",
-    "CoresetConfig",
-    "FeatureCoreset",
-    "FeatureCoresetConfig",
-    "by_class",
-    "check_count",
-    "checked_rows",
-    "squared_distances",
-]
-
 
 class CoresetConfig(MethodConfig):
     """What all selections share: there is nothing to iterate."""

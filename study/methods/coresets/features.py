@@ -15,8 +15,6 @@ from study.core.seeding import Generators
 from study.methods.base import Task
 from study.models.network import Network
 
-__all__ = ["FeatureSource", "extract_features", "train_plainly"]
-
 FeatureSource = Literal["trained", "random", "pixels"]
 
 LEARNING_RATE = 0.01

@@ -13,8 +13,6 @@ from study.methods.base import MethodConfig, Task, register
 from study.methods.coresets.base import Coreset, CoresetConfig, by_class, check_count
 from study.methods.coresets.features import train_plainly
 
-__all__ = ["Forgetting", "ForgettingConfig", "choose_by_forgetting", "count_forgetting"]
-
 
 class ForgettingConfig(CoresetConfig):
     """Settings of the selection by forgetting."""

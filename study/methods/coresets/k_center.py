@@ -11,8 +11,6 @@ from study.core.seeding import Generators
 from study.methods.base import register
 from study.methods.coresets.base import FeatureCoreset, checked_rows, squared_distances
 
-__all__ = ["KCenter", "choose_by_k_center"]
-
 
 @register
 class KCenter(FeatureCoreset):

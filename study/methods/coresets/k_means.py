@@ -12,8 +12,6 @@ from study.core.seeding import Generators, derive_seed
 from study.methods.base import register
 from study.methods.coresets.base import FeatureCoreset, checked_rows, squared_distances
 
-__all__ = ["KMeansCoreset", "choose_by_k_means"]
-
 NUM_K_MEANS_STARTS = 3
 
 

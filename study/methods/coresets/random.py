@@ -11,8 +11,6 @@ from study.methods.base import Task, register
 from study.methods.coresets.base import Coreset, CoresetConfig
 from study.methods.initialize import sample_real
 
-__all__ = ["RandomCoreset"]
-
 
 @register
 class RandomCoreset(Coreset[CoresetConfig]):

@@ -23,8 +23,6 @@ from study.methods.difficulty.ranking import rank_by_class
 from study.methods.difficulty.scores import DifficultyConfig, difficulty_key, difficulty_scores
 from study.methods.experts.config import EpochOrder, WholeSet
 
-__all__ = ["Curriculum", "CurriculumConfig", "build_curriculum"]
-
 MAX_DENOMINATOR = 1_000_000
 
 Removal = tuple[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0, le=0.999)]]

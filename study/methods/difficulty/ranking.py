@@ -9,8 +9,6 @@ from torch import Tensor
 
 from study.core.errors import ShapeError
 
-__all__ = ["difficulty_histogram", "easiest_and_hardest", "rank_by_class"]
-
 
 def rank_by_class(scores: Tensor, labels: Tensor, num_classes: int) -> list[Tensor]:
     """Positions of each class's images, easiest first; equal scores in the order of the training set.

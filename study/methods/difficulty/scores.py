@@ -24,8 +24,6 @@ from study.models.network import Network
 from study.models.stack import NetworkStack
 from study.models.work import work_of
 
-__all__ = ["DifficultyConfig", "difficulty_key", "difficulty_scores"]
-
 
 class DifficultyConfig(Frozen):
     """Which score, from which young networks."""

@@ -18,8 +18,6 @@ from study.methods.experts.config import EpochOrder, ExpertConfig
 from study.methods.experts.store import ExpertEntry
 from study.methods.experts.training import ExpertRecorder
 
-__all__ = ["ExpertBuild", "OnEpoch"]
-
 OnEpoch = Callable[[int, int], None]
 """Gets the epochs trained so far and those to train in all; called from the thread that asked for experts."""
 

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from study.core.config import Frozen
 
-__all__ = ["EpochOrder", "ExpertConfig", "WholeSet"]
-
 
 class ExpertConfig(Frozen):
     """How expert networks are trained on real images; published values are the defaults."""

@@ -25,8 +25,6 @@ from study.methods.experts.store import ExpertEntry, ExpertStore, size_limit
 from study.methods.experts.training import ExpertRecorder, expert_compute
 from study.methods.hooks import Estimate, Preparation, Report
 
-__all__ = ["Experts", "estimate_experts", "obtain_experts"]
-
 _FORMAT = 1
 """Part of every key: raise it when the same key would give other trajectories."""
 

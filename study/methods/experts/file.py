@@ -12,8 +12,6 @@ from torch import Tensor
 
 from study.core.errors import DataError
 
-__all__ = ["BrokenExpertError", "ExpertFile", "write_expert"]
-
 TENSOR = "snapshots"
 
 

@@ -7,8 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["FlatSGD", "gsam_direction"]
-
 TINY = 1e-12
 """Keeps the quotients of zero gradients finite."""
 

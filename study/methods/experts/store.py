@@ -27,8 +27,6 @@ from study.core.files import cache_folder, replace_file
 from study.core.locks import alone, is_shared, share
 from study.methods.experts.file import BrokenExpertError, ExpertFile, write_expert
 
-__all__ = ["EntryInfo", "ExpertEntry", "ExpertStore", "size_limit"]
-
 _LOG = logging.getLogger(__name__)
 DEFAULT_LIMIT_GB = 20.0
 META = "meta.json"

@@ -26,8 +26,6 @@ from study.models.network import Network, mixes_images
 from study.models.pool import build_model
 from study.models.work import work_of
 
-__all__ = ["ExpertDivergedError", "ExpertRecorder", "Trajectory", "expert_compute"]
-
 MAX_SCORED_IMAGES = 2048
 """Training images, evenly spaced, on which a finished expert's accuracy is counted."""
 

@@ -11,15 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from study.core.errors import ConfigError, ShapeError
-from study.models.pool import ModelConfig, Network, build_model
-
-__all__ = [
-    "AttentionFeatures",
-    "AttentionLayers",
-    "attention_layer_names",
-    "normalised_weights",
-    "spatial_attention",
-]
+from study.models.network import Network
+from study.models.pool import ModelConfig, build_model
 
 AttentionLayers = Literal["all-but-last", "all"]
 

@@ -20,8 +20,6 @@ from study.methods.matching.inner_training import InnerTraining
 from study.methods.matching.losses import GradientDistance, gradient_distance
 from study.methods.matching.synthetic_images import ClassBatches, SyntheticImages
 
-__all__ = ["GradientMatchingConfig", "match_gradients", "published_loops"]
-
 PUBLISHED_LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 """Outer steps and inner epochs by images per class."""
 

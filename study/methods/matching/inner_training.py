@@ -10,9 +10,8 @@ from torch.nn import functional
 from study.data.augment import AugmentationConfig, augment, draw
 from study.methods.base import Task
 from study.models.instance_norm import replace_instance_norms
-from study.models.pool import Network, build_model
-
-__all__ = ["InnerTraining"]
+from study.models.network import Network
+from study.models.pool import build_model
 
 
 class InnerTraining:

@@ -10,13 +10,6 @@ from torch import Tensor
 
 from study.core.errors import ShapeError
 
-__all__ = [
-    "GradientDistance",
-    "attention_matching_loss",
-    "distribution_matching_loss",
-    "gradient_distance",
-]
-
 GradientDistance = Literal["grouped_cosine", "cosine", "mse"]
 
 COSINE_EPSILON = 1e-6

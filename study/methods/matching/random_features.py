@@ -12,11 +12,9 @@ from study.core.chunks import even_sizes, fitting
 from study.core.programs import ProgramCache, go_on_plain
 from study.methods.base import Task
 from study.models.instance_norm import replace_instance_norms
-from study.models.network import mixes_images
-from study.models.pool import Network, build_model
+from study.models.network import Network, mixes_images
+from study.models.pool import build_model
 from study.models.work import work_of_model, worth_compiling
-
-__all__ = ["Extract", "RandomFeatures", "averaging_matrix", "embedding"]
 
 Extract = Callable[[Network, Tensor], tuple[Tensor, ...]]
 """Features of images [n, C, H, W], one row an image: a tuple of [n, d], one entry a layer."""

@@ -13,8 +13,6 @@ from study.methods.divergence import check_losses, check_pixels
 from study.methods.initialize import Initialization, initialize
 from study.methods.matching.random_features import averaging_matrix
 
-__all__ = ["ClassBatches", "SyntheticImages"]
-
 
 class ClassBatches:
     """Real batches with the same number of images of every class, without replacement within a batch.

@@ -22,8 +22,6 @@ from study.methods.trajectories.compiled_step import CompiledStep
 from study.methods.trajectories.student import StudentStep, check_fit, step_loss
 from study.models.network import Network, mixes_images
 
-__all__ = ["Backward", "StudentGradients", "student_gradients"]
-
 Backward = Literal["adjoint", "unroll", "tesla"]
 
 

@@ -16,8 +16,6 @@ from study.methods.trajectories.student import step_adjoint, step_gradient
 from study.models.network import Network
 from study.models.work import work_of, worth_compiling
 
-__all__ = ["Adjoint", "CompiledStep"]
-
 Adjoint = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 """What :func:`study.methods.trajectories.student.step_adjoint` returns."""
 

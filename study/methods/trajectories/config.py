@@ -9,8 +9,6 @@ from study.methods.base import MethodConfig
 from study.methods.experts.config import ExpertConfig
 from study.methods.trajectories.adjoint import Backward
 
-__all__ = ["IMAGE_LR_RANGE", "STUDENT_SPACE", "TrajectoryConfig"]
-
 IMAGE_LR_RANGE = Range(low=1.0, high=1000.0, log=True)
 STUDENT_SPACE: Space = {
     "distill.step_size": Range(low=0.005, high=0.1, log=True),

@@ -26,8 +26,6 @@ from study.methods.trajectories.step_memory import fitting_chunk
 from study.methods.trajectories.student import plan_steps
 from study.models.flat_params import flatten_parameters
 
-__all__ = ["ExpertMatching", "Matching", "Trajectories"]
-
 MAX_SHARE_HELD = 0.5
 """Share of updates that a threshold may forbid before it is worth a warning."""
 

@@ -16,8 +16,6 @@ from study.models.flat_params import forward_flat
 from study.models.network import Network
 from study.models.work import work_of
 
-__all__ = ["average_correct", "first_correct", "start_from_experts"]
-
 
 @torch.no_grad()
 def start_from_experts(

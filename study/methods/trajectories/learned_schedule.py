@@ -17,8 +17,6 @@ from study.methods.trajectories.adjoint import StudentGradients
 if TYPE_CHECKING:
     from study.methods.dd import DDConfig
 
-__all__ = ["LearnedStepSchedule", "mini_sets"]
-
 
 def mini_sets(num_classes: int, ipc: int, num_epochs: int) -> Tensor:
     """The order of steps: one image a class in each, all images in turn, several times over.

@@ -14,8 +14,6 @@ from study.methods.divergence import check_losses, check_pixels
 from study.methods.trajectories.adjoint import StudentGradients
 from study.methods.trajectories.config import TrajectoryConfig
 
-__all__ = ["MIN_STEP_SIZE", "LearnedSet", "Start"]
-
 MIN_STEP_SIZE = 1e-6
 """A step size below zero would climb; the released code does not prevent it."""
 

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from study.core.errors import ConfigError, ShapeError
 
-__all__ = ["Drop", "num_discarded", "trajectory_matching_loss"]
-
 Drop = Literal["shallow", "low_loss"]
 
 

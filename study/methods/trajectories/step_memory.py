@@ -19,8 +19,6 @@ from study.models.flat_params import num_parameters
 from study.models.network import Network, mixes_images
 from study.models.work import work_of
 
-__all__ = ["LiveBytes", "bytes_of_step", "fitting_chunk"]
-
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of all tensors that are alive among those made inside the context.

@@ -14,16 +14,6 @@ from study.data.augment import AugmentationConfig, AugmentationRecord, augment, 
 from study.models.flat_params import num_parameters, unflatten_parameters
 from study.models.network import Network
 
-__all__ = [
-    "StudentStep",
-    "check_fit",
-    "ordered_steps",
-    "plan_steps",
-    "step_adjoint",
-    "step_gradient",
-    "step_loss",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class StudentStep:

@@ -9,9 +9,6 @@ from study.data.datasets import DATASETS, find_dataset
 from study.data.preprocess import fit_standard
 from study.data.splits import DataConfig, resolve_data_root, split_source
 
-__all__ = ["check_dataset", "list_datasets", "prepare_dataset"]
-
-
 SHOWN = ("name", "description", "resolution", "channels", "augmentation", "licence", "how_to_get")
 """What of a dataset is listed."""
 

@@ -15,8 +15,6 @@ from study.methods.hooks import Report
 from study.runs.config.configure import RunConfig
 from study.runs.context.run_context import open_context
 
-__all__ = ["build_experts", "list_experts", "plan_build", "prune_experts"]
-
 SECONDS_PER_DAY = 24 * 3600
 
 

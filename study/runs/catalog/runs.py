@@ -11,8 +11,6 @@ from study.core.errors import UnknownSetError
 from study.runs.context.stores import StoreOptions, open_tracking
 from study.tracking.base import RunInfo, Tracker
 
-__all__ = ["COLUMNS", "compare_runs", "to_csv"]
-
 COLUMNS = {
     "validation": "val/accuracy",
     "validation_std": "val/accuracy_std",

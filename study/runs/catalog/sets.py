@@ -29,8 +29,6 @@ from study.tracking.base import RegisteredSet, Tracker
 from study.tracking.open import DEFAULT_ROOT, open_tracker
 from study.tracking.stores import locate
 
-__all__ = ["download_set", "list_sets", "load_set", "show_set", "verify_sets"]
-
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 

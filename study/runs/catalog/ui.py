@@ -12,8 +12,6 @@ from study.tracking.open import DEFAULT_ROOT, open_tracker
 from study.tracking.server import Server, serve, start_server
 from study.tracking.stores import locate
 
-__all__ = ["View", "open_ui", "page_links"]
-
 
 @dataclass(frozen=True)
 class View:

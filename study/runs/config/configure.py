@@ -21,8 +21,6 @@ from study.models.pool import MODELS, ModelConfig
 from study.runs.config.recipes import apply_budget, apply_variant, load_recipe
 from study.search.config import SearchConfig
 
-__all__ = ["Request", "RunConfig", "configure", "restore"]
-
 HEAD = ("method", "dataset", "ipc", "budget", "variant", "seed")
 LAYER_WEIGHTS = "distill.layer_weights.*"
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from study.data.datasets import find_dataset
 from study.runs.config.configure import RunConfig
 
-__all__ = ["experiment_name", "set_name"]
-
 
 def experiment_name(config: RunConfig) -> str:
     """One experiment for each dataset and IPC, so that methods meet in one table."""

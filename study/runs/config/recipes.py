@@ -10,8 +10,6 @@ import study
 from study.core.config import merge, read_toml
 from study.core.errors import ConfigError, unknown_name
 
-__all__ = ["BUDGETS", "apply_budget", "apply_variant", "list_recipes", "load_recipe", "recipes_folder"]
-
 BUDGETS = ("smoke", "quick", "course", "paper")
 """From seconds to days: for tests, for a laptop, the course's values, the published values."""
 

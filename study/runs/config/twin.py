@@ -10,8 +10,6 @@ from typing import Any
 from study.core.config import flatten
 from study.runs.config.configure import Request, RunConfig, configure
 
-__all__ = ["twin_command"]
-
 
 def twin_command(config: RunConfig, changes: Mapping[str, Any]) -> str:
     """The `study distill` that makes a set again with some settings changed.

@@ -7,8 +7,6 @@ from typing import Any
 
 from study.core.records import Score
 
-__all__ = ["Callback"]
-
 
 class Callback:
     """Hooks in the order in which a search calls them; each does nothing by default."""

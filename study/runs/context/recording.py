@@ -16,8 +16,6 @@ from study.search.optimize import Pruned
 from study.tracking.base import Recorder, Tracker
 from study.tracking.provenance import provenance
 
-__all__ = ["Stopwatch", "describe_run", "recorded", "run_tags"]
-
 T = TypeVar("T")
 
 

@@ -17,8 +17,6 @@ from study.evaluation.full_data import FullData, full_data_recipe
 from study.methods.base import Task
 from study.runs.config.configure import RunConfig
 
-__all__ = ["RunContext", "open_context"]
-
 
 @dataclass
 class RunContext:

@@ -11,8 +11,6 @@ from study.runs.config.configure import RunConfig, restore
 from study.runs.context.run_context import RunContext
 from study.sets.files import StoredSet
 
-__all__ = ["check_comparable", "check_fingerprint", "config_in_space_of", "stored_config"]
-
 
 def stored_config(stored: StoredSet, overrides: Mapping[str, Any]) -> RunConfig:
     """The configuration a set was made under, for this machine, with settings laid over it.

@@ -11,8 +11,6 @@ from study.search.storage import default_storage_url, open_storage
 from study.tracking.base import Tracker
 from study.tracking.open import DEFAULT_ROOT, open_tracker
 
-__all__ = ["StoreOptions", "open_search_storage", "open_tracking", "open_tracking_meanwhile"]
-
 
 @dataclass(frozen=True)
 class StoreOptions:

@@ -10,8 +10,6 @@ from study.data.splits import DataSplits
 from study.sets.preview import near_square_grid
 from study.tracking.base import Recorder
 
-__all__ = ["GRID_KEY", "GRID_NAME", "log_final_grid", "log_grid"]
-
 GRID_KEY = "synthetic_grid"
 GRID_NAME = "grid.png"
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["log_bar_figures", "log_score_figures"]
-
 NUM_SHOWN = 8
 """Images at either end of a class's row."""
 

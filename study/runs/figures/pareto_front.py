@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 from study.runs.context.run_context import RunContext
-from study.search.optimize import TrialRecord
+from study.search.records import TrialRecord
 from study.tracking.base import Recorder, Tracker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-__all__ = ["FRONT_NAME", "draw_front", "log_front"]
 
 FRONT_NAME = "pareto_front.png"
 ON_FRONT, WON, PLAIN, RANDOM = "#2166ac", "#1b7837", "#9a9a9a", "#b2182b"

@@ -20,8 +20,6 @@ from study.sets.manifest import CrossRecord, FullDataRecord, LeakageRecord, Mani
 from study.tracking.base import RegisteredSet, Tracker
 from study.tracking.references import BEST
 
-__all__ = ["register_winner"]
-
 
 def register_winner(
     tracker: Tracker,

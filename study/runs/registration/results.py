@@ -11,8 +11,6 @@ from study.core.records import Score, SyntheticSet
 from study.evaluation.full_data import FullData
 from study.sets.manifest import ScoreRecord
 
-__all__ = ["SearchResult", "TrialResult", "WinnerResult"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:

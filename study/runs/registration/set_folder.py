@@ -20,8 +20,6 @@ from study.sets.manifest import Manifest
 from study.tracking.base import Recorder
 from study.tracking.provenance import provenance
 
-__all__ = ["build_manifest", "log_trial_set"]
-
 
 def log_trial_set(recorder: Recorder, result: TrialResult, config: RunConfig, context: RunContext) -> None:
     """Record the final grids and the set folder of a finished trial."""

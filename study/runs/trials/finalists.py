@@ -12,11 +12,10 @@ from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import RunContext
 from study.runs.registration.results import TrialResult
 from study.runs.trials.trial import objective_values
-from study.search.optimize import Search, TrialHandle, TrialRecord
+from study.search.optimize import Search, TrialHandle
+from study.search.records import TrialRecord
 from study.sets.files import SET_FOLDER, read_set
 from study.tracking.base import Tracker
-
-__all__ = ["FinalistRound", "choose_winner", "note_result"]
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,6 @@ from study.runs.registration.results import TrialResult
 from study.search.config import SearchConfig
 from study.tracking.base import Recorder
 
-__all__ = ["objective_values", "run_trial", "rung_iterations"]
-
 MAX_CURVE_POINTS = 200
 """Of each loss curve; a longer run is thinned, so that tracking stays cheap."""
 
