@@ -35,16 +35,18 @@ def distill(
 ) -> None:
     """Distil one set with the recipe's own values, track it and register it."""
     from study.cli.progress import TerminalCallback
-    from study.cli.requests import build_config, check_output, stores
+    from study.cli.requests import build_request, check_output, stores
     from study.cli.summary import print_outcome
     from study.core.signals import terminate_like_interrupt
+    from study.runs.config.configure import configure
     from study.runs.distill import DistillOptions
     from study.runs.distill import distill as run
 
-    config = build_config(
+    request = build_request(
         method=method, dataset=dataset, ipc=ipc, budget=budget, seed=seed, overrides=overrides,
         space=None, recipe=recipe, variant=variant, resolution=resolution, device=device,
     )  # fmt: skip
+    config = configure(request)
     check_output(output)
     options = DistillOptions(stores(tracking_uri, None, data_root), name, output)
     with terminate_like_interrupt(), TerminalCallback(quiet=as_json) as callback:

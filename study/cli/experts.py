@@ -61,14 +61,16 @@ def build(
 
     Example: study experts build --method pad --dataset digits --ipc 1
     """
-    from study.cli.requests import build_config
+    from study.cli.requests import build_request
     from study.core.signals import terminate_like_interrupt
     from study.runs.catalog.experts import build_experts, plan_build
+    from study.runs.config.configure import configure
 
-    config = build_config(
+    request = build_request(
         method=method, dataset=dataset, ipc=ipc, budget=budget, seed=seed, overrides=overrides,
         space=None, recipe=recipe, variant=variant, resolution=resolution, device=device,
     )  # fmt: skip
+    config = configure(request)
     if dry_run:
         planned = plan_build(config, data_root)
         print_json(planned) if as_json else _print_plan(planned)

@@ -7,13 +7,13 @@ from typing import Any
 
 import typer
 
-from study.core.config import merge, parse_overrides
+from study.core.config import parse_overrides, set_path
 from study.core.errors import ConfigError
 from study.core.spaces import parse_space
-from study.runs.config.configure import Request, RunConfig, configure
+from study.runs.config.configure import Request
 from study.runs.context.stores import StoreOptions
 
-__all__ = ["build_config", "check_output", "given", "stores"]
+__all__ = ["build_request", "check_output", "given", "stores"]
 
 CONFIGURING = (
     "method", "dataset", "ipc", "budget", "variant", "seed", "overrides", "space", "recipe", "resolution",
@@ -25,7 +25,7 @@ def stores(tracking_uri: str | None, storage: str | None, data_root: Path | None
     return StoreOptions(tracking_uri=tracking_uri, storage=storage, data_root=data_root)
 
 
-def build_config(
+def build_request(
     *,
     method: str,
     dataset: str,
@@ -39,21 +39,22 @@ def build_config(
     resolution: int | None,
     device: str,
     num_trials: int | None = None,
-) -> RunConfig:
-    """Resolve the shared options; a dedicated option wins over ``--set``.
+) -> Request:
+    """The shared options as one request; a dedicated option wins over ``--set``.
 
     Raises:
-        ConfigError: a name, key or value is wrong.
+        ConfigError: a word of ``--set`` or ``--space`` cannot be read.
     """
-    tree: dict[str, Any] = parse_overrides(overrides or [])
-    if resolution is not None:
-        tree = merge(tree, {"data": {"resolution": resolution}})
-    if device != "auto":
-        tree = merge(tree, {"compute": {"device": device}})
-    if num_trials is not None:
-        tree = merge(tree, {"search": {"num_trials": num_trials}})
+    tree = parse_overrides(overrides or [])
+    dedicated = {
+        "data.resolution": resolution,
+        "compute.device": None if device == "auto" else device,
+        "search.num_trials": num_trials,
+    }
+    for key, value in dedicated.items():
+        tree = tree if value is None else set_path(tree, key, value)
     parsed = parse_space(space or [])
-    return configure(Request(method, dataset, ipc, budget, seed, tree, parsed, recipe, variant))
+    return Request(method, dataset, ipc, budget, seed, tree, parsed, recipe, variant)
 
 
 def given(context: typer.Context) -> dict[str, Any]:

@@ -61,9 +61,11 @@ def tune(
 ) -> None:
     """Search hyperparameters on validation, track every trial, register the best synthetic set."""
     from study.cli.progress import TerminalCallback
-    from study.cli.requests import build_config, check_output, given, stores
+    from study.cli.requests import build_request, check_output, given, stores
     from study.cli.summary import print_outcome, print_plan
     from study.core.signals import terminate_like_interrupt
+    from study.runs.catalog.recipes import explain
+    from study.runs.config.configure import configure
     from study.runs.plan import plan
     from study.runs.resume import resume_config
     from study.runs.tune import TuneOptions
@@ -72,11 +74,13 @@ def tune(
     where = stores(tracking_uri, storage, data_root)
     if objective is not None:
         overrides = [*(overrides or []), f"search.objective={objective}"]
+    request = None
     if resume is None:
-        config = build_config(
+        request = build_request(
             method=method, dataset=dataset, ipc=ipc, budget=budget, seed=seed, overrides=overrides,
             space=space, recipe=recipe, variant=variant, resolution=resolution, device=device, num_trials=trials,
         )  # fmt: skip
+        config = configure(request)
     else:
         asked = given(context)
         if objective is not None:
@@ -84,7 +88,7 @@ def tune(
         config = resume_config(resume, where, asked)
     check_output(output)
     if dry_run:
-        print_plan(plan(config, where), as_json=as_json)
+        print_plan(plan(config, where), explain(request).changed if request else [], as_json=as_json)
         return
     options = TuneOptions(where, name, resume, timeout, trials, output)
     with terminate_like_interrupt(), TerminalCallback(quiet=as_json) as callback:

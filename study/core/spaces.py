@@ -34,12 +34,22 @@ class Range(Frozen):
             raise ValueError("log and step exclude each other")
         return self
 
+    @property
+    def extremes(self) -> tuple[float, ...]:
+        """Both ends."""
+        return (int(self.low), int(self.high)) if self.kind == "int" else (self.low, self.high)
+
 
 class Choice(Frozen):
     """One of a few values without an order."""
 
     kind: Literal["choice"] = "choice"
     choices: tuple[str | int | float | bool, ...] = Field(min_length=1)
+
+    @property
+    def extremes(self) -> tuple[str | int | float | bool, ...]:
+        """Without an order, all of them."""
+        return self.choices
 
 
 Parameter = Range | Choice

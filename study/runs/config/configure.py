@@ -1,4 +1,4 @@
-"""One frozen configuration from recipes, budget and overrides, and where each of its values comes from."""
+"""One frozen configuration from recipes, budget and overrides; everything a run depends on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import Field, SerializeAsAny
 from study.core.config import Frozen, build, digest, flatten, merge, set_path
 from study.core.device import ComputeConfig
 from study.core.errors import ConfigError, unknown_name
-from study.core.spaces import Choice, Parameter, Range, describe, read_space
+from study.core.spaces import Parameter, read_space
 from study.data.datasets import find_dataset
 from study.data.splits import DataConfig
 from study.evaluation.protocol import EvaluationConfig
@@ -21,7 +21,7 @@ from study.models.pool import MODELS, ModelConfig
 from study.runs.config.recipes import DEFAULT, Layer, read_layers
 from study.search.config import SearchConfig
 
-__all__ = ["Composition", "Request", "RunConfig", "Setting", "compose", "configure", "restore"]
+__all__ = ["Request", "RunConfig", "configure", "request_layers", "restore"]
 
 HEAD = ("method", "dataset", "ipc", "budget", "variant", "seed")
 LAYER_WEIGHTS = "distill.layer_weights.*"
@@ -102,76 +102,8 @@ class Request:
     variant: str | None = None
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One value of a configuration, or one searched parameter, and the source that says so."""
-
-    key: str
-    value: Any
-    origin: str
-
-
-@dataclass(frozen=True)
-class Composition:
-    """A configuration and the layers it was laid together from, the lowest first."""
-
-    config: RunConfig
-    layers: tuple[Layer, ...]
-
-    @property
-    def settings(self) -> list[Setting]:
-        """Every setting by its dotted key, with its origin; values in their plain form."""
-        origins = self._origins()
-        plain = {key: value for key, value in self.config.plain().items() if key not in (*HEAD, "space")}
-        return [
-            Setting(key, value, origins.get(key, "method default" if key.startswith("distill.") else "default"))
-            for key, value in flatten(plain).items()
-        ]
-
-    @property
-    def changed(self) -> list[Setting]:
-        """The settings that something other than the code's defaults decided."""
-        origins = self._origins()
-        return [setting for setting in self.settings if setting.key in origins]
-
-    @property
-    def space(self) -> list[Setting]:
-        """Every searched parameter, its range in words, with its origin."""
-        origins = self._origins()
-        keys = {key: LAYER_WEIGHTS if key.startswith(LAYER_WEIGHTS[:-1]) else key for key in self.config.space}
-        return [
-            Setting(key, describe(parameter), origins.get(f"space.{keys[key]}", "method default"))
-            for key, parameter in self.config.space.items()
-        ]
-
-    @property
-    def files(self) -> list[Path]:
-        """Every file that was read, the lowest first."""
-        return list(dict.fromkeys(layer.path for layer in self.layers if layer.path is not None))
-
-    def _origins(self) -> dict[str, str]:
-        origins = {}
-        for layer in self.layers:
-            for section, table in layer.values.items():
-                stated = {section: table} if section != "space" else {f"space.{key}": key for key in table}
-                for key, value in flatten(stated).items():
-                    origins[key] = layer.origin
-                    if value == DEFAULT:
-                        del origins[key]
-        return origins
-
-
 def configure(request: Request) -> RunConfig:
-    """The configuration of a request, such as ``configure(Request("dm", "digits", ipc=10))``.
-
-    Raises:
-        ConfigError: an unknown name or key (with the nearest match), or a value out of range.
-    """
-    return compose(request).config
-
-
-def compose(request: Request) -> Composition:
-    """Resolve a request: the code's defaults, the layers of :mod:`study.runs.config.recipes`, overrides.
+    """Resolve a request, such as ``Request("dm", "digits", ipc=10)``: the code's defaults below :func:`request_layers`.
 
     A searched key ``distill.layer_weights.*`` becomes one parameter for each layer of the network.
 
@@ -179,14 +111,9 @@ def compose(request: Request) -> Composition:
         ConfigError: an unknown name or key (with the nearest match), or a value out of range.
     """
     find_dataset(request.dataset)
-    space: dict[str, Any] = dict(find_method(request.method).space)
-    for key in (*HEAD, "space"):
-        if key in request.overrides:
-            raise ConfigError(f"--set {key}: use --{key}")
-    layers = read_layers(request.method, request.dataset, request.budget, request.variant, request.recipe)
-    layers.append(Layer("--set", request.overrides))
     tree: dict[str, Any] = {}
-    for layer in layers:
+    space: dict[str, Any] = dict(find_method(request.method).space)
+    for layer in request_layers(request):
         values = dict(layer.values)
         space.update(read_space(values.pop("space", {})))
         tree = merge(tree, values)
@@ -194,7 +121,6 @@ def compose(request: Request) -> Composition:
         if parameter is None and key not in space:
             raise unknown_name("searched parameter", key, space)
         space[key] = parameter
-    layers.append(Layer("--space", {"space": request.space}))
     tree = {**_without_defaults(tree), **{key: getattr(request, key) for key in HEAD}}
     searched = {key: parameter for key, parameter in space.items() if parameter is not None}
     if (weight := searched.pop(LAYER_WEIGHTS, None)) is not None:
@@ -203,7 +129,16 @@ def compose(request: Request) -> Composition:
         searched.update({LAYER_WEIGHTS.replace("*", layer): weight for layer in weights})
     config = _assemble(tree, searched)
     _check_space(config)
-    return Composition(config, tuple(layers))
+    return config
+
+
+def request_layers(request: Request) -> list[Layer]:
+    """What recipes say (:func:`~study.runs.config.recipes.read_layers`), and above it what the user sets."""
+    for key in (*HEAD, "space"):
+        if key in request.overrides:
+            raise ConfigError(f"--set {key}: use --{key}")
+    layers = read_layers(request.method, request.dataset, request.budget, request.variant, request.recipe)
+    return [*layers, Layer("--set", request.overrides)]
 
 
 def _without_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -268,16 +203,5 @@ def _check_space(config: RunConfig) -> None:
     for key, parameter in config.space.items():
         if key not in searchable:
             raise unknown_name("searched parameter", key, searchable)
-        for value in _extremes(parameter):
+        for value in parameter.extremes:
             config.with_params({key: value})
-
-
-def _extremes(parameter: Parameter) -> tuple[Any, ...]:
-    if isinstance(parameter, Choice):
-        return parameter.choices
-    assert isinstance(parameter, Range)
-    return (
-        (int(parameter.low), int(parameter.high))
-        if parameter.kind == "int"
-        else (parameter.low, parameter.high)
-    )

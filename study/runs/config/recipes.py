@@ -26,7 +26,16 @@ from study.core.config import Frozen, build, flatten, read_toml
 from study.core.errors import ConfigError, unknown_name
 from study.methods.base import find_method
 
-__all__ = ["BUDGETS", "DEFAULT", "Layer", "Recipe", "find_recipes", "list_recipes", "read_layers", "recipes_folder"]
+__all__ = [
+    "BUDGETS",
+    "DEFAULT",
+    "Layer",
+    "Recipe",
+    "RecipeFile",
+    "find_recipes",
+    "read_layers",
+    "recipes_folder",
+]
 
 BUDGETS = ("smoke", "quick", "course", "paper")
 """From seconds to days: for tests, for a laptop, the course's values, the published values."""
@@ -34,6 +43,7 @@ BUDGETS = ("smoke", "quick", "course", "paper")
 DEFAULT = "default"
 """Written in place of a value: lower layers do not count, the default of the code holds."""
 
+SHARED = ("budget ", "dataset ")
 SIZES = ("width", "depth", "resolution", "rungs")
 
 
@@ -80,6 +90,19 @@ class Layer:
     values: Mapping[str, Any]
     path: Path | None = None
 
+    def without(self, section: str) -> Layer:
+        """The same, silent about one section."""
+        return replace(self, values={key: table for key, table in self.values.items() if key != section})
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A file that was read."""
+
+    origin: str
+    path: Path
+    recipe: Recipe
+
 
 def recipes_folder() -> Path:
     """Where recipes lie: beside the package in a checkout, inside it when installed from a wheel."""
@@ -88,22 +111,10 @@ def recipes_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "experiments" / "recipes"
 
 
-def list_recipes(kind: str) -> list[Path]:
-    """Every shipped file of a kind: ``methods``, ``datasets`` or ``pairs``."""
-    return sorted((recipes_folder() / kind).glob("*.toml"))
-
-
 def read_layers(
     method: str, dataset: str, budget: str, variant: str | None = None, recipe: Path | None = None
 ) -> list[Layer]:
-    """What recipes say of a method on a dataset, lowest first; one without a file adds no layer.
-
-    Args:
-        method: name of the method.
-        dataset: name of the dataset.
-        budget: one of :data:`BUDGETS`.
-        variant: a named variant of the files.
-        recipe: a file in place of the pair's.
+    """What recipes say of a method on a dataset, lowest first; ``recipe`` is a file in place of the pair's.
 
     Raises:
         ConfigError: an unknown name or section, a budget that changes more than counts and sizes, or a recipe
@@ -111,85 +122,83 @@ def read_layers(
     """
     if budget not in BUDGETS:
         raise unknown_name("budget", budget, BUDGETS)
-    recipes = find_recipes(method, dataset, recipe)
-    layers = [Layer(origin, file.stated(), path) for origin, path, file in recipes]
-    variants = [name for _, _, file in recipes for name in file.variant]
-    if variant is not None and variant not in variants:
-        raise unknown_name("variant", variant, variants)
-    layers += [
-        Layer(f"variant {variant}", file.variant[variant].stated(), path)
-        for _, path, file in recipes
-        if variant in file.variant
-    ]
-    path = recipes_folder() / "budgets.toml"
-    layers.append(Layer(f"budget {budget}", _read(path, {"budget": read_toml(path)}).budget[budget].stated(), path))
+    files = find_recipes(method, dataset, recipe)
+    layers = [Layer(file.origin, file.recipe.stated(), file.path) for file in files]
+    if variant is not None:
+        tables = [(file.path, file.recipe.variant) for file in files]
+        if not any(variant in table for _, table in tables):
+            raise unknown_name("variant", variant, {name for _, table in tables for name in table})
+        layers += [
+            Layer(f"variant {variant}", t[variant].stated(), path) for path, t in tables if variant in t
+        ]
+    common = recipes_folder() / "budgets.toml"
+    layers.append(Layer(f"budget {budget}", read_recipe(common).budget[budget].stated(), common))
     if budget == "smoke":
         layers.append(Layer(f"method {method}, smoke", {"distill": find_method(method).smoke}))
     layers += [
-        Layer(f"{origin}, {budget}", file.budget[budget].stated(), path)
-        for origin, path, file in recipes
-        if budget in file.budget
+        Layer(f"{file.origin}, {budget}", file.recipe.budget[budget].stated(), file.path)
+        for file in files
+        if budget in file.recipe.budget
     ]
     if find_method(method).space or any("space" in layer.values for layer in layers):
         return layers
-    return [
-        replace(layer, values={key: table for key, table in layer.values.items() if key != "search"})
-        if layer.origin.startswith(("budget", "dataset"))
-        else layer
-        for layer in layers
-    ]
+    return [layer.without("search") if layer.origin.startswith(SHARED) else layer for layer in layers]
 
 
-def find_recipes(method: str, dataset: str, recipe: Path | None = None) -> list[tuple[str, Path, Recipe]]:
-    """The files of a method on a dataset, lowest first, each with its name in words.
+def find_recipes(method: str, dataset: str, recipe: Path | None = None) -> list[RecipeFile]:
+    """The files of a method on a dataset, lowest first: methods, dataset, pairs or the user's own.
 
     Raises:
         ConfigError: a file cannot be read, or is for something else.
     """
-    folder = recipes_folder()
-    methods: list[tuple[str, Path, Recipe]] = []
-    family, name = [], method
-    while name:
+    files: list[RecipeFile] = []
+    family, name = [method], method
+    while own := _find("methods", method=name):
+        files[:0] = own
+        if own[0].recipe.like is None:
+            break
+        name = own[0].recipe.like
         family.insert(0, name)
-        found = _find(folder / "methods" / f"{name}.toml", f"method {name}", method=name)
-        methods = found + methods
-        name = (found[0][2].like or "") if found else ""
-    found = _find(folder / "datasets" / f"{dataset}.toml", f"dataset {dataset}", dataset=dataset)
-    lower = methods + [row for row in found if row[2].methods is None or method in row[2].methods]
+    for file in _find("datasets", dataset=dataset):
+        files += [file] if method in (file.recipe.methods or (method,)) else []
     if recipe is not None:
-        return [*lower, (f"recipe {recipe.name}", recipe, _read(recipe, read_toml(recipe), method, dataset))]
-    for name in family:
-        path = folder / "pairs" / f"{name}_{dataset}.toml"
-        lower += _find(path, f"pair {name} {dataset}", name, dataset)
-    return lower
+        read = read_recipe(recipe, method=method, dataset=dataset)
+        return [*files, RecipeFile(f"recipe {recipe.name}", recipe, read)]
+    return files + [file for name in family for file in _find("pairs", method=name, dataset=dataset)]
 
 
-def _find(
-    path: Path, origin: str, method: str | None = None, dataset: str | None = None
-) -> list[tuple[str, Path, Recipe]]:
-    return [(origin, path, _read(path, read_toml(path), method, dataset))] if path.is_file() else []
+def _find(kind: str, **names: str) -> list[RecipeFile]:
+    path = recipes_folder() / kind / f"{'_'.join(names.values())}.toml"
+    origin = " ".join([kind.removesuffix("s"), *names.values()])
+    return [RecipeFile(origin, path, read_recipe(path, **names))] if path.is_file() else []
 
 
-def _read(path: Path, values: Mapping[str, Any], method: str | None = None, dataset: str | None = None) -> Recipe:
+def read_recipe(path: Path, **names: str) -> Recipe:
+    """Read one file.
+
+    Args:
+        path: the file.
+        names: the method and dataset that it has to be for, where it says what it is for.
+
+    Raises:
+        ConfigError: it cannot be read, is for something else, or has a key that recipes do not have.
+    """
+    values = read_toml(path)
     try:
         recipe = build(Recipe, values)
     except ConfigError as error:
         raise ConfigError(f"{path.name}: {error}") from error
-    for key, written, asked in (("method", recipe.method, method), ("dataset", recipe.dataset, dataset)):
-        if written is not None and written != asked:
+    for key, asked in names.items():
+        if (written := getattr(recipe, key)) not in (None, asked):
             raise ConfigError(f"{path.name} is a recipe for {key} {written!r}, not {asked!r}")
     for budget, sections in recipe.budget.items():
-        _check_budget(path.name, budget, sections)
+        if budget not in BUDGETS:
+            raise unknown_name(f"budget in {path.name}", budget, BUDGETS)
+        for dotted in flatten(sections.stated()):
+            leaf = dotted.rpartition(".")[2]
+            if not leaf.startswith(("num_", "batch_")) and leaf not in SIZES:
+                raise ConfigError(
+                    f"{path.name}: budget.{budget}.{dotted}: a budget changes counts, batch sizes and sizes only "
+                    f"(num_*, batch_*, {', '.join(SIZES)})"
+                )
     return recipe
-
-
-def _check_budget(file: str, budget: str, sections: Sections) -> None:
-    if budget not in BUDGETS:
-        raise unknown_name(f"budget in {file}", budget, BUDGETS)
-    for dotted in flatten(sections.stated()):
-        leaf = dotted.rpartition(".")[2]
-        if not leaf.startswith(("num_", "batch_")) and leaf not in SIZES:
-            raise ConfigError(
-                f"{file}: budget.{budget}.{dotted}: a budget changes counts, batch sizes and sizes only "
-                f"(num_*, batch_*, {', '.join(SIZES)})"
-            )
