@@ -97,14 +97,10 @@ def _parse_parameter(key: str, text: str) -> Parameter:
     values: dict[str, Any] = {"low": low, "high": high}
     for flag in flags:
         name, _, value = flag.partition("=")
-        settings: dict[str, dict[str, Any]] = {
-            "log": {"log": True},
-            "int": {"kind": "int"},
-            "step": {"step": value},
-        }
-        if name not in settings:
+        known = {"log": ("log", True), "int": ("kind", "int"), "step": ("step", value)}
+        if name not in known:
             raise ConfigError(f"--space {key}: unknown flag {flag!r}. Choices: log, int, step=N")
-        values.update(settings[name])
+        values.update([known[name]])
     return build(Range, values, f"space.{key}")
 
 

@@ -167,10 +167,14 @@ def _assemble(tree: Mapping[str, Any], space: Mapping[str, Parameter]) -> RunCon
         "search": SearchConfig,
         "compute": ComputeConfig,
     }
-    parts = {name: build(model, _table(tree, name), name) for name, model in sections.items()}
-    name = str(getattr(parts["model"], "name", ""))
-    if name not in MODELS:
-        raise unknown_name("model", name, MODELS)
+    for name in sections:
+        if not isinstance(tree.get(name, {}), Mapping):
+            raise ConfigError(
+                f"{name} = {tree[name]!r}: expected settings below it, such as {name}.key=value"
+            )
+    parts: dict[str, Any] = {name: build(model, tree.get(name, {}), name) for name, model in sections.items()}
+    if parts["model"].name not in MODELS:
+        raise unknown_name("model", parts["model"].name, MODELS)
     head = {key: tree[key] for key in HEAD if key in tree}
     return build(RunConfig, {**head, **parts, "space": dict(space)})
 
@@ -188,13 +192,6 @@ def _raw_layer_weights(config: RunConfig) -> dict[str, float]:
     layers = method.layer_weights(config.model, (spec.channels or 3, side, side))
     raw: Mapping[str, float] = getattr(config.distill, "layer_weights", {})
     return {layer: raw.get(layer, 1.0) for layer in layers} if len(layers) > 1 else {}
-
-
-def _table(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    table = tree.get(name, {})
-    if not isinstance(table, Mapping):
-        raise ConfigError(f"{name} = {table!r}: expected settings below it, such as {name}.key=value")
-    return table
 
 
 def _check_space(config: RunConfig) -> None:

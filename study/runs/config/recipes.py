@@ -26,16 +26,7 @@ from study.core.config import Frozen, build, flatten, read_toml
 from study.core.errors import ConfigError, unknown_name
 from study.methods.base import find_method
 
-__all__ = [
-    "BUDGETS",
-    "DEFAULT",
-    "Layer",
-    "Recipe",
-    "RecipeFile",
-    "find_recipes",
-    "read_layers",
-    "recipes_folder",
-]
+__all__ = ["BUDGETS", "DEFAULT", "Layer", "find_recipes", "read_layers", "read_recipe", "recipes_folder"]
 
 BUDGETS = ("smoke", "quick", "course", "paper")
 """From seconds to days: for tests, for a laptop, the course's values, the published values."""
@@ -44,6 +35,7 @@ DEFAULT = "default"
 """Written in place of a value: lower layers do not count, the default of the code holds."""
 
 SHARED = ("budget ", "dataset ")
+"""Origins that know nothing of the method."""
 SIZES = ("width", "depth", "resolution", "rungs")
 
 
@@ -174,11 +166,7 @@ def _find(kind: str, **names: str) -> list[RecipeFile]:
 
 
 def read_recipe(path: Path, **names: str) -> Recipe:
-    """Read one file.
-
-    Args:
-        path: the file.
-        names: the method and dataset that it has to be for, where it says what it is for.
+    """Read one file, which may say what it is for but has to agree with ``names``: method, dataset or both.
 
     Raises:
         ConfigError: it cannot be read, is for something else, or has a key that recipes do not have.
