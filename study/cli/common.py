@@ -28,10 +28,12 @@ Budget = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Root of every random number.", min=0)]
 Recipe = Annotated[
-    Path | None, typer.Option("--recipe", help="TOML recipe; default: the one of the method and dataset.")
+    Path | None,
+    typer.Option("--recipe", help="TOML recipe in place of the one of this method on this dataset."),
 ]
 Variant = Annotated[
-    str | None, typer.Option("--variant", help="Named variant of the recipe, such as paper or course.")
+    str | None,
+    typer.Option("--variant", help="Named variant, such as paper or course; `study recipe list` shows all."),
 ]
 Overrides = Annotated[
     list[str] | None,
