@@ -94,6 +94,7 @@ def settings_table(settings: Iterable[Setting], title: str) -> Table:
     from rich.table import Table
 
     table = Table("setting", "value", "origin", title=title, title_justify="left")
+    table.columns[0].overflow = "fold"  # a key is to be copied whole
     for _, rows in itertools.groupby(settings, lambda setting: setting.key.partition(".")[0]):
         for setting in rows:
             table.add_row(setting.key, _word(setting.value), setting.origin)
