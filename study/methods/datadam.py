@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from study.core.records import Progress
 from study.core.seeding import Generators
 from study.core.spaces import Choice, Range, Space
-from study.data.augment import augment, draw
 from study.methods.base import Method, MethodConfig, Task, register
 from study.methods.hooks import BarFigure
 from study.methods.matching.attention import (
@@ -24,7 +21,7 @@ from study.methods.matching.attention import (
 from study.methods.matching.inner_training import InnerTraining
 from study.methods.matching.losses import attention_matching_loss, distribution_matching_loss
 from study.methods.matching.random_features import RandomFeatures
-from study.methods.matching.synthetic_images import ClassBatches, SyntheticImages
+from study.methods.matching.synthetic_images import ClassBatches, SyntheticImages, siamese_class_means
 from study.models.pool import ModelConfig
 
 
@@ -112,24 +109,24 @@ class DataDAM(Method[DataDAMConfig]):
             task, config.init, generators["init"], lr=config.image_lr, momentum=config.momentum
         )
         yield synthetic.progress(0)
-        networks = _Networks(self.config, task, synthetic)
-        networks.features.compile_for(config.num_iterations, len(networks.real.labels), len(synthetic.labels))
+        networks = _Networks(config, task, synthetic)
+        real = ClassBatches(task.train, config.batch_real)
+        networks.features.compile_for(config.num_iterations, len(real.labels), len(synthetic.labels))
         for iteration in range(1, config.num_iterations + 1):
             networks.advance(iteration - 1, generators)
-            real, made = networks.class_means(generators)
-            attention = attention_matching_loss(real[:-1], made[:-1], tuple(weights.values()))
-            output = distribution_matching_loss(real[-1], made[-1])
+            means, made = siamese_class_means(task, networks.features, real, synthetic, generators)
+            attention = attention_matching_loss(means[:-1], made[:-1], tuple(weights.values()))
+            output = distribution_matching_loss(means[-1], made[-1])
             loss = config.loss_scale * (attention + config.output_weight * output)
             parts = {"match/loss": loss, "match/attention": attention, "match/output": output}
             yield synthetic.step(parts, iteration)
 
 
 class _Networks:
-    """The network of each iteration, and the class means it gives."""
+    """The network of each iteration, drawn, trained or kept."""
 
     def __init__(self, config: DataDAMConfig, task: Task, synthetic: SyntheticImages) -> None:
-        self.config, self.task, self.synthetic = config, task, synthetic
-        self.real = ClassBatches(task.train, config.batch_real)
+        self.config, self.synthetic = config, synthetic
         self.features = RandomFeatures(
             task, AttentionFeatures(config.attention_power, config.attention_layers)
         )
@@ -157,19 +154,3 @@ class _Networks:
         else:
             return
         self.features.load(self.training.network)
-
-    def class_means(self, generators: Generators) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Class means of real and of synthetic images under one draw of the augmentation a class."""
-        train, real, synthetic = self.task.train, self.real, self.synthetic
-        siamese = draw(
-            self.task.augmentation,
-            train.num_classes,
-            train.image_shape,
-            generators["augmentation"],
-            shared_op=False,
-        )
-        with torch.no_grad():
-            batch = augment(real.draw(generators["batches"]), siamese, real.labels)
-            real_means = self.features.class_means(batch, real.averaging)
-        augmented = augment(synthetic.pixels, siamese, synthetic.labels)
-        return real_means, self.features.class_means(augmented, synthetic.averaging)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -11,16 +11,15 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from study.core.errors import ConfigError
-from study.core.records import Progress
+from study.core.errors import ConfigError, DivergedError
+from study.core.records import Progress, StepSchedule, SyntheticSet
 from study.core.seeding import Generators, derive_seed
 from study.core.spaces import Range, Space
-from study.data.augment import AugmentationConfig
 from study.methods.base import Method, MethodConfig, Task, register
 from study.methods.initialize import Initialization, initialize
+from study.methods.learned import LearnedImages
 from study.methods.trajectories.adjoint import Backward, StudentGradients, student_gradients
 from study.methods.trajectories.compiled_step import CompiledStep
-from study.methods.trajectories.learned_schedule import LearnedStepSchedule, mini_sets
 from study.methods.trajectories.step_memory import fitting_chunk
 from study.methods.trajectories.student import ordered_steps
 from study.models.flat_params import flatten_parameters, forward_flat
@@ -109,6 +108,90 @@ class DD(Method[DDConfig]):
             yield learned.descend(found, iteration)
 
 
+def mini_sets(num_classes: int, ipc: int, num_epochs: int) -> Tensor:
+    """The order of steps: one image a class in each, all images in turn, several times over.
+
+    Gives positions [ipc · num_epochs, num_classes] int64 in a set that is grouped by class.
+    """
+    return torch.arange(num_classes * ipc).view(num_classes, ipc).T.repeat(num_epochs, 1).contiguous()
+
+
+class LearnedStepSchedule(LearnedImages):
+    """Images with hard labels and a step size for every step, moved by Adam.
+
+    A step size is the softplus of a free number, and so positive wherever that number goes.
+
+    Attributes:
+        pixels: [n, C, H, W] float32.
+        labels: [n] int64 on the device of the images, grouped by class.
+        free: [N] float32, the numbers behind the step sizes.
+    """
+
+    def __init__(
+        self,
+        config: DDConfig,
+        images: Tensor,
+        labels: Tensor,
+        class_names: tuple[str, ...],
+        order: Tensor,
+        network_seed: int | None,
+    ) -> None:
+        """Take the starting point over, no copy is made.
+
+        Args:
+            config: gives the first step size, and the rates of Adam.
+            images: [n, C, H, W].
+            labels: [n] int64.
+            class_names: one name a class.
+            order: [N, b] int64, the images of each step.
+            network_seed: of the one network this is learned for, or None.
+        """
+        self.pixels, self.labels = images, labels
+        # The inverse of softplus, in double precision: log(exp(x) - 1).
+        start = torch.full((len(order),), config.step_size, dtype=torch.float64).expm1().log()
+        self.free = start.float().to(images.device)
+        self._class_names, self._order, self._network_seed = class_names, order, network_seed
+        self._rates = (config.image_lr, config.step_size_lr)
+        self._optimizer = torch.optim.Adam(
+            [
+                {"params": [self.pixels], "lr": config.image_lr},
+                {"params": [self.free], "lr": config.step_size_lr},
+            ],
+            betas=config.betas,
+        )
+
+    def step_sizes(self) -> Tensor:
+        """[N] float32, above 0 even where softplus rounds to it."""
+        return functional.softplus(self.free).clamp(min=torch.finfo(torch.float32).tiny)
+
+    def scale_rates(self, factor: float) -> None:
+        """Set both learning rates to this share of their first values."""
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
+
+    def descend(self, runs: Sequence[StudentGradients], iteration: int) -> Progress:
+        """Move images and step sizes along the mean gradient of some students, and report.
+
+        Raises:
+            DivergedError: a loss or a step size is not finite, or a pixel has left every sensible range.
+        """
+        losses = {
+            "match/loss": torch.stack([run.loss for run in runs]).mean(),
+            "match/step_size": self.step_sizes().mean(),
+        }
+        self.pixels.grad = torch.stack([run.images for run in runs]).mean(0)
+        self.free.grad = torch.stack([run.step_sizes for run in runs]).mean(0) * self.free.sigmoid()
+        self._move(losses, iteration)
+        if not bool(self.free.isfinite().all()):
+            raise DivergedError("a learned step size", iteration)
+        return self.progress(iteration, losses)
+
+    def _snapshot(self) -> SyntheticSet:
+        order = self._order.to(self.pixels.device, copy=True)
+        schedule = StepSchedule(order, self.step_sizes(), self._network_seed)
+        return SyntheticSet(self.pixels.clone(), self.labels.clone(), self._class_names, schedule=schedule)
+
+
 class _Students:
     """Networks that are trained on the set and classify real images."""
 
@@ -120,8 +203,7 @@ class _Students:
                 "dd on a network with batch norm: its running statistics are no part of the schedule; "
                 "use norm instance, group, layer or none"
             )
-        none = AugmentationConfig(strategy="none")
-        self._steps = ordered_steps(list(order), 1, none, shape, generators["student"])
+        self._steps = ordered_steps(list(order), shape, generators["student"])
         self._num_real = min(config.batch_real, len(task.train))
         max_bytes = int(config.memory_gb * 2**30)
         self._real_chunk = fitting_chunk(self.network, shape, self._num_real, max_bytes)

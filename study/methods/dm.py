@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-import torch
 from pydantic import Field
 
 from study.core.records import Progress
 from study.core.seeding import Generators
 from study.core.spaces import Choice, Range, Space
-from study.data.augment import augment, draw
 from study.methods.base import Method, MethodConfig, Task, register
 from study.methods.matching.losses import distribution_matching_loss
 from study.methods.matching.random_features import RandomFeatures
-from study.methods.matching.synthetic_images import ClassBatches, SyntheticImages
+from study.methods.matching.synthetic_images import ClassBatches, SyntheticImages, siamese_class_means
 
 
 class DMConfig(MethodConfig):
@@ -60,17 +58,8 @@ class DM(Method[DMConfig]):
         real = ClassBatches(task.train, config.batch_real)
         features = RandomFeatures(task)
         features.compile_for(config.num_iterations, len(real.labels), len(synthetic.labels))
-        num_classes, image_shape = task.train.num_classes, task.train.image_shape
         for iteration in range(1, config.num_iterations + 1):
             features.redraw(generators["networks"])
-            # One draw a class, used by its real and its synthetic images alike.
-            siamese = draw(
-                task.augmentation, num_classes, image_shape, generators["augmentation"], shared_op=False
-            )
-            with torch.no_grad():
-                batch = augment(real.draw(generators["batches"]), siamese, real.labels)
-                (real_means,) = features.class_means(batch, real.averaging)
-            augmented = augment(synthetic.pixels, siamese, synthetic.labels)
-            (synthetic_means,) = features.class_means(augmented, synthetic.averaging)
-            loss = distribution_matching_loss(real_means, synthetic_means)
+            (real_means,), (made,) = siamese_class_means(task, features, real, synthetic, generators)
+            loss = distribution_matching_loss(real_means, made)
             yield synthetic.step({"match/loss": loss}, iteration)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -17,11 +15,8 @@ from study.models.layers import (
     build_activation,
     build_pool,
     check_image_shape,
-    scale_widths,
 )
 from study.models.network import Network
-
-MIN_PIXELS = 4
 
 
 @dataclass(frozen=True)
@@ -100,43 +95,3 @@ class Chain(Network):
             maps.append(unit(images))
             images = pool(maps[-1])
         return maps, self.hidden(images.flatten(1))
-
-
-class PublishedChain(Chain):
-    """A chain of a fixed number of layers, whose widths may be scaled together.
-
-    Attributes:
-        widths: published channels and hidden units, first to last.
-        published_norm: of its source.
-    """
-
-    widths: ClassVar[tuple[int, ...]]
-    published_norm: ClassVar[Norm] = "none"
-
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        *,
-        width: int | None = None,
-        norm: Norm | None = None,
-        activation: Activation = "relu",
-        pooling: Pooling = "max",
-    ) -> None:
-        """Lay out the layers; settings are those of :class:`study.models.pool.ModelConfig`.
-
-        Raises:
-            ConfigError: a width does not divide into norm groups.
-            ShapeError: the image is smaller than 4 x 4 pixels or has no channel.
-        """
-        check_image_shape(image_shape, MIN_PIXELS)
-        layers, hidden = self.lay_out(image_shape, scale_widths(width or self.widths[0], self.widths))
-        super().__init__(
-            image_shape, num_classes, layers, hidden,
-            norm=norm or self.published_norm, activation=activation, pooling=pooling,
-        )  # fmt: skip
-
-    @staticmethod
-    @abstractmethod
-    def lay_out(image_shape: tuple[int, int, int], widths: list[int]) -> tuple[list[ChainLayer], list[int]]:
-        """The convolutions, and the units of the hidden linear layers, at these widths."""

@@ -11,14 +11,12 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from study.core.config import Frozen
 from study.core.errors import ConfigError, unknown_name
-from study.models.alexnet import AlexNet
 from study.models.convnet import ConvNet, default_depth
 from study.models.layers import Activation, Norm, Pooling
-from study.models.lenet import LeNet
 from study.models.mlp import MLP
 from study.models.network import Network
+from study.models.published_chains import VGG11, AlexNet, LeNet
 from study.models.resnet import ResNet18, ResNet18AP
-from study.models.vgg import VGG11
 from study.models.vit import VisionTransformer
 
 PUBLISHED: Literal["published"] = "published"

@@ -22,8 +22,7 @@ from study.data.augment import augment, draw
 from study.methods.base import Task
 from study.methods.experts.config import EpochOrder, ExpertConfig
 from study.methods.experts.optimizers import FlatSGD, gsam_direction
-from study.models.network import Network, mixes_images
-from study.models.pool import build_model
+from study.models.network import mixes_images
 from study.models.work import work_of
 
 MAX_SCORED_IMAGES = 2048
@@ -77,10 +76,8 @@ class ExpertRecorder:
         """
         self._task, self._config, self._order, self._generators = task, config, order, generators
         self._compute = expert_compute(task, config)
-        train = task.train
-        shape, device = train.image_shape, self._compute.device
         # Its own numbers do not matter: every expert starts from its own draw.
-        self._network: Network = build_model(task.model, shape, train.num_classes, device=device)
+        self._network = task.network()
         if mixes_images(self._network):
             raise ConfigError(
                 f"model {task.model.name!r} with norm {task.model.norm!r} has batch norm: experts keep parameters "

@@ -10,8 +10,6 @@ from torch.nn import functional
 from study.data.augment import AugmentationConfig, augment, draw
 from study.methods.base import Task
 from study.models.instance_norm import replace_instance_norms
-from study.models.network import Network
-from study.models.pool import build_model
 
 
 class InnerTraining:
@@ -32,12 +30,10 @@ class InnerTraining:
         Steps are plain SGD as published, on ``batch_size`` images, or all where there are fewer. Augmentation
         is one operation a batch, with parameters an image; by default none.
         """
-        shape, num_classes, device = task.train.image_shape, task.train.num_classes, task.compute.device
-        self.network: Network = build_model(task.model, shape, num_classes, device=device)
+        self.network, self._program = task.network(), task.network()
         self._compute, self._lr, self._batch_size = task.compute, lr, batch_size
         self._augmentation = augmentation or AugmentationConfig()
-        self._program: Network = build_model(task.model, shape, num_classes, device=device)
-        if device.type == "cpu":
+        if task.compute.device.type == "cpu":
             # Training needs first derivatives only, for which there is a quicker instance norm.
             replace_instance_norms(self._program)
         # The same tensors, so that batch statistics gathered in training are those of the network.

@@ -13,7 +13,6 @@ from study.core.programs import ProgramCache, go_on_plain
 from study.methods.base import Task
 from study.models.instance_norm import replace_instance_norms
 from study.models.network import Network, mixes_images
-from study.models.pool import build_model
 from study.models.work import work_of_model, worth_compiling
 
 Extract = Callable[[Network, Tensor], tuple[Tensor, ...]]
@@ -153,8 +152,7 @@ class RandomFeatures:
 
 def _build_network(task: Task) -> Network:
     """A network that takes channels-last images of the compute type; parameters are drawn later."""
-    compute, train = task.compute, task.train
-    network = build_model(task.model, train.image_shape, train.num_classes, device=compute.device)
+    compute, network = task.compute, task.network()
     network.requires_grad_(False).to(memory_format=torch.channels_last)
     for module in network.modules():
         # Converted once an iteration instead of once a chunk, as autocast would. Norms stay float32.

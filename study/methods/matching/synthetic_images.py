@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from study.core.records import ImageDataset, Progress, SyntheticSet
+from study.core.seeding import Generators
+from study.data.augment import augment, draw
 from study.methods.base import Task
-from study.methods.divergence import check_losses, check_pixels
 from study.methods.initialize import Initialization, initialize
-from study.methods.matching.random_features import averaging_matrix
+from study.methods.learned import LearnedImages
+from study.methods.matching.random_features import RandomFeatures, averaging_matrix
 
 
 class ClassBatches:
@@ -45,7 +47,7 @@ class ClassBatches:
         return self._images[self._indices.gather(1, order).flatten()[self._kept]]
 
 
-class SyntheticImages:
+class SyntheticImages(LearnedImages):
     """The images a method optimises, by SGD with momentum, and nothing else.
 
     Attributes:
@@ -71,7 +73,6 @@ class SyntheticImages:
 
     def step(self, losses: Mapping[str, Tensor], iteration: int) -> Progress:
         """Descend along the gradient of ``match/loss``, which has its graph; otherwise as :meth:`descend`."""
-        check_losses(losses, iteration)
         return self.descend(torch.autograd.grad(losses["match/loss"], self.pixels)[0], losses, iteration)
 
     def descend(self, gradient: Tensor, losses: Mapping[str, Tensor], iteration: int) -> Progress:
@@ -82,16 +83,30 @@ class SyntheticImages:
         Raises:
             DivergedError: a loss is not finite, or a pixel has left every sensible range.
         """
-        check_losses(losses, iteration)
         self.pixels.grad = gradient
-        self._optimizer.step()
-        check_pixels(self.pixels, iteration)
+        self._move(losses, iteration)
         return self.progress(iteration, {name: loss.detach() for name, loss in losses.items()})
-
-    def progress(self, iteration: int, losses: Mapping[str, Tensor] | None = None) -> Progress:
-        """A report without an update."""
-        return Progress(iteration, losses or {}, self._snapshot)
 
     def _snapshot(self) -> SyntheticSet:
         pixels = self.pixels.detach().clone()
         return SyntheticSet(pixels, self.labels.to(pixels.device, copy=True), self._class_names)
+
+
+def siamese_class_means(
+    task: Task,
+    features: RandomFeatures,
+    real: ClassBatches,
+    synthetic: SyntheticImages,
+    generators: Generators,
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Class means [classes, d] a layer of a real batch, and of all synthetic images with their graph.
+
+    Both kinds of images of a class are augmented by the same draw.
+    """
+    source, train = generators["augmentation"], task.train
+    siamese = draw(task.augmentation, train.num_classes, train.image_shape, source, shared_op=False)
+    with torch.no_grad():
+        batch = augment(real.draw(generators["batches"]), siamese, real.labels)
+        real_means = features.class_means(batch, real.averaging)
+    augmented = augment(synthetic.pixels, siamese, synthetic.labels)
+    return real_means, features.class_means(augmented, synthetic.averaging)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from study.core.errors import DivergedError
 from study.core.records import Progress, SyntheticSet
-from study.methods.divergence import check_losses, check_pixels
+from study.methods.learned import LearnedImages
 from study.methods.trajectories.adjoint import StudentGradients
 from study.methods.trajectories.config import TrajectoryConfig
 
@@ -37,7 +37,7 @@ class Start:
     label_momentum: float = 0.9
 
 
-class LearnedSet:
+class LearnedSet(LearnedImages):
     """Images, labels and a step size, moved by SGD along the gradients of a student's run.
 
     Attributes:
@@ -72,20 +72,14 @@ class LearnedSet:
         Raises:
             DivergedError: a loss is not finite, or a pixel has left every sensible range.
         """
-        check_losses(losses, iteration)
         self.pixels.grad, self.step_size.grad = gradients.images, gradients.step_sizes
         if self.logits is not None:
             self.logits.grad = gradients.labels
-        self._optimizer.step()
+        self._move(losses, iteration)
         self.step_size.clamp_(min=MIN_STEP_SIZE)
-        check_pixels(self.pixels, iteration)
         if not bool(self.step_size.isfinite()):
             raise DivergedError("the learned step size", iteration)
         return self.progress(iteration, losses)
-
-    def progress(self, iteration: int, losses: Mapping[str, Tensor] | None = None) -> Progress:
-        """A report without an update."""
-        return Progress(iteration, losses or {}, self._snapshot)
 
     def _snapshot(self) -> SyntheticSet:
         logits = None if self.logits is None else self.logits.clone()

@@ -87,21 +87,12 @@ def plan_steps(
 
 
 def ordered_steps(
-    batches: Sequence[Tensor],
-    num_epochs: int,
-    augmentation: AugmentationConfig,
-    image_shape: tuple[int, int, int],
-    generator: torch.Generator,
+    batches: Sequence[Tensor], image_shape: tuple[int, int, int], generator: torch.Generator
 ) -> tuple[StudentStep, ...]:
-    """Steps that go through batches of indices [b] int64 in their order, ``num_epochs`` times over.
-
-    They are augmented as in :func:`plan_steps`; strategy ``none`` draws nothing.
-
-    Source: Wang et al. 2018 (DD).
-    """
+    """Steps on batches of indices [b] int64 in their order, without augmentation, so nothing is drawn."""
+    none = AugmentationConfig(strategy="none")
     return tuple(
-        StudentStep(indices, draw(augmentation, len(indices), image_shape, generator, shared_op=True))
-        for _ in range(num_epochs)
+        StudentStep(indices, draw(none, len(indices), image_shape, generator, shared_op=True))
         for indices in batches
     )
 

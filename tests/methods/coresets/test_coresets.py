@@ -14,9 +14,9 @@ from study.core.errors import ConfigError
 from study.core.records import ImageDataset
 from study.core.seeding import Generators
 from study.methods.base import METHODS
+from study.methods.coresets.distances import choose_by_herding
 from study.methods.coresets.features import train_plainly
 from study.methods.coresets.forgetting import count_forgetting
-from study.methods.coresets.herding import choose_by_herding
 
 Factory = Callable[..., Any]
 

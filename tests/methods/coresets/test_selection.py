@@ -11,10 +11,8 @@ import torch
 from torch import Tensor
 
 from study.core.errors import ConfigError
+from study.methods.coresets.distances import choose_by_herding, choose_by_k_center, choose_by_k_means
 from study.methods.coresets.forgetting import choose_by_forgetting, count_forgetting
-from study.methods.coresets.herding import choose_by_herding
-from study.methods.coresets.k_center import choose_by_k_center
-from study.methods.coresets.k_means import choose_by_k_means
 
 
 def covering_radius(features: Tensor, chosen: Tensor) -> float:
