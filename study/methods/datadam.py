@@ -21,34 +21,31 @@ from study.methods.matching.attention import (
 from study.methods.matching.inner_training import InnerTraining
 from study.methods.matching.losses import attention_matching_loss, distribution_matching_loss
 from study.methods.matching.random_features import RandomFeatures
-from study.methods.matching.synthetic_images import ClassBatches, SyntheticImages, siamese_class_means
+from study.methods.matching.synthetic_images import (
+    ClassBatches,
+    MatchingConfig,
+    SyntheticImages,
+    siamese_class_means,
+)
 from study.models.pool import ModelConfig
 
 
-class DataDAMConfig(MethodConfig):
-    """Settings of DataDAM; the paper's values are the defaults."""
+class DataDAMConfig(MatchingConfig):
+    """Settings of DataDAM, the paper's; above 50 images a class its ``image_lr`` is 10."""
 
     num_iterations: int = Field(8_000, ge=0)
-    """Updates of the synthetic images."""
-    image_lr: float = Field(1.0, gt=0)
-    """Learning rate of the pixels; 10 is published above 50 images a class. Only its product with
-    ``loss_scale`` counts."""
-    momentum: float = Field(0.5, ge=0, lt=1)
-    """Of the pixels' SGD."""
     batch_real: int = Field(64, ge=1)
-    """Real images a class in each iteration; a smaller class gives all it has."""
     attention_power: float = Field(4.0, ge=1)
     """Exponent of the activations in the attention maps; the released code uses 1."""
     attention_layers: AttentionLayers = "all-but-last"
     """Layers whose maps are matched; the paper leaves the last one to the embedding."""
     layer_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
-    """Weight of attention layer ``1``, ``2``, ...; those not named weigh 1. Only their ratios count: they are
-    divided by their mean, since their common scale is ``loss_scale``."""
+    """Weight of attention layer ``1``, ``2``, ..., divided by their mean; those not named weigh 1."""
     output_weight: float = Field(0.01, ge=0)
     """Weight (lambda) of the distance between mean embeddings; 0.02 is published for large images."""
     loss_scale: float = Field(1.0, gt=0)
-    """Factor on the whole loss; the released code uses 100. The gradient of attention maps is tiny, so at 1
-    the images hardly move: see ``synthetic/relative_change``."""
+    """Factor on the whole loss, of which only the product with ``image_lr`` counts; the released code uses
+    100. At 1 the images hardly move: see ``synthetic/relative_change``."""
     iterations_per_network: int = Field(1, ge=1)
     """T: how often a drawn network is used before the next is drawn."""
     image_steps: int = Field(1, ge=1)
@@ -66,9 +63,9 @@ class DataDAM(Method[DataDAMConfig]):
     """Dataset distillation with attention matching.
 
     Each iteration compares class means of two things between real and synthetic images under the same
-    augmentation: unit-length spatial attention maps of the hidden layers, and the final embedding. By
-    default the network is random and new in every iteration; with ``iterations_per_network`` and
-    ``model_steps`` it is also trained on the synthetic images in between, as a course prescribes it.
+    augmentation: unit-length spatial attention maps of the hidden layers, and the final embedding. The
+    network is random and new in every iteration, unless ``iterations_per_network`` and ``model_steps`` train
+    it.
 
     Source: Sajedi et al. 2023, "DataDAM: Efficient Dataset Distillation with Attention Matching".
     """
@@ -101,13 +98,10 @@ class DataDAM(Method[DataDAMConfig]):
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an iteration.
 
-        Losses: ``match/loss``, and unscaled and unweighted its two parts ``match/attention`` and
-        ``match/output``.
+        Losses: ``match/loss``, and its parts as they are, ``match/attention`` and ``match/output``.
         """
         config, weights = self.config, self.layer_weights(task.model, task.train.image_shape)
-        synthetic = SyntheticImages(
-            task, config.init, generators["init"], lr=config.image_lr, momentum=config.momentum
-        )
+        synthetic = SyntheticImages(task, config, generators["init"])
         yield synthetic.progress(0)
         networks = _Networks(config, task, synthetic)
         real = ClassBatches(task.train, config.batch_real)

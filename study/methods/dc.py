@@ -1,4 +1,4 @@
-"""DC: gradient matching without augmentation."""
+"""DC and DSA: gradient matching without augmentation, and under one of real and synthetic images."""
 
 from __future__ import annotations
 
@@ -18,16 +18,14 @@ class DCConfig(GradientMatchingConfig):
     """Settings of DC; the published values are the defaults."""
 
     init: Initialization = "noise"
-    """Where the synthetic images start: ``real``, ``noise`` or ``real+noise``."""
 
 
 @register
 class DC(Method[GradientMatchingConfig]):
     """Dataset condensation with gradient matching.
 
-    A network's gradient on the synthetic images of a class is pulled towards its gradient on real images of
-    that class, at random parameters and along a short training on the synthetic set. The dataset's
-    augmentation is not used. Memory and time: see :func:`~study.methods.matching.gradients.match_gradients`.
+    A network's gradient on the synthetic images of a class is pulled towards its gradient on real ones, at
+    random parameters and along a short training on the synthetic set. The dataset's augmentation is not used.
 
     Source: Zhao, Mopuri and Bilen 2021, "Dataset Condensation with Gradient Matching".
     """
@@ -43,3 +41,22 @@ class DC(Method[GradientMatchingConfig]):
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an update with its ``match/loss``."""
         yield from match_gradients(self.config, task, AugmentationConfig(), generators)
+
+
+@register
+class DSA(Method[GradientMatchingConfig]):
+    """Dataset condensation with differentiable Siamese augmentation.
+
+    DC from real images, with the same random transform on the real and the synthetic images of a class, and
+    ordinary augmentation where the network is trained.
+
+    Source: Zhao and Bilen 2021, "Dataset Condensation with Differentiable Siamese Augmentation".
+    """
+
+    name: ClassVar[str] = "dsa"
+    Config: ClassVar[type[MethodConfig]] = GradientMatchingConfig
+    space: ClassVar[Space] = {**DC.space, "distill.init": Choice(choices=("real", "noise"))}
+
+    def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
+        """Yield the starting point, then one progress an update with its ``match/loss``."""
+        yield from match_gradients(self.config, task, task.augmentation, generators)

@@ -32,7 +32,6 @@ class DDConfig(MethodConfig):
     num_iterations: int = Field(23_600, ge=0)
     """Updates of the synthetic images; 400 epochs of MNIST in batches of 1024."""
     init: Initialization = "noise"
-    """Where the synthetic images start: ``real``, ``noise`` or ``real+noise``."""
     image_lr: float = Field(0.01, gt=0)
     """Learning rate of the pixels' Adam."""
     step_size_lr: float = Field(0.01, ge=0)
@@ -63,15 +62,13 @@ class DDConfig(MethodConfig):
 class DD(Method[DDConfig]):
     """Dataset distillation.
 
-    A network takes N plain gradient steps on mini-sets of one image a class, in fixed order and each with its own
-    learning rate, and then classifies real images. Their cross-entropy is differentiated through all steps in
-    the images and the learning rates. The result is images, order and learning rates together; evaluation
-    replays them.
+    A network takes N plain gradient steps on mini-sets of one image a class, in fixed order and each with its
+    own learning rate, and then classifies real images. Their cross-entropy is differentiated through all
+    steps in images and learning rates. The result is both with the order; evaluation replays them.
 
-    Source: Wang et al. 2018, "Dataset Distillation". Networks are drawn as everywhere in this package (uniform
-    in ±1/√fan_in) and not by Xavier's normal rule, so that a student is drawn like any network the set meets
-    later. The paper averages over several networks without a number that we know of; a real batch is drawn
-    without replacement, and anew in every iteration.
+    Source: Wang et al. 2018, "Dataset Distillation". Networks are drawn as everywhere here, not by Xavier's
+    normal rule, so that a student is drawn like any network the set meets later. The paper averages over
+    several networks without a number that we know of; the real batch is drawn anew in every iteration.
     """
 
     name: ClassVar[str] = "dd"
@@ -87,9 +84,8 @@ class DD(Method[DDConfig]):
         """Yield the starting point, then one progress an iteration.
 
         Losses: ``match/loss``, the cross-entropy of real images; ``match/step_size``, the mean learning rate.
-
-        Memory: one student step, the real batch, and N + 3 parameter vectors. Time an iteration: for each network
-        about 12 forward passes of every image of its steps, and three of the real batch.
+        Memory: one student step, the real batch, and N + 3 parameter vectors. Time an iteration: for each
+        network about 12 forward passes of every image of its steps, and three of the real batch.
 
         Raises:
             ConfigError: the network has batch norm, whose running statistics no schedule holds.
@@ -109,9 +105,9 @@ class DD(Method[DDConfig]):
 
 
 def mini_sets(num_classes: int, ipc: int, num_epochs: int) -> Tensor:
-    """The order of steps: one image a class in each, all images in turn, several times over.
+    """Positions [ipc · num_epochs, num_classes] int64 in a set grouped by class: the images of each step.
 
-    Gives positions [ipc · num_epochs, num_classes] int64 in a set that is grouped by class.
+    A step takes one image a class, all images have their turn, several times over.
     """
     return torch.arange(num_classes * ipc).view(num_classes, ipc).T.repeat(num_epochs, 1).contiguous()
 
@@ -119,12 +115,8 @@ def mini_sets(num_classes: int, ipc: int, num_epochs: int) -> Tensor:
 class LearnedStepSchedule(LearnedImages):
     """Images with hard labels and a step size for every step, moved by Adam.
 
-    A step size is the softplus of a free number, and so positive wherever that number goes.
-
-    Attributes:
-        pixels: [n, C, H, W] float32.
-        labels: [n] int64 on the device of the images, grouped by class.
-        free: [N] float32, the numbers behind the step sizes.
+    A step size is the softplus of one of the numbers ``free`` [N] float32, and so positive wherever that
+    goes.
     """
 
     def __init__(
@@ -136,15 +128,10 @@ class LearnedStepSchedule(LearnedImages):
         order: Tensor,
         network_seed: int | None,
     ) -> None:
-        """Take the starting point over, no copy is made.
+        """Take images [n, C, H, W] and labels [n] int64 over; no copy is made.
 
-        Args:
-            config: gives the first step size, and the rates of Adam.
-            images: [n, C, H, W].
-            labels: [n] int64.
-            class_names: one name a class.
-            order: [N, b] int64, the images of each step.
-            network_seed: of the one network this is learned for, or None.
+        ``order`` [N, b] int64 are the images of each step; ``network_seed`` is that of the one network this
+        is learned for, or None.
         """
         self.pixels, self.labels = images, labels
         # The inverse of softplus, in double precision: log(exp(x) - 1).
@@ -170,11 +157,7 @@ class LearnedStepSchedule(LearnedImages):
             group["lr"] = rate * factor
 
     def descend(self, runs: Sequence[StudentGradients], iteration: int) -> Progress:
-        """Move images and step sizes along the mean gradient of some students, and report.
-
-        Raises:
-            DivergedError: a loss or a step size is not finite, or a pixel has left every sensible range.
-        """
+        """Move along the mean gradient of some students, and report; DivergedError as elsewhere."""
         losses = {
             "match/loss": torch.stack([run.loss for run in runs]).mean(),
             "match/step_size": self.step_sizes().mean(),
@@ -249,14 +232,10 @@ class _Students:
 def classification_loss(
     network: Network, images: Tensor, labels: Tensor, flat: Tensor, *, chunk_size: int | None = None
 ) -> Tensor:
-    """Mean cross-entropy in nats of real images under given parameters, in the memory of one chunk.
+    """Mean cross-entropy in nats of real images [n, C, H, W] with labels [n], in the memory of one chunk.
 
-    Args:
-        network: gives the architecture; its own parameters are not read.
-        images: [n, C, H, W].
-        labels: [n] int64.
-        flat: [D] parameters; gradient flows to them, once and not twice.
-        chunk_size: images worked on at once, None for all.
+    Gradient flows to the parameters ``flat`` [D], once and not twice; the network gives the architecture
+    only. All images are worked on at once where ``chunk_size`` is None.
     """
     leaf = flat.detach().requires_grad_()
     loss, gradient = leaf.new_zeros(()), torch.zeros_like(leaf)

@@ -13,29 +13,26 @@ from study.core.spaces import Choice, Range, Space
 from study.methods.base import Method, MethodConfig, Task, register
 from study.methods.matching.losses import distribution_matching_loss
 from study.methods.matching.random_features import RandomFeatures
-from study.methods.matching.synthetic_images import ClassBatches, SyntheticImages, siamese_class_means
+from study.methods.matching.synthetic_images import (
+    ClassBatches,
+    MatchingConfig,
+    SyntheticImages,
+    siamese_class_means,
+)
 
 
-class DMConfig(MethodConfig):
-    """Settings of DM; the published values are the defaults."""
+class DMConfig(MatchingConfig):
+    """Settings of DM, published; for 100 and more images a class an ``image_lr`` of 10 is published."""
 
     num_iterations: int = Field(20_000, ge=0)
-    """Updates of the synthetic images."""
-    image_lr: float = Field(1.0, gt=0)
-    """Learning rate of the pixels; 10 is published for 100 and more images a class."""
-    momentum: float = Field(0.5, ge=0, lt=1)
-    """Of the pixels' SGD."""
-    batch_real: int = Field(256, ge=1)
-    """Real images a class in each iteration; a smaller class gives all it has."""
 
 
 @register
 class DM(Method[DMConfig]):
     """Distribution matching.
 
-    Each iteration draws a fresh random network, embeds a batch of real images and all synthetic ones of
-    every class under the same augmentation, and moves the synthetic images so that the class means of
-    their embeddings approach those of the real images. No network is trained.
+    Each iteration draws a random network, embeds real and synthetic images of every class under the same
+    augmentation, and moves the class means of the synthetic ones towards the real ones. Nothing is trained.
 
     Source: Zhao and Bilen 2023, "Dataset Condensation with Distribution Matching".
     """
@@ -51,9 +48,7 @@ class DM(Method[DMConfig]):
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an iteration with its ``match/loss``."""
         config = self.config
-        synthetic = SyntheticImages(
-            task, config.init, generators["init"], lr=config.image_lr, momentum=config.momentum
-        )
+        synthetic = SyntheticImages(task, config, generators["init"])
         yield synthetic.progress(0)
         real = ClassBatches(task.train, config.batch_real)
         features = RandomFeatures(task)

@@ -34,10 +34,9 @@ class Chain(Network):
     """Convolutions, each with or without a pool behind it, then linear layers.
 
     A pool between convolutions is left out where fewer than 2 pixels a side would remain, since a norm
-    within a channel would then return a constant. The last pool may leave a single pixel.
+    within a channel would then return a constant.
 
-    Flat parameter order: per convolution its weight and bias, norm weight and bias; then the linear
-    layers.
+    Flat parameter order: per convolution its weight and bias, norm weight and bias; then the linear layers.
     """
 
     def __init__(

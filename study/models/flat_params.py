@@ -20,9 +20,7 @@ def flatten_parameters(network: nn.Module) -> Tensor:
 
 
 def unflatten_parameters(flat: Tensor, network: nn.Module) -> dict[str, Tensor]:
-    """Cut a flat vector [..., D] into views [..., *shape] by the network's parameter names.
-
-    Leading axes, such as one a stacked seed, are kept, and gradient flows through.
+    """Cut a flat vector [..., D] into views [..., *shape] by the network's parameter names; gradient flows.
 
     Raises:
         ShapeError: the last axis is not D long.

@@ -10,10 +10,9 @@ from study.models.network import Network
 
 
 class MLP(Network):
-    """Hidden layers of equal width on the flattened pixels, then one linear layer.
+    """Hidden layers of equal width on the flattened pixels, then one linear layer; no feature maps.
 
-    Takes images of every size; only the first layer grows with them. A layer norm spans the units of a
-    hidden layer, before its activation. There are no convolutional feature maps.
+    A layer norm spans the units of a hidden layer, before its activation.
 
     Source: Zhao et al. 2021 (DC): two hidden layers of 128 units with ReLU.
     """

@@ -20,12 +20,7 @@ MIN_PIXELS = 4
 
 
 class PublishedChain(Chain):
-    """A chain of a fixed number of layers, whose widths may be scaled together.
-
-    Attributes:
-        widths: published channels and hidden units, first to last.
-        published_norm: of its source.
-    """
+    """A chain of a fixed number of layers, whose published ``widths`` may be scaled together."""
 
     widths: ClassVar[tuple[int, ...]]
     published_norm: ClassVar[Norm] = "none"
@@ -84,8 +79,7 @@ class AlexNet(PublishedChain):
 class LeNet(PublishedChain):
     """Two 5×5 convolutions with 6 and 16 channels, then 120 and 84 hidden units.
 
-    Sides of 28 pixels and fewer are padded by 2, and the second convolution is padded too where fewer
-    than 8 pixels reach it. Larger images make the first linear layer larger, nothing else.
+    Sides of 28 pixels and fewer are padded by 2, and the second convolution too where fewer than 8 reach it.
 
     Source: LeCun et al. 1998, with ReLU and maximum pools, as Zhao et al. 2021 (DC) use it.
     """

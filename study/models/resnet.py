@@ -89,11 +89,10 @@ class _ResNet(Network):
 class ResNet18(_ResNet):
     """ResNet18 for small images: a 3×3 stem without a pool, strided convolutions, a global average.
 
-    Sides of 28 pixels are padded to 32; images below 32 pixels take fewer strides, with all layers in
-    place. From 128 pixels a side the stem is the original one, 7×7 with stride 2 and a 3×3 maximum pool.
+    Sides of 28 pixels are padded to 32; images below 32 pixels take fewer strides. From 128 pixels a side the
+    stem is the original one, 7×7 with stride 2 and a 3×3 maximum pool.
 
-    Source: He et al. 2016, as Zhao et al. 2021 (DC) use it, with instance norm. They average 4×4 pixels,
-        which at 32 pixels are all there are.
+    Source: He et al. 2016, as Zhao et al. 2021 (DC) use it, with instance norm.
     """
 
     averages = False

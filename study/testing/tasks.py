@@ -30,12 +30,7 @@ class OwnCache:
 def toy_images(
     counts: tuple[int, ...] = (14, 9, 11), shape: tuple[int, int, int] = (1, 8, 8)
 ) -> ImageDataset:
-    """Images whose classes are bars at different places under noise, shuffled together.
-
-    Args:
-        counts: images of each class.
-        shape: (C, H, W); two columns a class.
-    """
+    """Images whose classes are bars, two columns each, at different places under noise, shuffled."""
     generator = torch.Generator().manual_seed(5)
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     labels = labels[torch.randperm(len(labels), generator=generator)]

@@ -67,10 +67,9 @@ class Herding(FeatureCoreset):
 
 
 def choose_by_herding(features: Tensor, count: int) -> Tensor:
-    """Positions [count] of rows of [n, d] whose running mean stays closest to the mean of all, in order of choice.
+    """Positions [count] of rows of [n, d] whose running mean stays closest to the mean of all, as chosen.
 
-    The k-th choice minimises ‖k·μ − Σ − z‖, where μ is the mean of all rows and Σ the sum of the rows
-    chosen so far, in float64.
+    Choice k minimises ‖k·μ − Σ − z‖ in float64, with μ the mean of all rows and Σ the sum of those chosen.
 
     Source: Welling 2009, in the greedy form of Rebuffi et al. 2017 (iCaRL).
     """
@@ -99,12 +98,11 @@ class KCenter(FeatureCoreset):
 
 
 def choose_by_k_center(features: Tensor, count: int) -> Tensor:
-    """Positions [count] of rows of [n, d]: the one nearest to the mean, then the farthest from all chosen ones.
+    """Positions [count] of rows of [n, d]: the one nearest to the mean, then the farthest from those chosen.
 
     Distances are taken in float64. The covering radius is at most twice the smallest possible one.
 
-    Source: Gonzalez 1985, as Sener and Savarese 2018 use it; the start is ours, since the comparisons of
-        distillation papers do not state theirs.
+    Source: Gonzalez 1985, as Sener and Savarese 2018 use it; papers do not state their start, this is ours.
     """
     rows = _checked_rows(features, count)
     chosen = [int(_squared_distances(rows, rows.mean(0)).argmin())]
@@ -131,12 +129,9 @@ class KMeansCoreset(FeatureCoreset):
 
 
 def choose_by_k_means(features: Tensor, count: int, seed: int) -> Tensor:
-    """Positions [count] of rows of [n, d]: for each cluster centre the nearest row that no earlier one has taken.
+    """Positions [count] of rows of [n, d]: for each cluster centre the nearest row that is not yet taken.
 
-    Args:
-        features: [n, d].
-        count: clusters, at most n.
-        seed: of the starts of k-means; the best of three is kept.
+    ``seed`` is that of the three starts, of which the best is kept.
 
     Source: Cui et al. 2022 (DC-BENCH), which clusters each class and takes real images by the centres.
     """

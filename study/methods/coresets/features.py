@@ -26,13 +26,8 @@ def extract_features(
 ) -> Tensor:
     """Features [n, d] float32 of every training image on the CPU.
 
-    Args:
-        task: gives images and network.
-        source: ``trained`` is what the classifier of a network sees that was trained on all training images
-            (:func:`train_plainly`), ``random`` that of a fresh one, ``pixels`` the normalised pixels.
-        generators: ``networks`` and ``batches`` are used.
-        num_epochs: of training.
-        batch_size: of training.
+    ``trained`` is what the classifier of a network sees that :func:`train_plainly` trained, ``random`` that
+    of a fresh one, ``pixels`` the normalised pixels. Generators ``networks`` and ``batches`` are used.
 
     Raises:
         ConfigError: training diverged.
@@ -59,8 +54,8 @@ def train_plainly(
 ) -> Iterator[tuple[Network, Tensor]]:
     """Train a network of the task on all training images, and yield after every epoch.
 
-    SGD with learning rate 0.01 and momentum 0.9, cross-entropy on hard labels; no rate decay, weight decay
-    or augmentation. Every epoch is a fresh permutation, and its last batch may be short.
+    SGD with learning rate 0.01 and momentum 0.9, cross-entropy on hard labels, nothing else. Every epoch is a
+    fresh permutation, and its last batch may be short.
 
     Yields:
         The network, the same each time, and whether it classified each image correctly when the epoch

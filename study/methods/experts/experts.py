@@ -64,8 +64,7 @@ class Experts:
 
         Raises:
             ShapeError: there is no such expert or epoch.
-            DataError: the file was damaged since it was opened; it is removed, and the next call of
-                :func:`obtain_experts` trains it again.
+            DataError: the file was damaged since; it is removed, and :func:`obtain_experts` trains it again.
         """
         if not (0 <= expert < self.num_experts and 0 <= epoch <= self.num_epochs):
             raise ShapeError(
@@ -156,15 +155,15 @@ def obtain_experts(
 ) -> Experts:
     """Experts from the cache; those that are missing are trained first.
 
-    On CPUs each expert is trained by one thread, several at a time, and expert i is the same to the bit
-    whether it is trained alone, among others or by another process. Processes that need the same experts at the same
-    time share the work. A build that is killed keeps the experts that were finished.
+    On CPUs each expert is trained by one thread, several at a time, and expert i is the same to the bit in
+    whatever company. Processes that need the same experts share the work; a build that is killed keeps what
+    was finished. Expert i draws from ``generators.child("expert", i)``, whatever was drawn before.
 
     Args:
         task: images, model, augmentation and compute.
         config: number and training.
         order: which images each epoch sees.
-        generators: expert i draws from ``generators.child("expert", i)``, whatever was drawn before.
+        generators: of the whole run.
         report: told of epochs trained, if anything is built.
         num_workers: experts trained at a time; by default one a core, and one in all on an accelerator.
 
@@ -174,8 +173,8 @@ def obtain_experts(
         ExpertDivergedError: the learning rate is too large.
         ShapeError: the order gives an epoch no image, or positions outside of the training set.
 
-    Source: Cazenavette et al. 2022 (MTT). The released code keeps ``p.detach().cpu()``, which on a CPU shares
-        memory with the weights and makes all snapshots equal; here they are copied.
+    Source: Cazenavette et al. 2022 (MTT). The released code keeps ``p.detach().cpu()``, which on a CPU makes
+        all snapshots equal; here they are copied.
     """
     started = time.perf_counter()
     recorder = ExpertRecorder(task, config, order, generators)

@@ -1,7 +1,4 @@
-"""One expert trajectory: a network trained on real images, with its parameters after every epoch.
-
-Nothing here touches the disk; :mod:`study.methods.experts.experts` decides which trajectories are needed.
-"""
+"""One expert trajectory: a network trained on real images, with its parameters after every epoch."""
 
 from __future__ import annotations
 
@@ -42,12 +39,9 @@ class ExpertDivergedError(DivergedError):
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """What is kept of one expert.
+    """Snapshots [epochs + 1, D] float32 on the CPU, from the start on, and what is kept with them.
 
-    Attributes:
-        snapshots: [epochs + 1, D] float32 on the CPU: parameters at the start and after every epoch.
-        train_accuracy: of the last snapshot on training images without augmentation.
-        seconds: wall time of training.
+    Accuracy is that of the last one on training images without augmentation; seconds are wall time.
     """
 
     snapshots: Tensor
@@ -64,8 +58,7 @@ def expert_compute(task: Task, config: ExpertConfig) -> Compute:
 class ExpertRecorder:
     """Trains experts one after the other; each is determined by the task, the settings and its own number.
 
-    Networks are not stacked and steps are not compiled: at 256 images a step neither was worth having on
-    CPUs, and an expert's numbers must not depend on which others are trained beside it.
+    So networks are not stacked, and steps not compiled: at 256 images neither was worth having on CPUs.
     """
 
     def __init__(self, task: Task, config: ExpertConfig, order: EpochOrder, generators: Generators) -> None:

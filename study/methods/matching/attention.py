@@ -18,19 +18,14 @@ AttentionLayers = Literal["all-but-last", "all"]
 
 
 def spatial_attention(features: Tensor, power: float) -> Tensor:
-    """Where a layer is active: channels summed away, one unit vector an image.
+    """Where a layer is active: [n, channels, h, w] with channels summed away, one unit vector an image.
 
-    Args:
-        features: [n, channels, h, w] activations of a convolutional layer.
-        power: exponent of the absolute activations, at least 1; larger ones favour the strongest channel.
-
-    Returns:
-        [n, h · w] float32 (float64 for float64 features), each row of Euclidean length 1. An image on
-        which the whole layer is silent gives zeros.
+    ``power``, at least 1, is the exponent of the absolute activations; larger ones favour the strongest
+    channel. Gives [n, h · w] float32 (float64 for float64), zeros where the whole layer is silent.
 
     Raises:
-        ShapeError: the features have no height and width. Logits and flattened embeddings summed over
-            their only axis would give the constant 1, a loss without a gradient.
+        ShapeError: the features have no height and width. Summed over their only axis, logits and flattened
+            embeddings would give the constant 1, a loss without a gradient.
 
     Source: Sajedi et al. 2023 (DataDAM), equation 2, after Zagoruyko and Komodakis 2017.
     """
@@ -54,9 +49,7 @@ def spatial_attention(features: Tensor, power: float) -> Tensor:
 class AttentionFeatures:
     """Attention maps of a network's layers, then its embedding; for ``RandomFeatures``.
 
-    Attributes:
-        power: exponent of :func:`spatial_attention`.
-        layers: the published ``all-but-last``, whose last layer counts through the embedding, or ``all``.
+    ``layers`` are the published ``all-but-last``, whose last layer counts through the embedding, or ``all``.
     """
 
     power: float
@@ -89,9 +82,7 @@ def attention_layer_names(
 
 
 def normalised_weights(weights: Mapping[str, float], names: tuple[str, ...]) -> dict[str, float]:
-    """Layer weights with mean 1: only their ratios count, their common scale belongs to the loss.
-
-    ``names`` are those of all attention layers; one that is not among the weights weighs 1.
+    """Weights of all named layers with mean 1: their common scale belongs to the loss; missing ones weigh 1.
 
     Raises:
         ConfigError: a weight is given for a layer that is not there, or all are 0.

@@ -15,11 +15,10 @@ from study.models.instance_norm import replace_instance_norms
 class InnerTraining:
     """Plain SGD on a copy of the synthetic images that no gradient flows back to.
 
-    Memory: one float32 network and the activations of one batch. Time: three forward passes' worth a
-    step and image.
+    Memory: one float32 network and the activations of one batch. Time: three forward passes a step and image.
 
     Attributes:
-        network: the network, float32, differentiable to any order.
+        network: float32, differentiable to any order.
     """
 
     def __init__(
@@ -27,8 +26,8 @@ class InnerTraining:
     ) -> None:
         """Build the network; parameters are drawn later.
 
-        Steps are plain SGD as published, on ``batch_size`` images, or all where there are fewer. Augmentation
-        is one operation a batch, with parameters an image; by default none.
+        A step takes ``batch_size`` images, or all where there are fewer, under one operation of augmentation
+        with parameters an image; by default under none.
         """
         self.network, self._program = task.network(), task.network()
         self._compute, self._lr, self._batch_size = task.compute, lr, batch_size
@@ -87,8 +86,7 @@ class InnerTraining:
     def freeze_batch_statistics(self, images: Tensor) -> None:
         """Set the statistics of every batch norm to those of these images and use them from now on.
 
-        A no-op for other networks. Source: Zhao, Mopuri and Bilen 2021 (DC). Their code moves the running
-        values by a tenth only towards this batch; here they become the batch's own.
+        Source: Zhao, Mopuri and Bilen 2021 (DC), whose code moves the running values by a tenth only.
         """
         norms = [
             module

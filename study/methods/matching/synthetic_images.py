@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from study.core.records import ImageDataset, Progress, SyntheticSet
 from study.core.seeding import Generators
 from study.data.augment import augment, draw
-from study.methods.base import Task
-from study.methods.initialize import Initialization, initialize
+from study.methods.base import MethodConfig, Task
+from study.methods.initialize import initialize
 from study.methods.learned import LearnedImages
 from study.methods.matching.random_features import RandomFeatures, averaging_matrix
+
+
+class MatchingConfig(MethodConfig):
+    """Settings of methods that compare batches of real images with all synthetic ones."""
+
+    image_lr: float = Field(1.0, gt=0)
+    """Learning rate of the pixels."""
+    momentum: float = Field(0.5, ge=0, lt=1)
+    """Of the pixels' SGD."""
+    batch_real: int = Field(256, ge=1)
+    """Real images a class in each iteration; a smaller class gives all it has."""
 
 
 class ClassBatches:
@@ -56,29 +68,21 @@ class SyntheticImages(LearnedImages):
         averaging: [classes, classes · ipc] float32, see :func:`averaging_matrix`.
     """
 
-    def __init__(
-        self, task: Task, init: Initialization, generator: torch.Generator, *, lr: float, momentum: float
-    ) -> None:
-        """Draw the starting point.
-
-        Raises:
-            ConfigError: the task asks for more images a class than there are real ones, or for none.
-        """
-        images, labels = initialize(init, task.train, task.ipc, generator)
+    def __init__(self, task: Task, config: MatchingConfig, generator: torch.Generator) -> None:
+        """Draw the starting point; raises as :func:`study.methods.initialize.initialize` does."""
+        images, labels = initialize(config.init, task.train, task.ipc, generator)
         self.pixels = images.requires_grad_()
         self.labels = labels.cpu()
         self.averaging = averaging_matrix(labels, task.train.num_classes)
         self._class_names = task.train.class_names
-        self._optimizer = torch.optim.SGD([self.pixels], lr=lr, momentum=momentum)
+        self._optimizer = torch.optim.SGD([self.pixels], lr=config.image_lr, momentum=config.momentum)
 
     def step(self, losses: Mapping[str, Tensor], iteration: int) -> Progress:
         """Descend along the gradient of ``match/loss``, which has its graph; otherwise as :meth:`descend`."""
         return self.descend(torch.autograd.grad(losses["match/loss"], self.pixels)[0], losses, iteration)
 
     def descend(self, gradient: Tensor, losses: Mapping[str, Tensor], iteration: int) -> Progress:
-        """Descend along a gradient [classes · ipc, C, H, W] that the caller has worked out, and report.
-
-        Losses are scalars by name; ``iteration`` counts the updates done after this one.
+        """Descend along a gradient [classes · ipc, C, H, W]; ``iteration`` counts the updates with this one.
 
         Raises:
             DivergedError: a loss is not finite, or a pixel has left every sensible range.

@@ -41,8 +41,7 @@ class Matching:
     Attributes:
         start_range: first start epoch and the one after the last, at an iteration counted from 0.
         threshold: no update where the loss is above it; None updates always.
-        discard_fraction: share of the parameters that the loss leaves out.
-        drop: which ones.
+        discard_fraction: share of the parameters that the loss leaves out; ``drop`` says which.
     """
 
     start_range: Callable[[int], tuple[int, int]]
@@ -81,13 +80,11 @@ class ExpertMatching(Method[ConfigT]):
         """Start epochs, threshold and discarded parameters."""
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
-        """Yield the starting point, then one progress an iteration; experts that are missing are trained first.
+        """Yield the starting point, then one progress an iteration; missing experts are trained first.
 
         Losses: ``match/loss``; ``match/step_size``, the learned one; ``match/updated``, 0 where the threshold
-        forbade the update.
-
-        Memory: one student step, in chunks where it would exceed ``memory_gb``, and N + 3 parameter vectors.
-        Time an iteration: about 12 forward passes of every image that the N student steps see.
+        forbade the update. Memory: one student step, in chunks where it would exceed ``memory_gb``, and N + 3
+        parameter vectors. Time an iteration: about 12 forward passes of every image that N student steps see.
         """
         yield from self._match(task, self.experts(task, generators), generators)
 

@@ -26,8 +26,7 @@ class Start:
         images: [n, C, H, W], becomes the synthetic images.
         labels: [n] int64, grouped by class.
         logits: [n, classes] soft labels, or None for hard ones.
-        label_lr: of the soft labels.
-        label_momentum: of the soft labels.
+        label_lr: of the soft labels, as ``label_momentum``.
     """
 
     images: Tensor
@@ -41,8 +40,6 @@ class LearnedSet(LearnedImages):
     """Images, labels and a step size, moved by SGD along the gradients of a student's run.
 
     Attributes:
-        pixels: [n, C, H, W] float32.
-        labels: [n] int64 on the device of the images, grouped by class.
         logits: [n, classes] float32 soft labels, or None for hard ones.
         step_size: scalar float32.
     """
@@ -67,11 +64,7 @@ class LearnedSet(LearnedImages):
         return self.labels if self.logits is None else self.logits
 
     def descend(self, gradients: StudentGradients, losses: Mapping[str, Tensor], iteration: int) -> Progress:
-        """Move everything that is learned, and report.
-
-        Raises:
-            DivergedError: a loss is not finite, or a pixel has left every sensible range.
-        """
+        """Move everything that is learned, and report; DivergedError where it has run away."""
         self.pixels.grad, self.step_size.grad = gradients.images, gradients.step_sizes
         if self.logits is not None:
             self.logits.grad = gradients.labels

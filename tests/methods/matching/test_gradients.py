@@ -13,8 +13,7 @@ from study.core.config import build
 from study.core.errors import ConfigError
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig
-from study.methods.dc import DC, DCConfig
-from study.methods.dsa import DSA
+from study.methods.dc import DC, DSA, DCConfig
 from study.methods.matching.gradients import (
     GradientMatchingConfig,
     published_loops,
