@@ -25,7 +25,7 @@ from study.methods.matching.synthetic_images import (
     ClassBatches,
     MatchingConfig,
     SyntheticImages,
-    siamese_class_means,
+    paired_means,
 )
 from study.models.pool import ModelConfig
 
@@ -84,8 +84,7 @@ class DataDAM(Method[DataDAMConfig]):
     def layer_weights(self, model: ModelConfig, image_shape: tuple[int, int, int]) -> dict[str, float]:
         """The weight of every attention layer as it enters the loss, with mean 1.
 
-        Raises:
-            ConfigError: the network has no attention layer, or a weight belongs to none.
+        Raises ConfigError where the network has no attention layer, or a weight belongs to none.
         """
         names = attention_layer_names(self.config.attention_layers, model, image_shape)
         return normalised_weights(self.config.layer_weights, names)
@@ -108,7 +107,7 @@ class DataDAM(Method[DataDAMConfig]):
         networks.features.compile_for(config.num_iterations, len(real.labels), len(synthetic.labels))
         for iteration in range(1, config.num_iterations + 1):
             networks.advance(iteration - 1, generators)
-            means, made = siamese_class_means(task, networks.features, real, synthetic, generators)
+            means, made = paired_means(task, networks.features, real, synthetic, generators)
             attention = attention_matching_loss(means[:-1], made[:-1], tuple(weights.values()))
             output = distribution_matching_loss(means[-1], made[-1])
             loss = config.loss_scale * (attention + config.output_weight * output)

@@ -87,8 +87,7 @@ class DD(Method[DDConfig]):
         Memory: one student step, the real batch, and N + 3 parameter vectors. Time an iteration: for each
         network about 12 forward passes of every image of its steps, and three of the real batch.
 
-        Raises:
-            ConfigError: the network has batch norm, whose running statistics no schedule holds.
+        Raises ConfigError for batch norm, whose running statistics no schedule holds.
         """
         config, train = self.config, task.train
         images, labels = initialize(config.init, train, task.ipc, generators["init"])

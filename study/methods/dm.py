@@ -17,7 +17,7 @@ from study.methods.matching.synthetic_images import (
     ClassBatches,
     MatchingConfig,
     SyntheticImages,
-    siamese_class_means,
+    paired_means,
 )
 
 
@@ -55,6 +55,6 @@ class DM(Method[DMConfig]):
         features.compile_for(config.num_iterations, len(real.labels), len(synthetic.labels))
         for iteration in range(1, config.num_iterations + 1):
             features.redraw(generators["networks"])
-            (real_means,), (made,) = siamese_class_means(task, features, real, synthetic, generators)
+            (real_means,), (made,) = paired_means(task, features, real, synthetic, generators)
             loss = distribution_matching_loss(real_means, made)
             yield synthetic.step({"match/loss": loss}, iteration)

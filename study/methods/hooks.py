@@ -57,8 +57,7 @@ class ScoreFigure:
         name: of the folder.
         scores: [n] float32, in the order of the training images.
         label: what the scores are.
-        low: what images with low scores are, such as ``easiest``.
-        high: what those with high scores are.
+        low: what images with low scores are, such as ``easiest``; ``high`` those with high ones.
     """
 
     name: str

@@ -24,12 +24,9 @@ def initialize(
     ``real`` copies training images, drawn without replacement within each class; ``noise`` is N(0, 1) in
     normalised space; ``real+noise`` adds N(0, 0.8²) to real images.
 
-    Returns:
-        Images [classes · ipc, C, H, W] float32, grouped by class, and their labels [classes · ipc] int64;
-        new tensors without gradient on the device of ``train``.
-
-    Raises:
-        ConfigError: ``ipc`` is below 1, or larger than the smallest class.
+    Gives images [classes · ipc, C, H, W] float32, grouped by class, and their labels [classes · ipc] int64,
+    new and without gradient on the device of ``train``. Raises ConfigError where ``ipc`` is below 1, or
+    larger than the smallest class.
 
     Source: Zhao and Bilen 2021 (DSA, DM). ``real+noise`` is the course's Gaussian initialisation, without its
         clamp to [0, 1], which cuts off every normalised pixel that is darker than the mean.

@@ -50,12 +50,7 @@ class Chain(Network):
         activation: Activation,
         pooling: Pooling,
     ) -> None:
-        """Lay out the convolutions, then linear layers of ``hidden`` units, then the classifier.
-
-        Raises:
-            ConfigError: a width does not divide into norm groups.
-            ShapeError: the image has no pixel or no channel.
-        """
+        """Lay out the convolutions, then linear layers of ``hidden`` units, then the classifier."""
         super().__init__(image_shape, num_classes)
         check_image_shape(image_shape)
         channels, size = image_shape[0], (image_shape[1], image_shape[2])

@@ -37,12 +37,6 @@ class ConvNet(Chain):
         activation: Activation = "relu",
         pooling: Pooling = "avg",
     ) -> None:
-        """Lay out the layers; settings are those of :class:`study.models.pool.ModelConfig`.
-
-        Raises:
-            ConfigError: the depth halves the image away, or the width does not divide into norm groups.
-            ShapeError: the image has no pixel or no channel.
-        """
         check_image_shape(image_shape)
         if depth < 1:
             raise ConfigError(f"model.depth = {depth}: must be at least 1")

@@ -100,11 +100,7 @@ def build_pool(pooling: Pooling) -> nn.Module:
 
 
 def build_norm(norm: Norm, shape: tuple[int, int, int]) -> nn.Module:
-    """The norm of maps of that shape (channels, height, width).
-
-    Raises:
-        ConfigError: group norm, and the channels do not divide into its groups.
-    """
+    """The norm of maps [channels, height, width]; ConfigError for channels that make no norm groups."""
     channels = shape[0]
     if norm == "batch":
         return nn.BatchNorm2d(channels)

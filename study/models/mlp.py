@@ -29,12 +29,6 @@ class MLP(Network):
         norm: Norm = "none",
         activation: Activation = "relu",
     ) -> None:
-        """Lay out the layers; settings are those of :class:`study.models.pool.ModelConfig`.
-
-        Raises:
-            ConfigError: the depth is below 1, or the norm has no meaning without maps.
-            ShapeError: the image has no pixel or no channel.
-        """
         super().__init__(image_shape, num_classes)
         check_image_shape(image_shape)
         if depth < 1:

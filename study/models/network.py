@@ -46,8 +46,7 @@ class Network(nn.Module, ABC):
     def observe(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """Feature maps [n, channels, h, w] of every block, first to last, before pooling; and the embedding.
 
-        Raises:
-            ConfigError: the architecture has no such maps.
+        Raises ConfigError where the architecture has no such maps.
         """
         raise ConfigError(
             f"model {self.name!r} has no convolutional feature maps; choose a convolutional model"

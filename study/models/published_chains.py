@@ -35,12 +35,6 @@ class PublishedChain(Chain):
         activation: Activation = "relu",
         pooling: Pooling = "max",
     ) -> None:
-        """Lay out the layers; settings are those of :class:`study.models.pool.ModelConfig`.
-
-        Raises:
-            ConfigError: a width does not divide into norm groups.
-            ShapeError: the image is smaller than 4 x 4 pixels or has no channel.
-        """
         check_image_shape(image_shape, MIN_PIXELS)
         layers, hidden = self._lay_out(image_shape, scale_widths(width or self.widths[0], self.widths))
         super().__init__(

@@ -43,12 +43,6 @@ class _ResNet(Network):
         norm: Norm = "instance",
         activation: Activation = "relu",
     ) -> None:
-        """Lay out the layers; settings are those of :class:`study.models.pool.ModelConfig`.
-
-        Raises:
-            ConfigError: the width does not divide into norm groups.
-            ShapeError: the image is smaller than 4 x 4 pixels or has no channel.
-        """
         super().__init__(image_shape, num_classes)
         check_image_shape(image_shape, MIN_PIXELS)
         averages = self.averages

@@ -23,8 +23,7 @@ class NetworkStack:
     def __init__(self, network: Network, num_networks: int) -> None:
         """Stack copies of a network, whose own parameters are where :meth:`member` puts one.
 
-        Raises:
-            ConfigError: fewer than one network, or several of a kind that cannot be stacked.
+        Raises ConfigError for fewer than one network, or several of a kind that cannot be stacked.
         """
         if num_networks < 1 or (num_networks > 1 and mixes_images(network)):
             raise ConfigError(f"cannot stack {num_networks} networks of this architecture")

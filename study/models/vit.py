@@ -49,12 +49,6 @@ class VisionTransformer(Network):
         width: int = 128,
         activation: Activation = "gelu",
     ) -> None:
-        """Lay out the layers; settings are those of :class:`study.models.pool.ModelConfig`.
-
-        Raises:
-            ConfigError: the depth is below 1, or the width does not divide into heads.
-            ShapeError: the image is smaller than a patch or has no channel.
-        """
         super().__init__(image_shape, num_classes)
         check_image_shape(image_shape, 2)
         if depth < 1:

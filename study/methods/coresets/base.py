@@ -1,4 +1,4 @@
-"""What every coreset shares: settings, the run that selects once, and the walk over classes."""
+"""What every coreset shares: settings, the run that selects once, the walk over classes; and the random one."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor
 from study.core.errors import ConfigError
 from study.core.records import Progress, SyntheticSet
 from study.core.seeding import Generators
-from study.methods.base import Method, MethodConfig, Task
-from study.methods.initialize import synthetic_labels
+from study.methods.base import Method, MethodConfig, Task, register
+from study.methods.initialize import sample_real, synthetic_labels
 
 
 class CoresetConfig(MethodConfig):
@@ -44,6 +44,16 @@ class Coreset(Method[ConfigT]):
     @abstractmethod
     def _choose(self, task: Task, generators: Generators) -> Tensor:
         """Positions [classes · ipc] of training images, grouped by class."""
+
+
+@register
+class RandomCoreset(Coreset[CoresetConfig]):
+    """Real images drawn at random, the same number of every class, without replacement."""
+
+    name: ClassVar[str] = "random"
+
+    def _choose(self, task: Task, generators: Generators) -> Tensor:
+        return sample_real(task.train, task.ipc, generators["init"])
 
 
 def by_class(task: Task, choose: Callable[[Tensor, int], Tensor]) -> Tensor:

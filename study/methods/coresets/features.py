@@ -24,13 +24,10 @@ MOMENTUM = 0.9
 def extract_features(
     task: Task, source: FeatureSource, generators: Generators, *, num_epochs: int, batch_size: int
 ) -> Tensor:
-    """Features [n, d] float32 of every training image on the CPU.
+    """Features [n, d] float32 of every training image on the CPU; ConfigError where training diverged.
 
     ``trained`` is what the classifier of a network sees that :func:`train_plainly` trained, ``random`` that
     of a fresh one, ``pixels`` the normalised pixels. Generators ``networks`` and ``batches`` are used.
-
-    Raises:
-        ConfigError: training diverged.
     """
     images = task.train.images
     if source == "pixels":
@@ -52,14 +49,11 @@ def extract_features(
 def train_plainly(
     task: Task, generators: Generators, *, num_epochs: int, batch_size: int
 ) -> Iterator[tuple[Network, Tensor]]:
-    """Train a network of the task on all training images, and yield after every epoch.
+    """Train a network of the task on all training images, and yield it after every epoch.
 
     SGD with learning rate 0.01 and momentum 0.9, cross-entropy on hard labels, nothing else. Every epoch is a
-    fresh permutation, and its last batch may be short.
-
-    Yields:
-        The network, the same each time, and whether it classified each image correctly when the epoch
-        showed it, before learning from it: [n] bool on the CPU.
+    fresh permutation, and its last batch may be short. Beside the network, the same each time, stands whether
+    it classified each image correctly before learning from it: [n] bool on the CPU.
     """
     images, labels = task.train.images, task.train.labels
     network = task.network(generators["networks"])

@@ -144,8 +144,7 @@ def build_curriculum(
 ) -> EpochOrder:
     """The curriculum of a task; images are scored only where their difficulty matters.
 
-    Raises:
-        ConfigError: the curriculum leaves a class without images, or the scores cannot be made.
+    Raises ConfigError where a class is left without images, or the scores cannot be made.
     """
     if config.is_whole:
         return WholeSet()

@@ -11,12 +11,10 @@ from study.core.errors import ShapeError
 
 
 def rank_by_class(scores: Tensor, labels: Tensor, num_classes: int) -> list[Tensor]:
-    """Positions [images of the class] int64 on the CPU, for each class, smallest score and so easiest first.
+    """Positions of each class's images, int64 on the CPU, smallest score and so easiest first.
 
-    Scores and labels are [n]; equal scores keep the order of the training set.
-
-    Raises:
-        ShapeError: scores and labels differ in length, or a score is not a number.
+    Scores and labels are [n]; equal scores keep the order of the training set. Raises ShapeError where they
+    differ in length, or a score is not a number.
     """
     if scores.shape != labels.shape or scores.ndim != 1:
         raise ShapeError(

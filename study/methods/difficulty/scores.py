@@ -60,8 +60,7 @@ def difficulty_scores(task: Task, config: DifficultyConfig, generators: Generato
     - ``forgetting``: how often in training the image was answered rightly when its batch came and wrongly
       the next time; one that was never right counts ``num_epochs``, more than any other can.
 
-    Raises:
-        ConfigError: ``forgetting`` with less than two epochs, or a learning rate at which training diverges.
+    Raises ConfigError where training diverges, or has less than two epochs for ``forgetting``.
 
     Source: Paul et al. 2021, "Deep Learning on a Data Diet" (EL2N, GraNd); Toneva et al. 2019 (forgetting).
     """

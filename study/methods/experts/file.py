@@ -65,8 +65,7 @@ class ExpertFile:
     def snapshot(self, epoch: int) -> Tensor:
         """Parameters [D] float32 after that many epochs, in memory of their own.
 
-        Raises:
-            BrokenExpertError: the bytes are not those that were written; the file is taken away.
+        Raises BrokenExpertError where the bytes are not those that were written, and takes the file away.
         """
         flat: Tensor = self._slice[epoch].clone()
         if _checksum(flat) != self._checksums[epoch]:

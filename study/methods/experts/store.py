@@ -36,8 +36,7 @@ REMOVED = ".removed-"
 def size_limit() -> int:
     """Bytes all experts together may take: ``STUDY_CACHE_GB``, or 20 GB.
 
-    Raises:
-        ConfigError: the variable is no number of at least 0.
+    Raises ConfigError where the variable is no number of at least 0.
     """
     text = os.environ.get("STUDY_CACHE_GB") or str(DEFAULT_LIMIT_GB)
     try:
@@ -54,7 +53,6 @@ class EntryInfo:
     """What a folder of experts takes and when it served last.
 
     Attributes:
-        key: name of the folder.
         meta: what :meth:`ExpertEntry.describe` wrote; empty where that is missing.
         num_experts: complete files.
         size: bytes of everything in the folder.

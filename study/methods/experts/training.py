@@ -64,8 +64,7 @@ class ExpertRecorder:
     def __init__(self, task: Task, config: ExpertConfig, order: EpochOrder, generators: Generators) -> None:
         """Build the network; expert i draws from ``generators.child("expert", i)``.
 
-        Raises:
-            ConfigError: the architecture has running statistics, which snapshots of parameters leave out.
+        Raises ConfigError for running statistics, which snapshots of parameters leave out.
         """
         self._task, self._config, self._order, self._generators = task, config, order, generators
         self._compute = expert_compute(task, config)
@@ -91,11 +90,8 @@ class ExpertRecorder:
     ) -> Trajectory:
         """Train an expert, by its number, from its own start and keep its parameters after every epoch.
 
-        ``after_epoch`` is called after every epoch, ``before_batch`` before every step; it may raise to stop.
-
-        Raises:
-            ExpertDivergedError: the parameters are not finite.
-            ShapeError: the order gives no image, or positions outside of the training set.
+        ``before_batch`` may raise to stop. Raises ExpertDivergedError where parameters are not finite, and
+        ShapeError where the order gives no image, or positions outside of the training set.
         """
         # Numbers come from the CPU, whatever device computes: there is no waiting for an accelerator.
         family = Generators(self._generators.child("expert", expert).seed)

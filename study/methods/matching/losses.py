@@ -19,10 +19,7 @@ def distribution_matching_loss(real_means: Tensor, synthetic_means: Tensor) -> T
     """Squared distance between class-mean embeddings [classes, d], summed over features and classes.
 
     The real means are detached; gradient flows through the synthetic ones. Gives a scalar >= 0, no unit, that
-    grows with d, so an image learning rate belongs to one embedding.
-
-    Raises:
-        ShapeError: the shapes differ or are not two-dimensional.
+    grows with d, so an image learning rate belongs to one embedding. Raises ShapeError for other shapes.
 
     Source: Zhao and Bilen 2023 (DM), equation 4, with a sum where the paper writes a norm: no root, no mean.
     """
@@ -40,10 +37,7 @@ def attention_matching_loss(
     """Squared distances between class-mean attention maps, summed over pixels and classes, weighted by layer.
 
     Maps are [classes, h · w] a layer, means of unit-length maps; the real ones are detached. Gives a scalar
-    >= 0, no unit, at most 4 · classes · sum of the weights.
-
-    Raises:
-        ShapeError: the layers differ in number or shape.
+    >= 0, no unit, at most 4 · classes · sum of the weights. Raises ShapeError where layers do not match.
 
     Source: Sajedi et al. 2023 (DataDAM), equation 3; all its weights are 1.
     """
@@ -68,10 +62,8 @@ def gradient_distance(
     angle a class, over all parameters. ``mse``: squared distance, summed over all parameters.
 
     The real gradients are detached. Gives a scalar >= 0, no unit; equal gradients give about 0, not exactly:
-    a row of length g leaves 1e-6 / (g² + 1e-6), and a row that is zero on one side counts 1.
-
-    Raises:
-        ShapeError: the gradients differ in number or shape.
+    a row of length g leaves 1e-6 / (g² + 1e-6), and a row that is zero on one side counts 1. Raises
+    ShapeError where the gradients differ in number or shape.
 
     Source: Zhao, Mopuri and Bilen 2021 (DC), equation 9 and its released code: sums, not means.
     """

@@ -94,10 +94,8 @@ class RandomFeatures:
     def compile_for(self, num_iterations: int, num_real: int, num_synthetic: int) -> bool:
         """Compile both passes where that many iterations earn it back; says whether compiled ones will run.
 
-        An iteration passes ``num_real`` images without gradient and ``num_synthetic`` with one.
-
-        Raises:
-            ConfigError: ``compute.compile`` is ``on`` and the compiler fails; otherwise plain programs stay.
+        An iteration passes ``num_real`` images without gradient and ``num_synthetic`` with one. Where the
+        compiler fails, plain programs stay; ConfigError where ``compute.compile`` is ``on``.
         """
         flops = (num_real + 3 * num_synthetic) * self._work.embedding_flops
         if not worth_compiling("features", self.compute, flops, num_iterations):

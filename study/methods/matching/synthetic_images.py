@@ -84,8 +84,7 @@ class SyntheticImages(LearnedImages):
     def descend(self, gradient: Tensor, losses: Mapping[str, Tensor], iteration: int) -> Progress:
         """Descend along a gradient [classes · ipc, C, H, W]; ``iteration`` counts the updates with this one.
 
-        Raises:
-            DivergedError: a loss is not finite, or a pixel has left every sensible range.
+        Raises DivergedError where a loss is not finite, or a pixel has left every sensible range.
         """
         self.pixels.grad = gradient
         self._move(losses, iteration)
@@ -96,7 +95,7 @@ class SyntheticImages(LearnedImages):
         return SyntheticSet(pixels, self.labels.to(pixels.device, copy=True), self._class_names)
 
 
-def siamese_class_means(
+def paired_means(
     task: Task,
     features: RandomFeatures,
     real: ClassBatches,

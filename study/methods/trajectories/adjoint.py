@@ -26,14 +26,12 @@ Backward = Literal["adjoint", "unroll", "tesla"]
 
 @dataclass(frozen=True, eq=False)
 class StudentGradients:
-    """The final loss of a student and its gradients, detached.
+    """The final loss of a student, its parameters ``end`` [D], and the loss's gradients, all detached.
 
     Attributes:
-        loss: scalar.
-        end: [D], the student's parameters after its last step.
-        images: [n, C, H, W], like the synthetic images.
-        labels: [n, classes], like the soft labels; None for hard ones.
-        step_sizes: like the step sizes, a scalar or [N].
+        images: [n, C, H, W].
+        labels: [n, classes], in soft labels; None for hard ones.
+        step_sizes: a scalar or [N].
     """
 
     loss: Tensor

@@ -6,6 +6,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Protocol, TypeVar
 
 import torch
@@ -126,12 +127,10 @@ class ExpertMatching(Method[ConfigT]):
                 len(synthetic.labels), config.num_student_steps, config.batch_synthetic,
                 task.augmentation, shape, generators["student"],
             )  # fmt: skip
-
-            def distance(end: Tensor, start: Tensor = start, target: Tensor = target) -> Tensor:
-                return trajectory_matching_loss(
-                    end, target, start, discard_fraction=matching.discard_fraction, drop=matching.drop
-                )
-
+            distance = partial(
+                trajectory_matching_loss, target=target, start=start,
+                discard_fraction=matching.discard_fraction, drop=matching.drop,
+            )  # fmt: skip
             found = student_gradients(
                 network, synthetic.pixels, synthetic.targets, synthetic.step_size, start, steps, distance,
                 backward=config.backward, chunk_size=chunk, program=program,

@@ -27,11 +27,8 @@ def start_from_experts(
     """Images [n, C, H, W] to begin with, their labels [n] int64, and soft labels as logits [n, classes].
 
     Images are real ones that experts classify correctly (``correct``), or drawn by
-    :func:`study.methods.initialize.initialize`. The logits are the mean over the final experts that name the
-    right class, or over all where none does; there the released code divides by zero.
-
-    Raises:
-        ConfigError: there are fewer real images of a class than asked for.
+    :func:`study.methods.initialize.initialize`, which may raise ConfigError. The logits are the mean over the
+    final experts that name the right class, or over all where none does and the released code divides by 0.
 
     Source: Guo et al. 2024 (DATM).
     """

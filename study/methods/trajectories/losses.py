@@ -15,8 +15,7 @@ Drop = Literal["shallow", "low_loss"]
 def num_discarded(num_parameters: int, discard_fraction: float) -> int:
     """Elements left out of the loss: ⌊fraction · D⌋, and at least one stays.
 
-    Raises:
-        ConfigError: the fraction is not in [0, 1).
+    Raises ConfigError for a fraction that is not in [0, 1).
     """
     if not 0 <= discard_fraction < 1:
         raise ConfigError(f"discard_fraction = {discard_fraction}: must be at least 0 and below 1")
@@ -37,13 +36,9 @@ def trajectory_matching_loss(
         drop: ``shallow`` leaves out the first elements of the vector, cutting through a layer where the
             count says so; ``low_loss`` those with the smallest squared error, chosen anew in each call.
 
-    Returns:
-        Scalar >= 0, no unit: 1 for a student that did not move, 0 at the target. Not finite where the
-        expert did not move.
-
-    Raises:
-        ShapeError: the vectors differ in shape or are no vectors.
-        ConfigError: see :func:`num_discarded`.
+    Gives a scalar >= 0, no unit: 1 for a student that did not move, 0 at the target; not finite where the
+    expert did not move. Raises ShapeError where the vectors do not match, ConfigError as
+    :func:`num_discarded`.
 
     Source: Cazenavette et al. 2022 (MTT), equation 2; discarding: Li et al. 2024 (PAD), paper and code.
     """

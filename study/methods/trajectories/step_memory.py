@@ -79,10 +79,8 @@ def fitting_chunk(
 ) -> int | None:
     """Largest equal chunks of a student step that stay within ``max_bytes`` and, on a CPU, allocate quickly.
 
-    The synthetic set and stored parameters are not counted. None where the whole step fits.
-
-    Raises:
-        ConfigError: not even one image fits, or a step with batch norm, which has to stay whole, does not.
+    The synthetic set and stored parameters are not counted. None where the whole step fits. Raises
+    ConfigError where not even one image fits, or a step with batch norm, which has to stay whole, does not.
     """
     most, whole = batch_size, mixes_images(network)
     if bytes_of_step(network, image_shape, batch_size) > max_bytes:

@@ -56,10 +56,8 @@ def plan_steps(
     """Draw the steps of one student: pieces of a random permutation, a fresh one when it is used up.
 
     A batch size of None, or of more images than there are, takes the whole set in its order. Every step draws
-    one operation of augmentation, with parameters for each image.
-
-    Raises:
-        ConfigError: there is no image, a negative number of steps, or a batch of none.
+    one operation of augmentation, with parameters for each image. Raises ConfigError where there is no image,
+    a negative number of steps, or a batch of none.
 
     Source: Cazenavette et al. 2022 (MTT). As in its code, a short remainder comes before the full pieces.
     """
