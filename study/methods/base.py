@@ -104,8 +104,7 @@ class Method(ABC, Generic[ConfigT]):
     def prepare(self, task: Task, generators: Generators, report: Report | None = None) -> Preparation:
         """Make what :meth:`distill` with the same arguments looks up, such as experts; by default nothing.
 
-        What is made depends on the seed of ``generators``, not on what was drawn; ``report`` hears of
-        progress.
+        It depends on the seed of ``generators``, not on what was drawn; ``report`` hears of progress.
         """
         return Preparation()
 

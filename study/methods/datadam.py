@@ -63,9 +63,8 @@ class DataDAM(Method[DataDAMConfig]):
     """Dataset distillation with attention matching.
 
     Each iteration compares class means of two things between real and synthetic images under the same
-    augmentation: unit-length spatial attention maps of the hidden layers, and the final embedding. The
-    network is random and new in every iteration, unless ``iterations_per_network`` and ``model_steps`` train
-    it.
+    augmentation: unit-length attention maps of the hidden layers, and the embedding. The network is random
+    and new in every iteration, unless ``iterations_per_network`` and ``model_steps`` train it.
 
     Source: Sajedi et al. 2023, "DataDAM: Efficient Dataset Distillation with Attention Matching".
     """
@@ -138,12 +137,8 @@ class _Networks:
         if position == 0:
             self.training.redraw(generators["networks"])
         elif position % config.image_steps == 0:
-            self.training.train(
-                self.synthetic.pixels.detach(),
-                self.synthetic.labels,
-                config.model_steps,
-                generators["training"],
-            )
+            images, labels = self.synthetic.pixels.detach(), self.synthetic.labels
+            self.training.train(images, labels, config.model_steps, generators["training"])
         else:
             return
         self.features.load(self.training.network)

@@ -114,8 +114,7 @@ def mini_sets(num_classes: int, ipc: int, num_epochs: int) -> Tensor:
 class LearnedStepSchedule(LearnedImages):
     """Images with hard labels and a step size for every step, moved by Adam.
 
-    A step size is the softplus of one of the numbers ``free`` [N] float32, and so positive wherever that
-    goes.
+    Step sizes are the softplus of the numbers ``free`` [N] float32, and so positive wherever those go.
     """
 
     def __init__(
@@ -129,8 +128,7 @@ class LearnedStepSchedule(LearnedImages):
     ) -> None:
         """Take images [n, C, H, W] and labels [n] int64 over; no copy is made.
 
-        ``order`` [N, b] int64 are the images of each step; ``network_seed`` is that of the one network this
-        is learned for, or None.
+        ``order`` [N, b] int64 are the images of each step, ``network_seed`` that of the one network, or None.
         """
         self.pixels, self.labels = images, labels
         # The inverse of softplus, in double precision: log(exp(x) - 1).
@@ -138,13 +136,9 @@ class LearnedStepSchedule(LearnedImages):
         self.free = start.float().to(images.device)
         self._class_names, self._order, self._network_seed = class_names, order, network_seed
         self._rates = (config.image_lr, config.step_size_lr)
-        self._optimizer = torch.optim.Adam(
-            [
-                {"params": [self.pixels], "lr": config.image_lr},
-                {"params": [self.free], "lr": config.step_size_lr},
-            ],
-            betas=config.betas,
-        )
+        learned = zip((self.pixels, self.free), self._rates, strict=True)
+        groups = [{"params": [tensor], "lr": rate} for tensor, rate in learned]
+        self._optimizer = torch.optim.Adam(groups, betas=config.betas)
 
     def step_sizes(self) -> Tensor:
         """[N] float32, above 0 even where softplus rounds to it."""

@@ -29,9 +29,8 @@ def default_patch(image_shape: tuple[int, int, int]) -> int:
 class VisionTransformer(Network):
     """Square patches as tokens, pre-norm encoder blocks, and a linear layer on the class token.
 
-    One attention head for every 32 units of a token. The patch follows the resolution
-    (:func:`default_patch`); sides that it does not divide are padded with zeros on the right and below. No
-    feature maps, no dropout.
+    One attention head for every 32 units of a token. Sides that the patch (:func:`default_patch`) does not
+    divide are padded with zeros on the right and below. No feature maps, no dropout.
 
     Source: Dosovitskiy et al. 2021, in the size that Hassani et al. 2021 call ViT-Lite for images of 32
         pixels (learned positions, feed-forward layers of twice the width), with 4 blocks of width 128

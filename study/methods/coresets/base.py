@@ -1,4 +1,4 @@
-"""What every coreset shares: settings, the run that selects once, the walk over classes; and the random one."""
+"""What every coreset shares: settings, one selection, the walk over classes; and the random one."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial, reduce
 
 import torch
 from torch import Tensor, nn
@@ -79,17 +80,11 @@ class RandomFeatures:
         images = images.to(self.compute.dtype, memory_format=torch.channels_last)
         sizes = self._split(len(images))
         chunks = zip(torch.split(images, sizes), torch.split(averaging, sizes, dim=1), strict=True)
-        totals: tuple[Tensor, ...] | None = None
-        rebuilds = self._rebuilds(images)
-        for chunk, weights in chunks:
-            if rebuilds:
-                found = checkpoint(self._class_means, chunk, weights, use_reentrant=False)
-                parts: tuple[Tensor, ...] = found
-            else:
-                parts = self._class_means(chunk, weights)
-            totals = parts if totals is None else tuple(a + b for a, b in zip(totals, parts, strict=True))
-        assert totals is not None
-        return totals
+        run = self._class_means
+        if self._rebuilds(images):
+            run = partial(checkpoint, run, use_reentrant=False)
+        parts = [run(chunk, weights) for chunk, weights in chunks]
+        return tuple(reduce(torch.add, of_layer) for of_layer in zip(*parts, strict=True))
 
     def compile_for(self, num_iterations: int, num_real: int, num_synthetic: int) -> bool:
         """Compile both passes where that many iterations earn it back; says whether compiled ones will run.

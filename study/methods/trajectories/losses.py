@@ -37,8 +37,7 @@ def trajectory_matching_loss(
             count says so; ``low_loss`` those with the smallest squared error, chosen anew in each call.
 
     Gives a scalar >= 0, no unit: 1 for a student that did not move, 0 at the target; not finite where the
-    expert did not move. Raises ShapeError where the vectors do not match, ConfigError as
-    :func:`num_discarded`.
+    expert did not move. Raises ShapeError for vectors that do not match, ConfigError for the fraction.
 
     Source: Cazenavette et al. 2022 (MTT), equation 2; discarding: Li et al. 2024 (PAD), paper and code.
     """
