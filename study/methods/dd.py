@@ -104,10 +104,7 @@ class DD(Method[DDConfig]):
 
 
 def mini_sets(num_classes: int, ipc: int, num_epochs: int) -> Tensor:
-    """Positions [ipc · num_epochs, num_classes] int64 in a set grouped by class: the images of each step.
-
-    A step takes one image a class, all images have their turn, several times over.
-    """
+    """Positions [ipc · num_epochs, classes] int64 in a set grouped by class: one image a class a step."""
     return torch.arange(num_classes * ipc).view(num_classes, ipc).T.repeat(num_epochs, 1).contiguous()
 
 

@@ -22,7 +22,7 @@ from study.methods.matching.synthetic_images import (
 
 
 class DMConfig(MatchingConfig):
-    """Settings of DM, published; for 100 and more images a class an ``image_lr`` of 10 is published."""
+    """Settings of DM as published; from 100 images a class on, the published ``image_lr`` is 10."""
 
     num_iterations: int = Field(20_000, ge=0)
 

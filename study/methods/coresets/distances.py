@@ -55,10 +55,7 @@ class FeatureCoreset(Coreset[FeatureCoresetConfig]):
 
 @register
 class Herding(FeatureCoreset):
-    """Images whose mean feature stays closest to that of their class, chosen one by one.
-
-    Source: Welling 2009; see :func:`choose_by_herding`.
-    """
+    """Images whose mean feature stays closest to that of their class, chosen one by one."""
 
     name: ClassVar[str] = "herding"
 
@@ -86,10 +83,7 @@ def choose_by_herding(features: Tensor, count: int) -> Tensor:
 
 @register
 class KCenter(FeatureCoreset):
-    """Images that leave no image of their class far from a chosen one; the first is nearest to the mean.
-
-    Source: Sener and Savarese 2018; see :func:`choose_by_k_center`.
-    """
+    """Images that leave no image of their class far from a chosen one; the first is nearest to the mean."""
 
     name: ClassVar[str] = "k-center"
 
@@ -117,10 +111,7 @@ def choose_by_k_center(features: Tensor, count: int) -> Tensor:
 
 @register
 class KMeansCoreset(FeatureCoreset):
-    """The real image nearest to each of ``ipc`` cluster centres of its class.
-
-    Source: Cui et al. 2022 (DC-BENCH); see :func:`choose_by_k_means`.
-    """
+    """The real image nearest to each of ``ipc`` cluster centres of its class."""
 
     name: ClassVar[str] = "k-means"
 
@@ -131,9 +122,7 @@ class KMeansCoreset(FeatureCoreset):
 def choose_by_k_means(features: Tensor, count: int, seed: int) -> Tensor:
     """Positions [count] of rows of [n, d]: for each cluster centre the nearest row that is not yet taken.
 
-    ``seed`` is that of the three starts, of which the best is kept.
-
-    Source: Cui et al. 2022 (DC-BENCH), which clusters each class and takes real images by the centres.
+    Source: Cui et al. 2022 (DC-BENCH), which clusters each class. Of three starts the best is kept.
     """
     # Not at the top: every command imports every method, and this takes a second.
     from sklearn.cluster import KMeans

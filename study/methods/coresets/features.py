@@ -49,11 +49,11 @@ def extract_features(
 def train_plainly(
     task: Task, generators: Generators, *, num_epochs: int, batch_size: int
 ) -> Iterator[tuple[Network, Tensor]]:
-    """Train a network of the task on all training images, and yield it after every epoch.
+    """Train a network of the task on all training images, and yield after every epoch.
 
     SGD with learning rate 0.01 and momentum 0.9, cross-entropy on hard labels, nothing else. Every epoch is a
-    fresh permutation, and its last batch may be short. Beside the network, the same each time, stands whether
-    it classified each image correctly before learning from it: [n] bool on the CPU.
+    fresh permutation, and its last batch may be short. Yields the network, the same each time, and [n] bool
+    on the CPU: whether it classified each image correctly when the epoch showed it, before learning from it.
     """
     images, labels = task.train.images, task.train.labels
     network = task.network(generators["networks"])

@@ -25,10 +25,7 @@ class ForgettingConfig(CoresetConfig):
 
 @register
 class Forgetting(Coreset[ForgettingConfig]):
-    """The images of each class that a network forgets most often while it is trained on all of them.
-
-    Source: Toneva et al. 2019; see :func:`choose_by_forgetting`.
-    """
+    """The images of each class that a network forgets most often while it is trained on all of them."""
 
     name: ClassVar[str] = "forgetting"
     Config: ClassVar[type[MethodConfig]] = ForgettingConfig

@@ -164,7 +164,7 @@ class ExpertStore:
     ) -> list[EntryInfo]:
         """Remove entries until the rest fits, those unused for so long, or all; those longest unused first.
 
-        Entries in use stay. Gives what was removed; raises DataError where a folder cannot be.
+        Entries in use stay. Gives what was removed; DataError where a folder cannot be removed.
         """
         entries = self.entries()
         total, removed = sum(info.size for info in entries), []

@@ -39,9 +39,9 @@ class ExpertDivergedError(DivergedError):
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """Snapshots [epochs + 1, D] float32 on the CPU, from the start on, and what is kept with them.
+    """Snapshots [epochs + 1, D] float32 on the CPU, from the start on, with what is known of their expert.
 
-    Accuracy is that of the last one on training images without augmentation; seconds are wall time.
+    ``train_accuracy`` is the last one's on training images without augmentation; ``seconds`` are wall time.
     """
 
     snapshots: Tensor
