@@ -200,7 +200,7 @@ def search_config(
         >>> study.search_config("kept").method
         'dm'
     """
-    from study.runs.resume import resume_config
+    from study.runs.context.saved import resume_config
 
     return resume_config(search, stores_of(None, storage), asked or {})
 

@@ -14,12 +14,7 @@ from study.runs.catalog.sets import load_set
 from study.runs.context.callbacks import Callback
 from study.runs.context.recording import describe_run, recorded
 from study.runs.context.run_context import open_context
-from study.runs.context.stored_set import (
-    check_comparable,
-    check_fingerprint,
-    config_in_space_of,
-    stored_config,
-)
+from study.runs.context.saved import check_comparable, check_fingerprint, config_in_space_of, stored_config
 from study.runs.context.stores import StoreOptions, open_tracking
 
 

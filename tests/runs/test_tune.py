@@ -12,10 +12,10 @@ from study.core.spaces import Choice
 from study.protocols.base import EvaluateOptions
 from study.runs.catalog.sets import load_set
 from study.runs.config.configure import Request, configure
+from study.runs.context.saved import resume_config
 from study.runs.context.stores import StoreOptions, open_tracking
 from study.runs.distill import DistillOptions, distill
 from study.runs.evaluate import evaluate
-from study.runs.resume import resume_config
 from study.runs.tune import TuneOptions, tune
 
 

@@ -10,9 +10,9 @@ from matplotlib.cbook import STEP_LOOKUP_MAP
 from study.core.errors import ConfigError, SearchError
 from study.runs.config.configure import Request, configure
 from study.runs.context.run_context import open_context
+from study.runs.context.saved import resume_config
 from study.runs.context.stores import StoreOptions, open_tracking
 from study.runs.figures.pareto_front import FRONT_NAME, draw_front
-from study.runs.resume import resume_config
 from study.runs.tune import TuneOptions, tune
 from study.search.records import TrialRecord
 
