@@ -38,7 +38,7 @@ def draw_pairs(
         title: of the picture.
     """
     num_rows = -(-len(captions) // PAIRS_A_ROW)
-    figure = _figure(width=1.9 * PAIRS_A_ROW, height=1.25 * num_rows + 0.5)
+    figure = new_figure(width=1.9 * PAIRS_A_ROW, height=1.25 * num_rows + 0.5)
     grid = figure.subplots(num_rows, PAIRS_A_ROW, squeeze=False)
     gap = max(1, synthetic.shape[3] // 8)
     for position, axes in enumerate(grid.flat):
@@ -79,7 +79,7 @@ def draw_curves(
         title: of the picture.
         labels: what the legend calls curves, by their names, where that differs.
     """
-    figure = _figure(width=4.6 * len(panels) + 0.6, height=3.8)
+    figure = new_figure(width=4.6 * len(panels) + 0.6, height=3.8)
     rows = figure.subplots(1, len(panels), squeeze=False, sharey=True)
     # Evenly spaced, whatever the values: levels of noise crowd near 0.
     places = range(len(positions))
@@ -108,7 +108,7 @@ def draw_models(scores: Mapping[str, Mapping[str, Score]], *, ylabel: str, title
         title: of the picture.
     """
     names = list(next(iter(scores.values())))
-    figure = _figure(width=1.6 + 1.0 * len(scores), height=3.8)
+    figure = new_figure(width=1.6 + 1.0 * len(scores), height=3.8)
     axes = figure.add_subplot()
     width = 0.8 / len(names)
     for index, name in enumerate(names):
@@ -131,7 +131,7 @@ def draw_bars(values: Mapping[str, Mapping[str, float]], *, title: str) -> Figur
         values: for each panel's title the bars by name.
         title: of the picture.
     """
-    figure = _figure(width=2.6 * len(values) + 0.4, height=3.4)
+    figure = new_figure(width=2.6 * len(values) + 0.4, height=3.4)
     panels = figure.subplots(1, len(values), squeeze=False)
     for axes, (heading, bars) in zip(panels.flat, values.items(), strict=True):
         drawn = axes.bar(
@@ -146,8 +146,8 @@ def draw_bars(values: Mapping[str, Mapping[str, float]], *, title: str) -> Figur
     return figure
 
 
-def _figure(*, width: float, height: float) -> Figure:
-    # A figure of its own instead of pyplot: runs may be threads, and nothing is to be shown.
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of its own, sizes in inches: no pyplot, as runs may be threads and nothing is shown."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -75,10 +75,7 @@ def compare_sets(
     stores, callback = stores or StoreOptions(), callback or Callback()
     if options.num_seeds < 2:
         raise ConfigError(f"num_seeds = {options.num_seeds}: a paired comparison needs at least 2")
-    stored = [
-        load_set(reference, tracking_uri=stores.tracking_uri, root=stores.root)
-        for reference in (first, second)
-    ]
+    stored = [load_set(reference, stores) for reference in (first, second)]
     config = stored_config(stored[0], options.overrides)
     other = stored_config(stored[1], {})
     check_comparable(first, config, second, other)

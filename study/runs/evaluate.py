@@ -80,7 +80,7 @@ def evaluate(
     options, stores, callback = options or EvaluateOptions(), stores or StoreOptions(), callback or Callback()
     protocol = find_protocol(options.protocol)()
     protocol.check(options)
-    stored = load_set(reference, tracking_uri=stores.tracking_uri, root=stores.root)
+    stored = load_set(reference, stores)
     config = stored_config(stored, options.overrides)
     callback.on_phase(f"loading {config.dataset}")
     context = open_context(config, stores.data_root)
@@ -136,7 +136,7 @@ def _load_against(against: str, reference: str, context: RunContext, stores: Sto
     Raises:
         ConfigError: it is not.
     """
-    stored = load_set(against, tracking_uri=stores.tracking_uri, root=stores.root)
+    stored = load_set(against, stores)
     config, other = context.config, stored_config(stored, {})
     check_comparable(reference, config, against, other)
     check_fingerprint(against, stored, context)

@@ -12,7 +12,6 @@ from study.core.spaces import Choice, describe
 from study.evaluation.architectures import num_rate_networks
 from study.methods.base import find_method
 from study.runs.config.configure import RunConfig
-from study.runs.config.naming import experiment_name, set_name
 from study.runs.context.run_context import RunContext, open_context
 from study.runs.context.stores import StoreOptions
 from study.runs.trials.trial import rung_iterations
@@ -77,8 +76,8 @@ def plan(config: RunConfig, stores: StoreOptions) -> Plan:
     crossing = cross["estimated_seconds"] if cross else 0.0
     counts = context.splits.class_counts()
     return Plan(
-        name=set_name(config),
-        experiment=experiment_name(config),
+        name=config.set_name,
+        experiment=config.experiment_name,
         digest=config.digest,
         num_trials=search.num_trials,
         num_iterations=iterations,

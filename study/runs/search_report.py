@@ -7,7 +7,7 @@ from pathlib import Path
 
 from study.runs.context.recording import Stopwatch
 from study.runs.context.run_context import RunContext
-from study.runs.figures.images import GRID_NAME
+from study.runs.figures.run import GRID_NAME
 from study.runs.registration.results import WinnerResult
 from study.search.figures import search_page
 from study.search.optimize import Search

@@ -61,6 +61,22 @@ class RunConfig(Frozen):
         plain.pop("variant")
         return digest(plain)
 
+    @property
+    def experiment_name(self) -> str:
+        """One experiment for each dataset and IPC, so that methods meet in one table."""
+        return f"{self.dataset}-ipc{self.ipc}{self._size}"
+
+    @property
+    def set_name(self) -> str:
+        """Registry name of the sets this makes, such as ``digits-dm-ipc1``."""
+        return f"{self.dataset}-{self.method}-ipc{self.ipc}{self._size}"
+
+    @property
+    def _size(self) -> str:
+        # Scores at another resolution answer another question, so they get a name of their own.
+        resolution, native = self.data.resolution, find_dataset(self.dataset).resolution
+        return f"-{resolution}px" if resolution is not None and resolution != native else ""
+
     def with_params(self, params: Mapping[str, Any]) -> RunConfig:
         """The configuration of one trial.
 

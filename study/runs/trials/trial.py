@@ -15,8 +15,7 @@ from study.methods.base import Method, find_method
 from study.runs.config.configure import RunConfig
 from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import RunContext
-from study.runs.figures.images import log_final_grid, log_grid
-from study.runs.figures.method import log_bar_figures
+from study.runs.figures.run import log_bar_figures, log_final_grid, log_grid
 from study.runs.registration.results import TrialResult
 from study.search.config import SearchConfig
 from study.tracking.base import Recorder
