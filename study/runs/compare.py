@@ -115,7 +115,7 @@ def compare_sets(
             describe_score(scores[0], statistics.child("first")),
             describe_score(scores[1], statistics.child("second")),
         ),
-        difference=comparison.difference.plain(),
+        difference=asdict(comparison.difference),
         p_value=comparison.p_value,
         smallest_p_value=comparison.smallest_p_value,
         run_id=run_id,
