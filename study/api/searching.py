@@ -182,12 +182,7 @@ def recipe(method: str, dataset: str = "digits", **asked: Unpack[Requested]) -> 
 def search_config(
     search: str, *, asked: Mapping[str, Any] | None = None, storage: str | None = None
 ) -> RunConfig:
-    """The configuration an existing search was started with.
-
-    Args:
-        search: its name.
-        asked: settings that must agree with it.
-        storage: Optuna storage.
+    """The configuration an existing search was started with; settings that are asked for must agree with it.
 
     Raises:
         SearchError: there is no such search, or it was started with other settings.

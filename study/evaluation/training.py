@@ -112,10 +112,10 @@ def _train(job: TrainingJob, step: TrainingStep, seeds: Sequence[Generators]) ->
     else:
         rates = schedule.step_sizes.tolist()
         batches = scheduled_batches(images, targets, schedule, len(seeds))
-    for rate, (images, targets) in zip(rates, batches, strict=True):
+    for rate, (some, wanted) in zip(rates, batches, strict=True):
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
-        step.backward(images, targets)
+        step.backward(some, wanted)
         optimizer.step()
 
 

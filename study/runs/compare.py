@@ -29,6 +29,13 @@ class SetComparison:
         difference: first minus second, seed by seed: mean, deviation, n and bootstrap interval.
         p_value: two-sided, of the sign-flip test over the pairs.
         smallest_p_value: what so many pairs can reach at best.
+
+    Example:
+        >>> import study
+        >>> one, two = (study.distill("random", budget="smoke", seed=seed).winner.set for seed in (0, 1))
+        >>> found = study.compare(one, two, seeds=2)
+        >>> found.difference["n"], found.smallest_p_value
+        (2, 0.5)
     """
 
     sets: tuple[str, str]
@@ -58,15 +65,8 @@ def compare_sets(
 ) -> SetComparison:
     """Train on two sets with the same networks at the start and the same recipe, and compare seed by seed.
 
-    Recipe, architecture and seeds are those of the first set; of the second only the preprocessing is
-    kept, since its images live in that space.
-
-    Args:
-        first: registered name, run id or folder.
-        second: likewise; of the same real data, at the same resolution and split.
-        options: split, seeds, recipe. Protocol and pool are not used.
-        stores: where sets, runs and data lie.
-        callback: told of the stages.
+    Recipe, architecture and seeds are those of the first set; of the second only the preprocessing is kept, since
+    its images live in that space. Of ``options`` split, seeds and recipe are used.
 
     Raises:
         ConfigError: the sets cannot be compared, or there are fewer than two seeds.
@@ -95,13 +95,11 @@ def compare_sets(
                 real = context.splits.test.open(f"study compare {reference} --split test")
                 evaluator = evaluator.changed(real=real.to(context.compute.device))
             scores.append(evaluator.score(one.synthetic, options.num_seeds))
-        statistics = (
-            contexts[0].evaluator("score", "evaluate", seed=options.seed).generators.child("statistics")
-        )
+        judge = contexts[0].evaluator("score", "evaluate", seed=options.seed)
+        statistics = judge.generators.child("statistics")
         comparison = compare_scores(scores[0], scores[1], statistics["difference"])
-        recorder.log_metrics(
-            {"compare/first": scores[0].mean, "compare/second": scores[1].mean, **_metrics(comparison)}
-        )
+        means = {"compare/first": scores[0].mean, "compare/second": scores[1].mean}
+        recorder.log_metrics({**means, **_metrics(comparison)})
         run_id = recorder.run_id
     return SetComparison(
         sets=(first, second),

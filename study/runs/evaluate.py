@@ -66,12 +66,6 @@ def evaluate(
 ) -> Evaluation:
     """Train fresh networks on a stored set and judge it by a protocol, beside random real images.
 
-    Args:
-        reference: registered name, run id or folder.
-        options: protocol, split, seeds, recipe.
-        stores: where sets, runs and data lie.
-        callback: told of the stages.
-
     Raises:
         UnknownNameError: no protocol has that name.
         StudyError: the set is unknown or altered, the real data is missing or differs from the data it was made

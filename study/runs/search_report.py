@@ -27,16 +27,7 @@ def log_comparison(
     context: RunContext,
     watch: Stopwatch,
 ) -> None:
-    """Record ``compare.html``, ``search.html`` and the table of trials with the parent run.
-
-    Args:
-        parent: run of the search.
-        tracker: keeps the grids of the trials.
-        search: gives the trials.
-        winner: the registered set and its scores.
-        context: knows the score of random real images.
-        watch: counts the time this takes.
-    """
+    """Record ``compare.html``, ``search.html`` and the table of trials with the search's own run, ``parent``."""
     records = search.records()
     random = context.random()
     with watch.running():

@@ -40,12 +40,7 @@ def run_trial(
 ) -> TrialResult:
     """Distil under one configuration, recording as it goes, and score the result on validation.
 
-    Args:
-        context: shared data and scores.
-        config: this trial's configuration.
-        recorder: the trial's run; left open.
-        callback: told of every iteration and score.
-        on_rung: asked at each rung; None skips the rungs.
+    The recorder's run is left open; without ``on_rung`` rungs are skipped.
 
     Raises:
         DivergedError: a loss or an image is not finite; carries the iteration.
@@ -195,13 +190,7 @@ class _Loop:
 
 
 def objective_values(config: SearchConfig, score: Score, cross: CrossScore | None) -> dict[str, float]:
-    """Values of the search's objectives by name, in its order.
-
-    Args:
-        config: names the objectives.
-        score: of the set on the architecture it was distilled with.
-        cross: on the other ones; None only where no objective needs it.
-    """
+    """Values of the search's objectives by name, in its order; ``cross`` is None only where none needs it."""
     measured = {"accuracy": score.mean, "cross-arch": None if cross is None else cross.mean}
     values: dict[str, float] = {}
     for name in config.objectives:
