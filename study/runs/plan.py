@@ -37,8 +37,8 @@ class Plan:
 
     Example:
         >>> import study
-        >>> study.plan(study.configure("dm", budget="smoke")).space
-        {'distill.image_lr': '0.1 .. 10, log'}
+        >>> study.plan(study.configure("dm", budget="smoke")).space["distill.image_lr"]
+        '0.1 to 10, log'
     """
 
     name: str

@@ -48,8 +48,8 @@ def choose_winner(context: RunContext, search: Search, tracker: Tracker, callbac
     if not best:
         outcomes = sorted({record.outcome.lower() for record in search.records()}) or ["none started"]
         raise SearchError(
-            f"no trial of {search.name!r} completed ({', '.join(outcomes)}); start again with a narrower space, such as "
-            f"--space distill.image_lr=0.01:1:log, or go on with --resume {search.name} --trials MORE"
+            f"no trial of {search.name!r} completed ({', '.join(outcomes)}); start again with a narrower space, "
+            f"such as --space distill.image_lr=0.01:1:log, or go on with --resume {search.name} --trials MORE"
         )
     callback.on_phase(f"scoring {len(best)} finalists with {config.num_finalist_seeds} fresh seeds")
     finalists = tuple(_score(record, context, tracker) for record in best)
