@@ -78,8 +78,8 @@ class WinnerResult(TrialResult):
     Example:
         >>> import study
         >>> winner = study.distill("random", budget="smoke").winner
-        >>> winner.set, winner.is_best, winner.test.n
-        ('digits-random-ipc1/1', True, 2)
+        >>> winner.set.split("/")[0], winner.test.n
+        ('digits-random-ipc1', 2)
     """
 
     test: Score
