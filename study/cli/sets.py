@@ -32,9 +32,9 @@ def list_(
 
     Example: study sets list
     """
-    from study.runs.catalog.sets import list_sets
+    import study
 
-    sets = list_sets(name, tracking_uri)
+    sets = study.sets(name, tracking_uri=tracking_uri)
     if as_json:
         print_json({"sets": sets})
     elif not sets:
@@ -50,9 +50,9 @@ def show(reference: Reference, tracking_uri: TrackingUri = None, as_json: Json =
 
     Example: study sets show digits-dm-ipc1@best
     """
-    from study.runs.catalog.sets import show_set
+    import study
 
-    shown = show_set(reference, tracking_uri)
+    shown = study.show(reference, tracking_uri=tracking_uri)
     if as_json:
         print_json(shown)
         return
@@ -81,9 +81,9 @@ def download(
 
     Example: study sets download digits-dm-ipc1@best -o digits-dm-ipc1
     """  # fmt: skip
-    from study.runs.catalog.sets import download_set
+    import study
 
-    done = download_set(reference, output, tracking_uri)
+    done = study.download(reference, output, tracking_uri=tracking_uri)
     if as_json:
         print_json(done)
         return
@@ -112,9 +112,9 @@ def verify(
 
     Example: study sets verify digits-dm-ipc1@best ./my-set
     """
-    from study.runs.catalog.sets import verify_sets
+    import study
 
-    verdicts = verify_sets(references, tracking_uri)
+    verdicts = study.verify(references or (), tracking_uri=tracking_uri)
     faults = [verdict for verdict in verdicts if not verdict["whole"]]
     if as_json:
         print_json({"sets": verdicts, "whole": not faults})

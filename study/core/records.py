@@ -115,6 +115,11 @@ class SyntheticSet:
         logits: [n, classes] float32 soft labels before softmax, or None where labels are hard.
         step_size: learning rate that was learned with the images (Greek beta), or None.
         schedule: the steps that were learned with the images and that evaluation replays, or None.
+
+    Example:
+        >>> one = SyntheticSet(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]), ("cat", "dog"))
+        >>> one.ipc, one.num_classes
+        (1, 2)
     """
 
     images: Tensor
@@ -186,6 +191,10 @@ class Score:
         values: one entry an evaluation seed.
         extra: further metrics by name, again one entry an evaluation seed (accuracy, AUC).
         seconds: wall time of all seeds together.
+
+    Example:
+        >>> Score("accuracy", (0.25, 0.75)).mean
+        0.5
     """
 
     metric: str

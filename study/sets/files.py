@@ -37,6 +37,12 @@ class StoredSet:
         manifest: provenance, scores, recipe.
         preprocessing: from pixels to the space of the images, and back.
         folder: where it was read; may be temporary, nothing is read from it again.
+
+    Example:
+        >>> import study
+        >>> stored = study.load(study.distill("random", budget="smoke").winner.set)
+        >>> stored.manifest.method, stored.images.shape
+        ('random', torch.Size([10, 1, 8, 8]))
     """
 
     synthetic: SyntheticSet

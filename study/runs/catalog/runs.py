@@ -31,14 +31,10 @@ KINDS = ("search", "distill")
 def compare_runs(
     references: Sequence[str], stores: StoreOptions, *, experiment: str | None = None, trials: bool = False
 ) -> list[dict[str, Any]]:
-    """One row a run, best validation score first.
+    """One row a run, best validation score first; without references every search and distillation.
 
-    Args:
-        references: run ids, names of searches, or registered sets; empty for every search and
-            distillation of ``experiment`` (or of all).
-        stores: where they are tracked.
-        experiment: such as ``digits-ipc1``.
-        trials: give the trials of each search instead of its own row.
+    References are run ids, names of searches or registered sets; ``trials`` gives the trials of each search instead
+    of its own row.
 
     Raises:
         UnknownSetError: a reference is neither run nor search nor set.
@@ -57,11 +53,7 @@ def compare_runs(
 
 
 def _find(tracker: Tracker, reference: str) -> RunInfo:
-    found = [
-        run
-        for run in tracker.find_runs(tags={"study.search": reference})
-        if run.tags.get("study.kind") == "search"
-    ]
+    found = tracker.find_runs(tags={"study.search": reference, "study.kind": "search"})
     if found:
         return found[0]
     try:
@@ -74,8 +66,7 @@ def _trials(tracker: Tracker, run: RunInfo) -> list[RunInfo]:
     search = run.tags.get("study.search")
     if search is None:
         return [run]
-    children = tracker.find_runs(run.experiment, {"study.search": search})
-    return [child for child in children if child.tags.get("study.kind") == "trial"]
+    return tracker.find_runs(run.experiment, {"study.search": search, "study.kind": "trial"})
 
 
 def _row(run: RunInfo) -> dict[str, Any]:

@@ -15,12 +15,7 @@ from study.tracking.stores import locate
 
 @dataclass(frozen=True)
 class View:
-    """A UI that answers.
-
-    Attributes:
-        address: to open in a browser.
-        server: the process that serves it, or None where a server was running already.
-    """
+    """A UI that answers at an address; its server is None where one was running already."""
 
     address: str
     server: Server | None = None
@@ -37,12 +32,7 @@ def open_ui(
 ) -> Iterator[View]:
     """Serve a store for the length of a block; a store behind a server is served by that one already.
 
-    Args:
-        tracking_uri: the store; see :func:`study.tracking.open.open_tracker`.
-        root: folder of the embedded store.
-        host: address to listen on.
-        port: default: the first free one from 5000 on.
-        keep: leave the server running after the block.
+    The port is by default the first free one from 5000 on; ``keep`` leaves the server running after the block.
 
     Raises:
         ConfigError: the port or the host cannot be used.
