@@ -81,33 +81,27 @@ def evaluate(
     import study
 
     if protocols:
-        _print_protocols(study.protocols(), as_json=as_json)
+        common.answer({"protocols": study.protocols()}, _show_protocols, as_json=as_json)
         return
     if reference is None:
         raise study.ConfigError(
             "SET is missing: a registered name, run id or folder; `study sets list` shows all"
         )
-    from study.cli.progress import TerminalCallback
-    from study.cli.tables import print_evaluation
-    from study.core.signals import terminate_like_interrupt
+    from study.cli.progress import watched
+    from study.cli.tables import show_evaluation
 
     names = tuple(word.strip() for word in models.split(",")) if models is not None else ()
-    with terminate_like_interrupt(), TerminalCallback(quiet=as_json) as callback:
+    with watched(quiet=as_json) as callback:
         evaluation = study.evaluate(
             reference, protocol=protocol, split=split.value, seeds=seeds, seed=seed, settings=overrides,
             pool=None if pool is None else pool.value, models=names, full_data=full_data, against=against,
             data_root=data_root, device=device, tracking_uri=tracking_uri, callback=callback,
         )  # fmt: skip
-    print_evaluation(evaluation, as_json=as_json)
+    common.answer(evaluation, show_evaluation, as_json=as_json)
 
 
-def _print_protocols(protocols: dict[str, str], *, as_json: bool) -> None:
-    if as_json:
-        common.print_json({"protocols": protocols})
-        return
-    from rich.table import Table
-
-    table = Table("protocol", "asks")
-    for name, about in protocols.items():
-        table.add_row(name, about)
+def _show_protocols(found: dict[str, dict[str, str]]) -> None:
+    table = common.new_table("protocol", "asks")
+    for row in found["protocols"].items():
+        table.add_row(*row)
     common.out().print(table)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from study.cli.common import out, print_json
-from study.cli.summary import percent
+from study.cli.common import new_table, out, percent
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,18 +19,11 @@ PERCENT_KEYS = ("accuracy", "std", "recovery", "improvement", "distilled", "rand
 PERCENT_PREFIXES = ("noise/", "continual/", "cross/", "random/", "full/")
 
 
-def print_evaluation(result: Evaluation, *, as_json: bool) -> None:
+def show_evaluation(result: Evaluation) -> None:
     """The rows, the numbers that sum them up, the notes, and where the pictures are."""
-    if as_json:
-        print_json(result.plain())
-        return
     where = f"on {result.split}, n = {result.n}, ddof 1" if result.n else "against the training images"
     rows = [_chosen(_merged(row), result.columns) for row in result.rows]
-    table = _table(_side_by_side(rows))
-    if result.totals:
-        table.add_section()
-        for total in map(_merged, result.totals):
-            table.add_row(*("" if key not in total else _cell(key, total[key]) for key in rows[0]))
+    table = _table(_side_by_side(rows), list(map(_merged, result.totals)))
     console = out()
     # Not the table's own title, which would be broken at its width.
     console.print(f"{result.set}: {result.protocol} {where}", style="italic")
@@ -75,21 +67,22 @@ def _side_by_side(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**dict(zip(shared, key, strict=True)), **found} for key, found in scores.items()]
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
-    """Rows down, or across where there are few of them with many values each."""
-    from rich.table import Table
-
+def _table(rows: list[dict[str, Any]], totals: list[dict[str, Any]]) -> Table:
+    """Rows down and totals below, or rows across where there are few of them with many values each."""
     keys = list(rows[0])
-    if len(rows) > MAX_ROWS_ACROSS or len(keys) <= len(rows):
-        table = Table()
+    if totals or len(rows) > MAX_ROWS_ACROSS or len(keys) <= len(rows):
+        table = new_table()
         for key in keys:
             is_number = _is_number(rows[0][key])
             table.add_column(_heading(key), justify="right" if is_number else "left", overflow="fold")
         for row in rows:
             table.add_row(*(_cell(key, value) for key, value in row.items()))
+        table.add_section()
+        for total in totals:
+            table.add_row(*(_cell(key, total[key]) if key in total else "" for key in keys))
         return table
     name, *values = keys
-    table = Table(_heading(name))
+    table = new_table(_heading(name))
     for row in rows:
         table.add_column(str(row[name]), justify="right")
     for key in values:
