@@ -1,8 +1,7 @@
 """Differentiable Siamese augmentation (DSA): draw parameters once, apply them to any number of batches.
 
-A record holds everything that was drawn, so that real and synthetic images get the very same transform
-and a rebuilt training step sees the very same pixels. Randomness is drawn outside of the graph; every
-operation is differentiable in the pixels.
+A record holds everything that was drawn, so that real and synthetic images get the very same transform and a
+rebuilt training step sees the very same pixels. Every operation is differentiable in the pixels.
 """
 
 from __future__ import annotations
@@ -105,12 +104,11 @@ def draw(
 
     Args:
         config: operations and ranges.
-        num_draws: independent draws of the parameters: one an image when networks are trained, one a
-            class in Siamese matching, where real and synthetic images of the class share it.
+        num_draws: of parameters: one an image when networks are trained, one a class in Siamese matching, where
+            real and synthetic images of the class share it.
         image_shape: channels, height, width.
         generator: source of all numbers. One on the CPU avoids waiting for an accelerator.
-        shared_op: in mode ``single``, one operation for all draws (network training) instead of one
-            for each draw (Siamese matching).
+        shared_op: in mode ``single``, one operation for all draws (network training), not one each (matching).
 
     Source: Zhao and Bilen 2021 (DSA). The released code reseeds the global generator from the clock
     so that two calls agree; here the record is drawn once and applied twice.
@@ -203,11 +201,7 @@ def _apply_by_group(
 
 
 def _color(images: Tensor, uniform: Tensor, config: AugmentationConfig) -> Tensor:
-    """Brightness, saturation and contrast in that order, folded into one pass over the pixels.
-
-    Neither brightness nor saturation changes what contrast does except through the mean, which moves
-    with the brightness alone, so the three affine maps combine into one.
-    """
+    """Brightness, saturation and contrast in that order, as one affine map: the mean moves with brightness alone."""
     brightness, saturation, contrast = uniform[:, :, None, None, None].unbind(1)
     brightness = (brightness - 0.5) * config.brightness
     saturation = saturation * config.saturation

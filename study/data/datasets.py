@@ -10,7 +10,7 @@ DATASETS: Registry[DatasetSpec] = Registry("dataset", "study.data", "study.datas
 
 
 def register(spec: DatasetSpec) -> DatasetSpec:
-    """Enter a dataset, from a file of this package or from a module behind an entry point of ``study.datasets``.
+    """Enter a dataset, from a file of this package or a module behind an entry point of ``study.datasets``.
 
     Raises:
         ConfigError: another module has taken the name.

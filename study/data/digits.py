@@ -12,12 +12,7 @@ from study.data.source import WITHOUT_FLIP, DatasetSpec, RawImages, SourceData, 
 
 
 def load(root: Path, resolution: int | None) -> SourceData:
-    """All 1,797 digits, pixels from 0 to 16; a fixed stratified fifth is the test set.
-
-    Args:
-        root: not used, nothing is read from disk; there because every loader has it.
-        resolution: pixels a side, None for 8.
-    """
+    """All 1,797 digits, 8 pixels a side by default; a fixed stratified fifth is the test set."""
     bunch = load_digits()
     pixels = torch.from_numpy(bunch.images).to(torch.uint8)[:, None]
     class_names = tuple(str(name) for name in bunch.target_names)

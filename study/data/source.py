@@ -111,6 +111,17 @@ class DatasetSpec:
     std: tuple[float, ...] | None = None
 
 
+def decoding(name: str, load: Callable[[Path, int | None], SourceData]) -> Callable[[Path, int | None], str]:
+    """How a dataset is prepared whose images are decoded into a cached file when they are loaded."""
+
+    def prepare(root: Path, resolution: int | None) -> str:
+        source = load(root, resolution)
+        counts = f"{len(source.train)} train and {len(source.test)} test images"
+        return f"{name}: {counts} decoded into {source.files[0]}"
+
+    return prepare
+
+
 def stratified_split(
     labels: Tensor, fraction: float, seed: int, class_names: tuple[str, ...], purpose: str
 ) -> tuple[Tensor, Tensor]:
@@ -119,9 +130,9 @@ def stratified_split(
     Args:
         labels: [n] int64.
         fraction: share to hold out, between 0 and 1.
-        seed: of the split alone; the same seed gives the same split on every machine.
-        class_names: for messages.
-        purpose: what the held-out part is for, such as ``validation``; for messages.
+        seed: of the split alone; it gives the same split on every machine.
+        class_names: for messages, as is ``purpose``.
+        purpose: what the held-out part is for, such as ``validation``.
 
     Raises:
         DataError: a class cannot be on both sides.

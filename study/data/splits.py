@@ -144,11 +144,7 @@ def load_splits(
 ) -> DataSplits:
     """Load a dataset and divide it; the same call gives the same tensors on every machine.
 
-    Args:
-        dataset: a name of :data:`study.data.datasets.DATASETS`.
-        config: resolution, split, preprocessing and augmentation.
-        data_root: see :func:`resolve_data_root`.
-        min_per_class: training images every class must have, such as the IPC.
+    ``min_per_class`` are the training images that every class must have, such as the IPC.
 
     Raises:
         UnknownNameError: no dataset has that name.

@@ -32,12 +32,7 @@ def is_present(name: Name, root: Path) -> bool:
 
 
 def load(name: Name, root: Path, resolution: int | None) -> SourceData:
-    """A dataset from local files; nothing is ever downloaded here.
-
-    Args:
-        name: which of the three.
-        root: the folder that holds ``MNIST/raw``, ``FashionMNIST/raw`` or ``cifar-10-batches-py``.
-        resolution: pixels a side, None for 28 or 32.
+    """A dataset from files in ``MNIST/raw``, ``FashionMNIST/raw`` or ``cifar-10-batches-py``; never downloaded here.
 
     Raises:
         MissingDataError: a file is not there.
@@ -127,11 +122,8 @@ def _load_cifar(root: Path) -> SourceData:
     dataset = _dataset("cifar10")
     folder = _folder("cifar10", root)
     # The batches are pickles: none is read before its checksum matches the published one.
-    for file, checksum in (
-        *dataset.train_list,
-        *dataset.test_list,
-        (dataset.meta["filename"], dataset.meta["md5"]),
-    ):
+    published = [*dataset.train_list, *dataset.test_list, (dataset.meta["filename"], dataset.meta["md5"])]
+    for file, checksum in published:
         _check_sum(folder / file, checksum)
     parts = []
     names: tuple[str, ...] = ()

@@ -17,14 +17,10 @@ def front_numbers(optuna_study: optuna.Study) -> frozenset[int] | None:
 
 
 def choose_finalists(front: Sequence[TrialRecord], count: int) -> list[TrialRecord]:
-    """At most ``count`` trials of a front.
+    """At most ``count`` trials of a front of complete trials.
 
     First the one with the highest mean of its objectives, then the best of each objective, so that both ends
     of the front are kept where three or more are asked for, then the rest by mean. An earlier trial wins a tie.
-
-    Args:
-        front: complete trials, none of which dominates another.
-        count: how many to choose.
     """
     if not front:
         return []

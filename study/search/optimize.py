@@ -142,14 +142,8 @@ class Search:
             raise
 
 
-def create_search(
-    storage: optuna.storages.BaseStorage,
-    name: str | None,
-    prefix: str,
-    config: SearchConfig,
-    space: Space,
-    seed: int,
-) -> Search:
+def create_search(storage: optuna.storages.BaseStorage, name: str | None, prefix: str, config: SearchConfig,
+                  space: Space, seed: int) -> Search:  # fmt: skip
     """Make a new search; without a name it gets the first free one of ``prefix-1``, ``prefix-2``, ...
 
     Raises:

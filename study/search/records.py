@@ -84,11 +84,9 @@ class TrialRecord:
 
 def outcome_of(trial: FrozenTrial) -> TrialOutcome:
     """How a trial ended; Optuna knows one kind of failure, here there are two."""
-    if trial.state is TrialState.COMPLETE:
-        return "COMPLETE"
-    if trial.state is TrialState.PRUNED:
-        return "PRUNED"
-    if trial.state is TrialState.FAIL:
-        # Whatever else ended it, Ctrl-C or the death of its process, it is to be repeated.
-        return "DIVERGED" if DIVERGED in trial.user_attrs else "INTERRUPTED"
-    return "RUNNING"
+    # Whatever else ended it, Ctrl-C or the death of its process, it is to be repeated.
+    failed: TrialOutcome = "DIVERGED" if DIVERGED in trial.user_attrs else "INTERRUPTED"
+    outcomes: dict[TrialState, TrialOutcome] = {
+        TrialState.COMPLETE: "COMPLETE", TrialState.PRUNED: "PRUNED", TrialState.FAIL: failed,
+    }  # fmt: skip
+    return outcomes.get(trial.state, "RUNNING")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sqlite3
@@ -61,11 +62,8 @@ def _connect(url: str, connect_args: dict[str, float]) -> optuna.storages.RDBSto
 
 
 def _set_wal(path: Path) -> None:
-    connection = sqlite3.connect(path, timeout=LOCK_SECONDS)
-    try:
+    with contextlib.closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
-    finally:
-        connection.close()
 
 
 def owner_tag() -> str:
@@ -94,5 +92,5 @@ def _answers(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass  # it is there, and somebody else's
     return True

@@ -84,12 +84,9 @@ def choose_port(host: str, wanted: int | None) -> int:
 
 
 def start_server(location: StoreLocation, host: str = "127.0.0.1", port: int | None = None) -> Server:
-    """Start a server on a store and wait until it answers.
+    """Start a server on a store, which is created if need be, and wait until it answers.
 
-    Args:
-        location: an SQLite store, created if need be, or another database.
-        host: address to listen on; anything but loopback lets others read and write the store.
-        port: see :func:`choose_port`.
+    Any host but loopback lets others read and write the store.
 
     Raises:
         ConfigError: the port cannot be used.
