@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
+import study
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -132,12 +134,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        # The error tree is light; the layers below are imported by the command itself.
-        from study.core.errors import StudyError
-
         try:
             return command(*args, **kwargs)
-        except StudyError as error:
+        except study.StudyError as error:
             _fail(str(error))
             raise typer.Exit(EXIT_USER) from error
         except KeyboardInterrupt as interrupt:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import study
 from study.cli import common
 from study.cli.common import percent
 
@@ -47,8 +48,6 @@ def compare(
     as_json: common.Json = False,
 ) -> None:
     """Show runs side by side, best validation score first; with --seeds, test one set against another."""
-    import study
-
     named = references or []
     if seeds is None:
         if test or overrides:

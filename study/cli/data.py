@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+import study
 from study.cli.common import DataRoot, Json, Resolution, answer, guarded, new_table, out, say
 
 app = typer.Typer(no_args_is_help=True)
@@ -22,8 +23,6 @@ def list_(data_root: DataRoot = None, as_json: Json = False) -> None:
 
     Example: study data list --data-root ~/data
     """
-    import study
-
     answer({"datasets": study.datasets(data_root)}, _show_datasets, as_json=as_json)
 
 
@@ -36,8 +35,6 @@ def prepare(
 
     Example: study data prepare mhist --data-root ~/data --resolution 64
     """
-    import study
-
     prepared = study.prepare_dataset(name, data_root=data_root, resolution=resolution)
     answer(prepared, lambda prepared: say(prepared["done"]), as_json=as_json)
 
@@ -51,8 +48,6 @@ def check(
 
     Example: study data check mnist --data-root ~/data
     """
-    import study
-
     report = study.check_dataset(name, data_root=data_root, resolution=resolution)
     answer(report, _show_report, as_json=as_json)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import study
 from study.cli import common
 
 EPILOG = (
@@ -33,7 +34,6 @@ def distill(
     as_json: common.Json = False,
 ) -> None:
     """Distil one set with the recipe's own values, track it and register it."""
-    import study
     from study.cli.progress import watched
     from study.cli.summary import show_result
 

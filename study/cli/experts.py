@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.filesize import decimal
 
+import study
 from study.cli import common
 from study.cli.common import answer, guarded, new_table, out, percent, say
 
@@ -20,8 +21,6 @@ def list_(as_json: common.Json = False) -> None:
 
     Example: study experts list
     """
-    import study
-
     answer(study.experts(), _show_entries, as_json=as_json)
 
 
@@ -46,7 +45,6 @@ def build(
 
     Example: study experts build --method pad --dataset digits --ipc 1
     """
-    import study
     from study.cli.progress import watched
 
     config = study.configure(
@@ -86,8 +84,6 @@ def prune(
 
     Example: study experts prune --older-than 30
     """
-    import study
-
     pruned = study.prune_experts(max_gb=max_gb, older_than_days=older_than, everything=everything)
     answer(pruned, _show_pruned, as_json=as_json)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import study
 from study.cli import common
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ def show(
 
     Example: study recipe show pad mnist --ipc 10 --budget paper
     """
-    import study
-
     composition = study.recipe(
         method, dataset, ipc=ipc, budget=budget, seed=seed, settings=overrides, space=space, recipe=recipe,
         variant=variant, resolution=resolution,
@@ -70,8 +69,6 @@ def list_(as_json: common.Json = False) -> None:
 
     Example: study recipe list
     """
-    import study
-
     common.answer(study.recipes(), _show_names, as_json=as_json)
 
 

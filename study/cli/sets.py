@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+import study
 from study.cli.common import EXIT_USER, Json, TrackingUri, answer, guarded, new_table, out, say
 
 app = typer.Typer(no_args_is_help=True)
@@ -32,8 +33,6 @@ def list_(
 
     Example: study sets list
     """
-    import study
-
     answer({"sets": study.sets(name, tracking_uri=tracking_uri)}, _show_sets, as_json=as_json)
 
 
@@ -44,8 +43,6 @@ def show(reference: Reference, tracking_uri: TrackingUri = None, as_json: Json =
 
     Example: study sets show digits-dm-ipc1@best
     """
-    import study
-
     answer(study.show(reference, tracking_uri=tracking_uri), _show_card, as_json=as_json)
 
 
@@ -64,8 +61,6 @@ def download(
 
     Example: study sets download digits-dm-ipc1@best -o digits-dm-ipc1
     """  # fmt: skip
-    import study
-
     answer(study.download(reference, output, tracking_uri=tracking_uri), _show_copy, as_json=as_json)
 
 
@@ -87,8 +82,6 @@ def verify(
 
     Example: study sets verify digits-dm-ipc1@best ./my-set
     """
-    import study
-
     verdicts = study.verify(references or (), tracking_uri=tracking_uri)
     whole = all(verdict["whole"] for verdict in verdicts)
     answer({"sets": verdicts, "whole": whole}, _show_verdicts, as_json=as_json)
@@ -131,15 +124,11 @@ def _show_sets(found: dict[str, list[dict[str, Any]]]) -> None:
     table.columns[0].no_wrap = table.columns[6].no_wrap = True
     for entry in sets:
         tags = entry["tags"]
-        table.add_row(
-            f"{entry['name']}/{entry['version']}",
-            ", ".join(entry["aliases"]),
-            _percent(tags.get("val_accuracy")),
-            _percent(tags.get("test_accuracy"), tags.get("test_accuracy_std")),
-            _percent(tags.get("random_test_accuracy")),
-            tags.get("budget", ""),
-            entry["created"][:10],
-        )
+        validation, random = _percent(tags.get("val_accuracy")), _percent(tags.get("random_test_accuracy"))
+        test = _percent(tags.get("test_accuracy"), tags.get("test_accuracy_std"))
+        reference, aliases = f"{entry['name']}/{entry['version']}", ", ".join(entry["aliases"])
+        budget, day = tags.get("budget", ""), entry["created"][:10]
+        table.add_row(reference, aliases, validation, test, random, budget, day)
     out().print(table)
     say(
         "Accuracies in percent; random: random real images at the same IPC, on test.\n"

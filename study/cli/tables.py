@@ -22,7 +22,9 @@ PERCENT_PREFIXES = ("noise/", "continual/", "cross/", "random/", "full/")
 def show_evaluation(result: Evaluation) -> None:
     """The rows, the numbers that sum them up, the notes, and where the pictures are."""
     where = f"on {result.split}, n = {result.n}, ddof 1" if result.n else "against the training images"
-    rows = [_chosen(_merged(row), result.columns) for row in result.rows]
+    rows = [_merged(row) for row in result.rows]
+    if result.columns:
+        rows = [{key: row[key] for key in result.columns} for row in rows]
     table = _table(_side_by_side(rows), list(map(_merged, result.totals)))
     console = out()
     # Not the table's own title, which would be broken at its width.
@@ -45,10 +47,6 @@ def _merged(row: dict[str, Any]) -> dict[str, Any]:
         if merged.get(key) is not None and deviation in merged:
             merged[key] = percent(merged[key], merged.pop(deviation))
     return merged
-
-
-def _chosen(row: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
-    return {key: row[key] for key in columns} if columns else row
 
 
 def _side_by_side(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

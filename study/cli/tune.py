@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+import study
 from study.cli import common
 
 TIMEOUT = "Seconds after which no further trial starts."
@@ -58,7 +59,6 @@ def tune(
     as_json: common.Json = False,
 ) -> None:
     """Search hyperparameters on validation, track every trial, register the best synthetic set."""
-    import study
     from study.cli.progress import watched
     from study.cli.summary import print_plan, show_result
 

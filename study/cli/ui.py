@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+import study
 from study.cli.common import Json, TrackingUri, answer, err, guarded, say
 
 
@@ -28,8 +29,6 @@ def ui(
 
     Example: study ui --port 5001
     """
-    import study
-
     with study.open_ui(tracking_uri, host=host, port=port, keep=not wait) as view:
         try:
             pid = None if view.server is None else view.server.process.pid

@@ -12,6 +12,12 @@ from torch import Tensor
 from study.core.errors import ShapeError
 
 
+def image_shape(images: Tensor) -> tuple[int, int, int]:
+    """Channels, height, width of images [n, C, H, W]."""
+    channels, height, width = images.shape[1:]
+    return channels, height, width
+
+
 @dataclass(frozen=True)
 class ImageDataset:
     """Labelled images, whole, on one device.
@@ -41,8 +47,7 @@ class ImageDataset:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
-        channels, height, width = self.images.shape[1:]
-        return channels, height, width
+        return image_shape(self.images)
 
     def class_counts(self) -> list[int]:
         """Images of each class, in label order."""

@@ -72,8 +72,7 @@ class AugmentationRecord:
     Attributes:
         config: operations and ranges the numbers below are mapped to.
         image_shape: channels, height, width of the images it fits.
-        chosen: the operation of each draw; a single name is shared by all draws; empty in mode ``all``
-            and for strategy ``none``.
+        chosen: the operation of each draw, or one for all; empty in mode ``all`` and for strategy ``none``.
         uniform: [num_draws, 11] float32 in [0, 1); columns belong to operations as ``_OPERATIONS`` says.
     """
 
@@ -145,14 +144,13 @@ def augment(images: Tensor, record: AugmentationRecord, which: Tensor | None = N
     """Images under the transforms of a record.
 
     Args:
-        images: [n, C, H, W] floating point in normalised space, where 0 is what fills empty places.
+        images: [n, C, H, W] floating point in normalised space, where 0 fills empty places.
         record: from :func:`draw`, for images of this shape.
-        which: [n] int64, the draw each image uses; by default image i uses draw i. Keep it on the CPU
-            where draws differ in their operation: the images are grouped by it.
+        which: [n] int64, the draw each image uses; by default image i uses draw i. Keep it on the CPU where draws
+            differ in their operation, by which the images are grouped.
 
     Returns:
-        [n, C, H, W] of the same type; gradient flows to the images. ``images`` itself where the
-        strategy is ``none``.
+        [n, C, H, W] of the same type; gradient flows to the images.
 
     Raises:
         ShapeError: the images do not fit the record, or ``which`` does not fit the images.

@@ -24,10 +24,7 @@ IsWhole = Callable[[Mapping[str, Tensor]], bool]
 
 
 def cached(
-    name: str,
-    key: Mapping[str, Any],
-    build: Callable[[], dict[str, Tensor]],
-    is_whole: IsWhole | None = None,
+    name: str, key: Mapping[str, Any], build: Callable[[], dict[str, Tensor]], is_whole: IsWhole | None = None
 ) -> tuple[dict[str, Tensor], Path]:
     """The tensors kept under a key, built on first use; also the file they are in.
 
@@ -35,8 +32,8 @@ def cached(
 
     Args:
         name: readable start of the file name.
-        key: plain values that determine the tensors.
-        build: makes the tensors.
+        key: plain values that determine the tensors, which ``build`` makes.
+        build: called where no whole file is there.
         is_whole: what fails this check is built again.
 
     Raises:

@@ -21,10 +21,5 @@ def register(spec: DatasetSpec) -> DatasetSpec:
 
 
 def find_dataset(name: str) -> DatasetSpec:
-    """The dataset of that name.
-
-    Raises:
-        UnknownNameError: there is none; the message lists them all.
-        ConfigError: a plug-in cannot be loaded.
-    """
+    """The dataset of that name; errors are those of :meth:`study.core.plugins.Registry.find`."""
     return DATASETS.find(name)

@@ -20,23 +20,13 @@ def load(root: Path, resolution: int | None) -> SourceData:
     return resize(SourceData(train, test, class_names, max_value=16), resolution)
 
 
-def is_present(root: Path) -> bool:
-    """Always: the images come with a dependency of this package."""
-    return True
-
-
-def prepare(root: Path, resolution: int | None) -> str:
-    """Nothing to do."""
-    return "digits ships inside scikit-learn: nothing to prepare"
-
-
 register(
     DatasetSpec(
         name="digits",
         description="1,797 handwritten digits, 8 x 8 gray, 10 classes",
         load=load,
-        prepare=prepare,
-        is_present=is_present,
+        prepare=lambda root, resolution: "digits ships inside scikit-learn: nothing to prepare",
+        is_present=lambda root: True,
         augmentation=WITHOUT_FLIP,
         resolution=8,
         channels=1,

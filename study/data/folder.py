@@ -39,7 +39,11 @@ def load(root: Path, resolution: int | None) -> SourceData:
     parts = {"train": _list_classes(root / "train")}
     if (root / "test").is_dir():
         parts["test"] = _list_classes(root / "test")
-        _check_same_classes(root, set(parts["train"]), set(parts["test"]))
+        for name in sorted(set(parts["train"]) ^ set(parts["test"])):
+            here, there = ("train", "test") if name in parts["train"] else ("test", "train")
+            raise DataError(
+                f"{root}: class {name!r} is in {here} but not in {there}; both need the same classes"
+            )
     class_names = tuple(parts["train"])
     if len(class_names) < 2:
         raise DataError(f"{root / 'train'} has {len(class_names)} class folder(s); at least 2 are needed")
@@ -75,12 +79,6 @@ def _list_classes(folder: Path) -> dict[str, list[Path]]:
             raise DataError(f"class folder {place} has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
         classes[place.name] = files
     return classes
-
-
-def _check_same_classes(root: Path, train: set[str], test: set[str]) -> None:
-    for name in sorted(train ^ test):
-        here, there = ("train", "test") if name in train else ("test", "train")
-        raise DataError(f"{root}: class {name!r} is in {here} but not in {there}; both need the same classes")
 
 
 register(

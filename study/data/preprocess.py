@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from study.core.errors import DataError, ShapeError
+from study.core.records import image_shape
 
 Kind = Literal["standard", "zca", "none"]
 
@@ -27,8 +28,7 @@ class Preprocessing:
         kind: ``standard`` subtracts a mean and divides by a deviation for each channel, ``zca``
             subtracts a mean image and whitens, ``none`` leaves pixels as they are.
         image_shape: channels, height, width it was made for.
-        mean: of each channel, for ``standard``.
-        std: of each channel, for ``standard``.
+        mean: of each channel, for ``standard``, as is ``std``.
         zca_mean: [C, H, W] float32, for ``zca``.
         zca_matrix: [C*H*W, C*H*W] float32, symmetric, for ``zca``.
         zca_epsilon: what was added to the eigenvalues.
@@ -110,22 +110,19 @@ class Preprocessing:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Preprocessing:
-        """Rebuild what :meth:`to_plain` and :meth:`tensors` stored; other tensors are ignored.
+        """What :meth:`to_plain` and :meth:`tensors` stored; other tensors are ignored.
 
         Raises:
             DataError: a value is missing or does not fit the others.
         """
         try:
             channels, height, width = (int(side) for side in plain["image_shape"])
+            mean, std = (tuple(float(value) for value in plain[name]) for name in ("mean", "std"))
+            kept = tensors if plain["kind"] == "zca" else {}
             return cls(
-                kind=plain["kind"],
-                image_shape=(channels, height, width),
-                mean=tuple(float(value) for value in plain["mean"]),
-                std=tuple(float(value) for value in plain["std"]),
-                zca_mean=tensors.get("zca_mean") if plain["kind"] == "zca" else None,
-                zca_matrix=tensors.get("zca_matrix") if plain["kind"] == "zca" else None,
+                plain["kind"], (channels, height, width), mean, std, kept.get("zca_mean"), kept.get("zca_matrix"),
                 zca_epsilon=plain.get("zca_epsilon"),
-            )
+            )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, DataError):
                 raise
@@ -150,7 +147,7 @@ def fit_standard(images: Tensor) -> Preprocessing:
     std, mean = zip(*(torch.std_mean(channel, correction=0) for channel in pixels), strict=True)
     # A channel that never changes carries nothing; dividing it by 1 keeps it at zero.
     stds = tuple(float(value) if value > 0 else 1.0 for value in std)
-    return Preprocessing("standard", _shape(images), tuple(float(value) for value in mean), stds)
+    return Preprocessing("standard", image_shape(images), tuple(float(value) for value in mean), stds)
 
 
 def fit_zca(images: Tensor, epsilon: float = 0.1) -> Preprocessing:
@@ -165,7 +162,7 @@ def fit_zca(images: Tensor, epsilon: float = 0.1) -> Preprocessing:
 
     Source: the whitening of Krizhevsky 2009 as MTT applies it. It replaces mean and deviation.
     """
-    shape = _shape(images)
+    shape = image_shape(images)
     size = check_zca_size(shape)
     if len(images) < 2:
         raise DataError("zca needs at least two training images")
@@ -193,8 +190,3 @@ def check_zca_size(image_shape: tuple[int, int, int]) -> int:
             "image are whitened. Lower --resolution, or use preprocessing = 'standard'"
         )
     return size
-
-
-def _shape(images: Tensor) -> tuple[int, int, int]:
-    channels, height, width = images.shape[1:]
-    return channels, height, width

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from study.core.errors import ConfigError, CorruptSetError, DataError, ShapeError, UnknownSetError
 from study.core.files import replace_folder, sha256_file
-from study.core.records import StepSchedule, SyntheticSet
+from study.core.records import StepSchedule, SyntheticSet, image_shape
 from study.data.preprocess import Preprocessing
 from study.sets.card import render_card
 from study.sets.manifest import SCHEMA_VERSION, FileRecord, Manifest, ScheduleRecord, parse_manifest
@@ -215,12 +215,11 @@ def _tensors(synthetic: SyntheticSet, preprocessing: Preprocessing) -> dict[str,
 
 
 def _facts(synthetic: SyntheticSet, preprocessing: Preprocessing) -> dict[str, object]:
-    channels, height, width = synthetic.images.shape[1:]
     return {
         "class_names": tuple(synthetic.class_names),
         "ipc": synthetic.ipc,
         "num_images": len(synthetic),
-        "image_shape": (channels, height, width),
+        "image_shape": image_shape(synthetic.images),
         "soft_labels": synthetic.logits is not None,
         "step_size": synthetic.step_size,
         "schedule": None if synthetic.schedule is None else ScheduleRecord.of(synthetic.schedule),
