@@ -86,6 +86,7 @@ def _show_names(names: dict[str, Any]) -> None:
 def settings_table(settings: Iterable[Setting], title: str) -> Table:
     """Keys, values and origins, grouped by section."""
     table = common.new_table("setting", "value", "origin", title=title)
+    table.columns[0].overflow = "fold"  # a key is to be copied whole
     for _, rows in itertools.groupby(settings, lambda setting: setting.key.partition(".")[0]):
         for setting in rows:
             table.add_row(setting.key, _word(setting.value), setting.origin)

@@ -25,7 +25,11 @@ def show_evaluation(result: Evaluation) -> None:
     rows = [_merged(row) for row in result.rows]
     if result.columns:
         rows = [{key: row[key] for key in result.columns} for row in rows]
-    table = _table(_side_by_side(rows), list(map(_merged, result.totals)))
+    table = _table(_side_by_side(rows), result.columns)
+    if result.totals:
+        table.add_section()
+        for total in map(_merged, result.totals):
+            table.add_row(*("" if key not in total else _cell(key, total[key]) for key in rows[0]))
     console = out()
     # Not the table's own title, which would be broken at its width.
     console.print(f"{result.set}: {result.protocol} {where}", style="italic")
@@ -65,19 +69,17 @@ def _side_by_side(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**dict(zip(shared, key, strict=True)), **found} for key, found in scores.items()]
 
 
-def _table(rows: list[dict[str, Any]], totals: list[dict[str, Any]]) -> Table:
-    """Rows down and totals below, or rows across where there are few of them with many values each."""
+def _table(rows: list[dict[str, Any]], headings: dict[str, str]) -> Table:
+    """Rows down, or, without headings, across where there are few of them with many values each."""
     keys = list(rows[0])
-    if totals or len(rows) > MAX_ROWS_ACROSS or len(keys) <= len(rows):
+    if headings or len(rows) > MAX_ROWS_ACROSS or len(keys) <= len(rows):
         table = new_table()
         for key in keys:
             is_number = _is_number(rows[0][key])
-            table.add_column(_heading(key), justify="right" if is_number else "left", overflow="fold")
+            heading = headings.get(key, _heading(key))
+            table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
         for row in rows:
             table.add_row(*(_cell(key, value) for key, value in row.items()))
-        table.add_section()
-        for total in totals:
-            table.add_row(*(_cell(key, total[key]) if key in total else "" for key in keys))
         return table
     name, *values = keys
     table = new_table(_heading(name))
