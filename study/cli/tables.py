@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from study.cli.common import new_table, out, percent
 
@@ -75,9 +75,10 @@ def _table(rows: list[dict[str, Any]], headings: dict[str, str]) -> Table:
     if headings or len(rows) > MAX_ROWS_ACROSS or len(keys) <= len(rows):
         table = new_table()
         for key in keys:
-            is_number = _is_number(rows[0][key])
-            heading = headings.get(key, _heading(key))
-            table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
+            is_number, heading = _is_number(rows[0][key]), headings.get(key, _heading(key))
+            justify: Literal["right", "left"] = "right" if is_number else "left"
+            # Chosen headings of numbers stay on one line; names, which are long, make room.
+            table.add_column(heading, justify=justify, overflow="fold", no_wrap=is_number and bool(headings))
         for row in rows:
             table.add_row(*(_cell(key, value) for key, value in row.items()))
         return table
