@@ -116,13 +116,7 @@ class SearchError(StudyError, RuntimeError):
 
 
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UnknownNameError:
-    """Build the error for a name that is not in a table, with the nearest match first.
-
-    Args:
-        kind: what was looked up, in the singular, such as ``"method"``.
-        name: what the user wrote.
-        choices: every valid name.
-    """
+    """The error for a name that is not among the choices, with the nearest match first; ``kind`` is singular."""
     known = sorted(choices)
     return UnknownNameError(f"unknown {kind} {name!r}.{suggestion(name, known)} Choices: {', '.join(known)}")
 

@@ -1,9 +1,7 @@
-"""Runs side by side: the table that the UI shows, for a terminal or a spreadsheet."""
+"""Runs side by side: the table that the UI shows, as plain values."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,13 +81,3 @@ def _row(run: RunInfo) -> dict[str, Any]:
     row["machine"] = ", ".join(run.tags[key] for key in MACHINE_TAGS if key in run.tags)
     row["run_id"] = run.run_id
     return row
-
-
-def to_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as comma-separated text with a header; an absent value is empty."""
-    stream = io.StringIO()
-    names = list(rows[0]) if rows else ["run"]
-    writer = csv.DictWriter(stream, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()

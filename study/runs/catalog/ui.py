@@ -20,6 +20,14 @@ class View:
     address: str
     server: Server | None = None
 
+    def links(self) -> dict[str, str]:
+        """Addresses of the newest search and of the registry, by name, asked from the server that shows them."""
+        tracker = open_tracker(self.address)
+        searches = tracker.find_runs(tags={"study.kind": "search"})
+        if not searches:
+            return {"sets": registry_link(self.address)}
+        return tracker.links(searches[0].experiment, searches[0].run_id)
+
 
 @contextlib.contextmanager
 def open_ui(
@@ -47,12 +55,3 @@ def open_ui(
     else:
         with serve(location, host, port) as server:
             yield View(server.address, server)
-
-
-def page_links(address: str) -> dict[str, str]:
-    """Links to the newest search and to the registry, asked from the server that shows them."""
-    tracker = open_tracker(address)
-    searches = tracker.find_runs(tags={"study.kind": "search"})
-    if not searches:
-        return {"sets": registry_link(address)}
-    return tracker.links(searches[0].experiment, searches[0].run_id)
