@@ -26,8 +26,9 @@ from study.api.listing import (
     prepare_dataset,
     protocols,
     prune_experts,
+    recipes,
 )
-from study.api.searching import configure, distill, plan, resume, search_config, tune
+from study.api.searching import configure, distill, plan, recipe, resume, search_config, tune
 from study.api.storing import download, load, sets, show, verify
 from study.core.errors import (
     ConfigError,
@@ -46,6 +47,7 @@ from study.core.errors import (
 if TYPE_CHECKING:
     from study import testing
     from study.core.records import Score, SyntheticSet
+    from study.runs.catalog.recipes import Composition, Setting
     from study.runs.compare import SetComparison
     from study.runs.context.callbacks import Callback
     from study.runs.evaluate import Evaluation
@@ -56,21 +58,24 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Callback", "ConfigError", "CorruptSetError", "DataError", "DivergedError", "Evaluation", "MissingDataError",
-    "Plan", "Score", "SearchError", "SearchResult", "SetComparison", "ShapeError", "StoredSet", "StudyError",
-    "SyntheticSet", "TrackingError", "TrialResult", "UnknownNameError", "UnknownSetError", "WinnerResult",
-    "__version__", "build_experts", "check_dataset", "compare", "configure", "datasets", "distill", "download",
-    "evaluate", "experts", "list_runs", "load", "methods", "open_ui", "plan", "plan_experts", "prepare_dataset",
-    "protocols", "prune_experts", "resume", "search_config", "sets", "show", "testing", "tune", "verify",
+    "Callback", "Composition", "ConfigError", "CorruptSetError", "DataError", "DivergedError", "Evaluation",
+    "MissingDataError", "Plan", "Score", "SearchError", "SearchResult", "SetComparison", "Setting",
+    "ShapeError", "StoredSet", "StudyError", "SyntheticSet", "TrackingError", "TrialResult", "UnknownNameError",
+    "UnknownSetError", "WinnerResult", "__version__", "build_experts", "check_dataset", "compare", "configure",
+    "datasets", "distill", "download", "evaluate", "experts", "list_runs", "load", "methods", "open_ui", "plan",
+    "plan_experts", "prepare_dataset", "protocols", "prune_experts", "recipe", "recipes", "resume",
+    "search_config", "sets", "show", "testing", "tune", "verify",
 ]  # fmt: skip
 
 _HOMES = {
     "Callback": "study.runs.context.callbacks",
+    "Composition": "study.runs.catalog.recipes",
     "Evaluation": "study.runs.evaluate",
     "Plan": "study.runs.plan",
     "Score": "study.core.records",
     "SearchResult": "study.runs.registration.results",
     "SetComparison": "study.runs.compare",
+    "Setting": "study.runs.catalog.recipes",
     "StoredSet": "study.sets.files",
     "SyntheticSet": "study.core.records",
     "TrialResult": "study.runs.registration.results",

@@ -4,16 +4,69 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
     from study.core.spaces import Parameter
+    from study.runs.config.configure import Request
     from study.runs.context.stores import StoreOptions
 
 Settings = Mapping[str, Any] | Sequence[str] | None
 """Overrides: dotted keys (``{"distill.image_lr": 0.5}``), nested tables, or ``key=value`` words."""
 SearchSpace = Mapping[str, "str | Parameter | None"] | Sequence[str] | None
 """Changes of a search space: ``{"distill.image_lr": "0.1:10:log"}``, or ``key=range`` words."""
+
+
+class Requested(TypedDict, total=False):
+    """What decides a configuration, besides method and dataset: keyword arguments that several functions share."""
+
+    ipc: int
+    """Synthetic images a class; by default 1."""
+    budget: str
+    """``smoke``, ``quick`` (the default), ``course`` or ``paper``: counts and sizes."""
+    seed: int
+    """Root of every random number; by default 0."""
+    trials: int | None
+    """Trials to finish; by default the budget's."""
+    objective: str | None
+    """``accuracy`` (the default), ``cross-arch`` or ``accuracy,cross-arch``."""
+    settings: Settings
+    """Laid over recipe and budget."""
+    space: SearchSpace
+    """Changes of the search space."""
+    recipe: Path | None
+    """A TOML file in place of the shipped one of the pair."""
+    variant: str | None
+    """Named variant of the recipe."""
+    resolution: int | None
+    """Pixels a side that real images are resized to."""
+    device: str
+    """``auto`` (the default), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
+
+
+def request_of(method: str, dataset: str, asked: Requested) -> Request:
+    """The request that keyword arguments make; a dedicated one wins over ``settings``.
+
+    Raises:
+        ConfigError: a word of ``settings`` or ``space`` cannot be read.
+    """
+    from study.core.config import set_path
+    from study.runs.config.configure import Request
+
+    tree = nested(asked.get("settings"))
+    device = asked.get("device", "auto")
+    dedicated = {
+        "data.resolution": asked.get("resolution"),
+        "compute.device": None if device == "auto" else device,
+        "search.num_trials": asked.get("trials"),
+        "search.objective": asked.get("objective"),
+    }
+    for key, value in dedicated.items():
+        tree = tree if value is None else set_path(tree, key, value)
+    return Request(
+        method, dataset, asked.get("ipc", 1), asked.get("budget", "quick"), asked.get("seed", 0), tree,
+        space_of(asked.get("space")), asked.get("recipe"), asked.get("variant"),
+    )  # fmt: skip
 
 
 def stores_of(

@@ -40,6 +40,19 @@ def protocols() -> dict[str, str]:
     return {name: protocol.about for name, protocol in PROTOCOLS.items()}
 
 
+def recipes() -> dict[str, Any]:
+    """Methods with their variants and recipes of pairs, datasets and budgets: what a request can name.
+
+    Example:
+        >>> import study
+        >>> study.recipes()["budgets"]
+        ['smoke', 'quick', 'course', 'paper']
+    """
+    from study.runs.catalog.recipes import list_recipes
+
+    return list_recipes()
+
+
 def datasets(data_root: Path | str | None = None) -> list[dict[str, Any]]:
     """Every real dataset with its properties, and whether its files are in the data root.
 

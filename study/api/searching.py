@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from study.api.arguments import SearchSpace, Settings, check_output, nested, path_of, space_of, stores_of
+from study.api.arguments import Requested, check_output, path_of, request_of, stores_of
 
 if TYPE_CHECKING:
+    from study.runs.catalog.recipes import Composition
     from study.runs.config.configure import RunConfig
     from study.runs.context.callbacks import Callback
     from study.runs.plan import Plan
@@ -19,48 +20,29 @@ def tune(
     method: str,
     dataset: str = "digits",
     *,
-    ipc: int = 1,
-    budget: str = "quick",
-    trials: int | None = None,
-    timeout: float | None = None,
-    seed: int = 0,
     name: str | None = None,
-    objective: str | None = None,
-    settings: Settings = None,
-    space: SearchSpace = None,
-    recipe: Path | None = None,
-    variant: str | None = None,
+    timeout: float | None = None,
     data_root: Path | str | None = None,
-    resolution: int | None = None,
-    device: str = "auto",
     storage: str | None = None,
     tracking_uri: str | None = None,
     output: Path | str | None = None,
     callback: Callback | None = None,
+    **asked: Unpack[Requested],
 ) -> SearchResult:
     """Search the hyperparameters of a method on validation, track every trial, register the best set.
 
     Args:
         method: such as ``"pad"``; :func:`methods` gives all.
         dataset: such as ``"digits"``; :func:`datasets` gives all.
-        ipc: synthetic images a class.
-        budget: ``smoke``, ``quick``, ``course`` or ``paper``: counts and sizes.
-        trials: to finish; by default the budget's.
-        timeout: seconds after which no further trial starts.
-        seed: root of every random number.
         name: of the search; by default the set's name and a number.
-        objective: ``accuracy``, ``cross-arch`` or ``accuracy,cross-arch``.
-        settings: laid over recipe and budget.
-        space: changes of the search space.
-        recipe: a TOML file in place of the shipped one.
-        variant: named variant of the recipe.
+        timeout: seconds after which no further trial starts.
         data_root: where real datasets lie.
-        resolution: pixels a side that real images are resized to.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         storage: Optuna storage; by default ``mlruns/optuna.db``.
         tracking_uri: MLflow store; by default ``./mlruns``.
         output: folder for a copy of the winning set.
         callback: told what happens.
+        asked: ``ipc``, ``budget``, ``seed``, ``trials``, ``objective``, ``settings``, ``space``, ``recipe``,
+            ``variant``, ``resolution``, ``device``; see :class:`study.api.arguments.Requested`.
 
     Returns:
         The winner with validation and test scores, beside random real images.
@@ -80,14 +62,11 @@ def tune(
     from study.runs.tune import TuneOptions
     from study.runs.tune import tune as run
 
-    config = configure(
-        method, dataset, ipc=ipc, budget=budget, trials=trials, seed=seed, objective=objective, settings=settings,
-        space=space, recipe=recipe, variant=variant, resolution=resolution, device=device,
-    )  # fmt: skip
+    config = configure(method, dataset, **asked)
     check_output(output)
     options = TuneOptions(
-        stores_of(tracking_uri, storage, data_root), name=name, timeout_seconds=timeout, num_trials=trials,
-        output=path_of(output),
+        stores_of(tracking_uri, storage, data_root), name=name, timeout_seconds=timeout,
+        num_trials=asked.get("trials"), output=path_of(output),
     )  # fmt: skip
     return run(config, options, callback)
 
@@ -122,8 +101,7 @@ def resume(
 
     Example:
         >>> import study
-        >>> first = study.tune("random", "digits", budget="smoke", name="mine", trials=1,
-        ...                    space={"distill.init": "real"})
+        >>> first = study.tune("dm", "digits", budget="smoke", name="mine", trials=1)
         >>> study.resume("mine", trials=2).trials_finished
         2
     """
@@ -140,19 +118,12 @@ def distill(
     method: str,
     dataset: str = "digits",
     *,
-    ipc: int = 1,
-    budget: str = "quick",
-    seed: int = 0,
     name: str | None = None,
-    settings: Settings = None,
-    recipe: Path | None = None,
-    variant: str | None = None,
     data_root: Path | str | None = None,
-    resolution: int | None = None,
-    device: str = "auto",
     tracking_uri: str | None = None,
     output: Path | str | None = None,
     callback: Callback | None = None,
+    **asked: Unpack[Requested],
 ) -> SearchResult:
     """Distil one set with a recipe's own values, without a search; track and register it.
 
@@ -170,34 +141,15 @@ def distill(
     from study.runs.distill import DistillOptions
     from study.runs.distill import distill as run
 
-    config = configure(
-        method, dataset, ipc=ipc, budget=budget, seed=seed, settings=settings, recipe=recipe, variant=variant,
-        resolution=resolution, device=device,
-    )  # fmt: skip
+    config = configure(method, dataset, **asked)
     check_output(output)
-    options = DistillOptions(stores_of(tracking_uri, None, data_root), name, path_of(output))
-    return run(config, options, callback)
+    return run(
+        config, DistillOptions(stores_of(tracking_uri, None, data_root), name, path_of(output)), callback
+    )
 
 
-def configure(
-    method: str,
-    dataset: str = "digits",
-    *,
-    ipc: int = 1,
-    budget: str = "quick",
-    trials: int | None = None,
-    seed: int = 0,
-    objective: str | None = None,
-    settings: Settings = None,
-    space: SearchSpace = None,
-    recipe: Path | None = None,
-    variant: str | None = None,
-    resolution: int | None = None,
-    device: str = "auto",
-) -> RunConfig:
-    """The frozen configuration that a request comes to; a dedicated argument wins over ``settings``.
-
-    Arguments are those of :func:`tune`.
+def configure(method: str, dataset: str = "digits", **asked: Unpack[Requested]) -> RunConfig:
+    """The frozen configuration that a request comes to; arguments are those of :func:`tune`.
 
     Raises:
         ConfigError: a name, key or value is wrong.
@@ -207,21 +159,26 @@ def configure(
         >>> study.configure("dm", "digits", settings={"distill.image_lr": 0.5}).distill.image_lr
         0.5
     """
-    from study.core.config import merge
-    from study.runs.config.configure import Request
     from study.runs.config.configure import configure as run
 
-    overrides = nested(settings)
-    asked: dict[tuple[str, str], Any] = {
-        ("data", "resolution"): resolution,
-        ("compute", "device"): None if device == "auto" else device,
-        ("search", "num_trials"): trials,
-        ("search", "objective"): objective,
-    }
-    for (section, key), value in asked.items():
-        if value is not None:
-            overrides = merge(overrides, {section: {key: value}})
-    return run(Request(method, dataset, ipc, budget, seed, overrides, space_of(space), recipe, variant))
+    return run(request_of(method, dataset, asked))
+
+
+def recipe(method: str, dataset: str = "digits", **asked: Unpack[Requested]) -> Composition:
+    """The configuration that a request comes to, with what decided each value; arguments as for :func:`tune`.
+
+    Raises:
+        ConfigError: a name, key or value is wrong.
+
+    Example:
+        >>> import study
+        >>> composed = study.recipe("dm", "digits", settings={"distill.image_lr": 0.5})
+        >>> [one.origin for one in composed.settings if one.key == "distill.image_lr"]
+        ['--set']
+    """
+    from study.runs.catalog.recipes import explain
+
+    return explain(request_of(method, dataset, asked))
 
 
 def search_config(
@@ -245,7 +202,7 @@ def search_config(
     """
     from study.runs.resume import resume_config
 
-    return resume_config(search, stores_of(None, storage, None), asked or {})
+    return resume_config(search, stores_of(None, storage), asked or {})
 
 
 def plan(config: RunConfig, *, data_root: Path | str | None = None) -> Plan:

@@ -8,7 +8,7 @@ import typer
 
 from study import __version__
 from study.cli import compare as compare_command
-from study.cli import data, distill, evaluate, experts, sets, tune, ui
+from study.cli import data, distill, evaluate, experts, recipe, sets, tune, ui
 
 app = typer.Typer(
     name="study",
@@ -28,6 +28,7 @@ app.command("compare", epilog=compare_command.EPILOG)(compare_command.compare)
 app.add_typer(sets.app, name="sets", help="Registered synthetic sets: list, show, download, verify.")
 app.add_typer(data.app, name="data", help="Real datasets: list, prepare, check.")
 app.add_typer(experts.app, name="experts", help="Cached expert trajectories: list, build, prune.")
+app.add_typer(recipe.app, name="recipe", help="What a method is run with on a dataset: show, list.")
 app.command("ui")(ui.ui)
 
 

@@ -20,7 +20,7 @@ R = TypeVar("R")
 EXIT_USER = 2
 EXIT_INTERRUPTED = 130
 
-Method = Annotated[str, typer.Option("--method", "-m", help="Distillation method, such as dm or random.")]
+Method = Annotated[str, typer.Option("--method", "-m", help="Distillation method; `study recipe list` shows all.")]
 Dataset = Annotated[str, typer.Option("--dataset", "-d", help="Real dataset; `study data list` shows all.")]
 Ipc = Annotated[int, typer.Option("--ipc", help="Synthetic images per class.")]
 Budget = Annotated[
@@ -28,10 +28,12 @@ Budget = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Root of every random number.", min=0)]
 Recipe = Annotated[
-    Path | None, typer.Option("--recipe", help="TOML recipe; default: the one of the method and dataset.")
+    Path | None,
+    typer.Option("--recipe", help="TOML recipe in place of the one of this method on this dataset."),
 ]
 Variant = Annotated[
-    str | None, typer.Option("--variant", help="Named variant of the recipe, such as paper or course.")
+    str | None,
+    typer.Option("--variant", help="Named variant, such as paper or course; `study recipe list` shows all."),
 ]
 Overrides = Annotated[
     list[str] | None,

@@ -48,8 +48,7 @@ def compare(
     """Show runs side by side, best validation score first; with --seeds, test one set against another."""
     import sys
 
-    from study.cli.requests import stores
-    from study.core.errors import ConfigError
+    import study
 
     if seeds is not None:
         comparison = _test(references or [], seeds, test, overrides, data_root, tracking_uri, as_json)
@@ -59,12 +58,10 @@ def compare(
             _print_comparison(comparison)
         return
     if test or overrides:
-        raise ConfigError("--test and --set go with --seeds, which trains networks on two sets")
-    from study.runs.catalog.runs import compare_runs, to_csv
+        raise study.ConfigError("--test and --set go with --seeds, which trains networks on two sets")
+    from study.runs.catalog.runs import to_csv
 
-    rows = compare_runs(
-        references or [], stores(tracking_uri, None, None), experiment=experiment, trials=trials
-    )
+    rows = study.list_runs(references or (), experiment=experiment, trials=trials, tracking_uri=tracking_uri)
     if as_json:
         common.print_json({"runs": rows})
     elif as_csv:

@@ -56,24 +56,25 @@ def build(
 
     Example: study experts build --method pad --dataset digits --ipc 1
     """
+    import study
     from study.cli.progress import bars
-    from study.cli.requests import build_config
     from study.core.signals import terminate_like_interrupt
-    from study.runs.catalog.experts import build_experts, plan_build
 
-    config = build_config(
-        method=method, dataset=dataset, ipc=ipc, budget=budget, seed=seed, overrides=overrides,
-        space=None, recipe=recipe, variant=variant, resolution=resolution, device=device,
+    config = study.configure(
+        method, dataset, ipc=ipc, budget=budget, seed=seed, settings=overrides, recipe=recipe,
+        variant=variant, resolution=resolution, device=device,
     )  # fmt: skip
     if dry_run:
-        planned = plan_build(config, data_root)
+        planned = study.plan_experts(config, data_root=data_root)
         print_json(planned) if as_json else _print_plan(planned)
         return
     with terminate_like_interrupt(), bars(quiet=as_json) as bar:
         epochs = bar.add_task("training experts", total=None, note="epochs")
         try:
-            done = build_experts(
-                config, data_root, lambda done, total: bar.update(epochs, completed=done, total=total)
+            done = study.build_experts(
+                config,
+                data_root=data_root,
+                on_epoch=lambda done, total: bar.update(epochs, completed=done, total=total),
             )
         except KeyboardInterrupt as interrupt:
             bar.stop()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from study.cli.common import out, print_json
+from study.cli.recipe import plain_settings, settings_table
+from study.runs.catalog.recipes import Setting
 from study.runs.plan import Plan
 from study.runs.registration.results import SearchResult
 
@@ -148,15 +150,23 @@ def _scores_table(result: SearchResult) -> Table:
     return table
 
 
-def print_plan(plan: Plan, *, as_json: bool) -> None:
-    """The space, the counts and the cost of a search that was not started."""
+def print_plan(plan: Plan, changed: list[Setting], *, as_json: bool) -> None:
+    """The space, the counts and the cost of a search that was not started.
+
+    Args:
+        plan: what it would do.
+        changed: the settings that differ from the defaults of the code; a search that exists keeps no origins.
+        as_json: whether to print JSON.
+    """
     if as_json:
-        print_json(plan.plain())
+        print_json({**plan.plain(), "settings": plain_settings(changed)})
         return
     table = Table("searched", "range", title=f"plan for {plan.name}", title_justify="left")
     for key, words in plan.space.items():
         table.add_row(key, words)
     console = out()
+    if changed:
+        console.print(settings_table(changed, "settings that differ from the defaults"))
     console.print(table)
     data = plan.data
     shape = " x ".join(str(size) for size in data["image_shape"])

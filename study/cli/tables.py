@@ -27,7 +27,7 @@ def print_evaluation(result: Evaluation, *, as_json: bool) -> None:
         return
     where = f"on {result.split}, n = {result.n}, ddof 1" if result.n else "against the training images"
     rows = [_chosen(_merged(row), result.columns) for row in result.rows]
-    table = _table(_side_by_side(rows))
+    table = _table(_side_by_side(rows), result.columns)
     if result.totals:
         table.add_section()
         for total in map(_merged, result.totals):
@@ -55,7 +55,7 @@ def _merged(row: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _chosen(row: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
+def _chosen(row: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
     return {key: row[key] for key in columns} if columns else row
 
 
@@ -75,16 +75,17 @@ def _side_by_side(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**dict(zip(shared, key, strict=True)), **found} for key, found in scores.items()]
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
-    """Rows down, or across where there are few of them with many values each."""
+def _table(rows: list[dict[str, Any]], headings: dict[str, str]) -> Table:
+    """Rows down, or, without headings, across where there are few of them with many values each."""
     from rich.table import Table
 
     keys = list(rows[0])
-    if len(rows) > MAX_ROWS_ACROSS or len(keys) <= len(rows):
+    if headings or len(rows) > MAX_ROWS_ACROSS or len(keys) <= len(rows):
         table = Table()
         for key in keys:
             is_number = _is_number(rows[0][key])
-            table.add_column(_heading(key), justify="right" if is_number else "left", overflow="fold")
+            heading = headings.get(key, _heading(key))
+            table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
         for row in rows:
             table.add_row(*(_cell(key, value) for key, value in row.items()))
         return table

@@ -27,6 +27,10 @@ EPILOG = (
     "study tune -m dm -d folder --data-root pictures --resolution 32"
 )
 
+CONFIGURING = (
+    "method", "dataset", "ipc", "budget", "variant", "seed", "overrides", "space", "recipe", "resolution",
+)  # fmt: skip
+
 
 @common.guarded
 def tune(
@@ -62,11 +66,10 @@ def tune(
     """Search hyperparameters on validation, track every trial, register the best synthetic set."""
     import study
     from study.cli.progress import TerminalCallback
-    from study.cli.requests import given
     from study.cli.summary import print_plan, print_result
     from study.core.signals import terminate_like_interrupt
 
-    asked = given(context)
+    asked = _given(context)
     if objective is not None:
         asked["overrides"] = [*(overrides or []), f"search.objective={objective}"]
     configured: dict[str, Any] = {
@@ -74,13 +77,13 @@ def tune(
         "settings": overrides, "space": space, "recipe": recipe, "variant": variant,
         "resolution": resolution, "device": device,
     }  # fmt: skip
-    if dry_run:
-        config = (
-            study.configure(method, dataset, **configured)
-            if resume is None
-            else study.search_config(resume, asked=asked, storage=storage)
-        )
-        print_plan(study.plan(config, data_root=data_root), as_json=as_json)
+    if dry_run and resume is None:
+        composed = study.recipe(method, dataset, **configured)
+        print_plan(study.plan(composed.config, data_root=data_root), composed.changed, as_json=as_json)
+        return
+    if dry_run and resume is not None:
+        config = study.search_config(resume, asked=asked, storage=storage)
+        print_plan(study.plan(config, data_root=data_root), [], as_json=as_json)
         return
     where: dict[str, Any] = {
         "data_root": data_root, "storage": storage, "tracking_uri": tracking_uri, "output": output,
@@ -106,3 +109,12 @@ def _say_how_to_resume(search: str | None) -> None:
         sys.stderr.write(
             f"Interrupted; finished trials are kept. Continue with:\n  study tune --resume {search}\n"
         )
+
+
+def _given(context: typer.Context) -> dict[str, Any]:
+    """Options that decide the configuration and were written on the command line."""
+    return {
+        name: value
+        for name, value in context.params.items()
+        if name in CONFIGURING and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }

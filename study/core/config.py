@@ -82,12 +82,7 @@ def _parse_value(text: str) -> Any:
 
 
 def build(model: type[ModelT], values: Mapping[str, Any], where: str = "") -> ModelT:
-    """Validate a mapping into a model; the first fault becomes one readable line.
-
-    Args:
-        model: the configuration class.
-        values: nested plain values.
-        where: dotted prefix of these values in the whole configuration, for messages.
+    """Validate nested plain values into a model; the first fault becomes one readable line that begins with ``where``.
 
     Raises:
         ConfigError: an unknown key (with the nearest known one) or an invalid value.

@@ -32,12 +32,22 @@ class Range(Frozen):
             raise ValueError("log and step exclude each other")
         return self
 
+    @property
+    def extremes(self) -> tuple[float, ...]:
+        """Both ends."""
+        return (int(self.low), int(self.high)) if self.kind == "int" else (self.low, self.high)
+
 
 class Choice(Frozen):
     """One of a few values without an order."""
 
     kind: Literal["choice"] = "choice"
     choices: tuple[str | int | float | bool, ...] = Field(min_length=1)
+
+    @property
+    def extremes(self) -> tuple[str | int | float | bool, ...]:
+        """Without an order, all of them."""
+        return self.choices
 
 
 Parameter = Range | Choice
@@ -85,14 +95,10 @@ def _parse_parameter(key: str, text: str) -> Parameter:
     values: dict[str, Any] = {"low": low, "high": high}
     for flag in flags:
         name, _, value = flag.partition("=")
-        settings: dict[str, dict[str, Any]] = {
-            "log": {"log": True},
-            "int": {"kind": "int"},
-            "step": {"step": value},
-        }
-        if name not in settings:
+        known = {"log": ("log", True), "int": ("kind", "int"), "step": ("step", value)}
+        if name not in known:
             raise ConfigError(f"--space {key}: unknown flag {flag!r}. Choices: log, int, step=N")
-        values.update(settings[name])
+        values.update([known[name]])
     return build(Range, values, f"space.{key}")
 
 

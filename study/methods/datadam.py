@@ -86,6 +86,7 @@ class DataDAM(Method[DataDAMConfig]):
         # One parameter a layer, equal in the middle; their mean is divided out.
         "distill.layer_weights.*": Range(low=0.1, high=10.0, log=True),
     }
+    smoke: ClassVar[dict[str, int]] = {"num_iterations": 8, "batch_real": 16}
 
     def layer_weights(self, model: ModelConfig, image_shape: tuple[int, int, int]) -> dict[str, float]:
         """The weight of every attention layer as it enters the loss, with mean 1.

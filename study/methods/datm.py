@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -94,6 +95,12 @@ class DATM(ExpertMatching[DATMConfig]):
         "distill.image_lr": IMAGE_LR_RANGE,
         "distill.label_lr": Range(low=0.1, high=20.0, log=True),
         **STUDENT_SPACE,
+    }
+    smoke: ClassVar[Mapping[str, Any]] = {
+        "num_iterations": 4,
+        "num_student_steps": 3,
+        "num_expert_epochs": 1,
+        "experts": {"num_experts": 1, "num_epochs": 20},
     }
 
     def matching(self) -> Matching:

@@ -83,6 +83,7 @@ class DD(Method[DDConfig]):
         "distill.step_size_lr": Range(low=1e-3, high=0.1, log=True),
         "distill.num_distill_epochs": Range(kind="int", low=1, high=5),
     }
+    smoke: ClassVar[dict[str, int]] = {"num_iterations": 4, "num_networks": 1, "batch_real": 32}
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an iteration.

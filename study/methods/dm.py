@@ -49,6 +49,7 @@ class DM(Method[DMConfig]):
         "distill.momentum": Range(low=0.0, high=0.9, step=0.1),
         "distill.init": Choice(choices=("real", "real+noise", "noise")),
     }
+    smoke: ClassVar[dict[str, int]] = {"num_iterations": 8, "batch_real": 16}
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an iteration with its ``match/loss``."""

@@ -31,6 +31,7 @@ class DSA(Method[GradientMatchingConfig]):
         "distill.model_lr": Range(low=1e-3, high=0.1, log=True),
         "distill.init": Choice(choices=("real", "noise")),
     }
+    smoke: ClassVar[dict[str, int]] = {"num_iterations": 6, "batch_real": 16}
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an update with its ``match/loss``."""

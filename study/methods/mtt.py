@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 
@@ -28,6 +29,12 @@ class MTT(ExpertMatching[TrajectoryConfig]):
     name: ClassVar[str] = "mtt"
     Config: ClassVar[type[MethodConfig]] = TrajectoryConfig
     space: ClassVar[Space] = {"distill.image_lr": IMAGE_LR_RANGE, **STUDENT_SPACE}
+    smoke: ClassVar[Mapping[str, Any]] = {
+        "num_iterations": 4,
+        "num_student_steps": 3,
+        "num_expert_epochs": 1,
+        "experts": {"num_experts": 1, "num_epochs": 25},
+    }
 
     def start(self, task: Task, experts: Trajectories, generator: torch.Generator) -> Start:
         """Images by the configured rule; labels stay hard."""

@@ -21,6 +21,10 @@ from study.models.pool import ModelConfig
 from study.protocols.base import DISTILLED, RANDOM, EvaluateOptions, Findings, Protocol, Session, register
 from study.protocols.figures import draw_models
 
+COLUMNS = {
+    "model": "architecture", "own": "own", "distilled": "distilled", "random": "random real images", "n": "n",
+    "learning_rate": "learning rate",
+}  # fmt: skip
 MAX_UNASKED_SECONDS = 20.0
 """Up to that expected price networks are trained on all real data without being asked to."""
 
@@ -72,7 +76,7 @@ class Architectures(Protocol):
         return Findings(
             metrics={**_metrics(session, made, random, full), "majority_rate": majority_rate(train)},
             rows=rows,
-            columns=("model", "own", "distilled", "random", "n", "learning_rate"),
+            columns=COLUMNS,
             totals=_totals(session, made, random, full),
             figures={"architectures.png": figure},
             notes=_notes(session, metric, rows, full, unfit),

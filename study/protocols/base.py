@@ -62,7 +62,7 @@ class Findings:
         metrics: numbers by name, as the run records them.
         rows: the table, one mapping a row, all with the same keys; ``std`` is the deviation of
             ``accuracy``, ``x_std`` that of ``x``.
-        columns: keys of the rows that a terminal shows; empty for all.
+        columns: keys of the rows that a terminal shows, with their headings; empty for all.
         totals: further rows below the table, with some of its keys.
         curves: (step, value) pairs by metric name.
         figures: pictures by file name.
@@ -71,7 +71,7 @@ class Findings:
 
     metrics: dict[str, float]
     rows: list[dict[str, Any]]
-    columns: tuple[str, ...] = ()
+    columns: dict[str, str] = field(default_factory=dict)
     totals: list[dict[str, Any]] = field(default_factory=list)
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)

@@ -33,7 +33,7 @@ class Evaluation:
         n: evaluation seeds of every score; 0 where nothing was trained.
         metrics: numbers by name, as the run records them.
         rows: the table.
-        columns: keys of the rows that a terminal shows; empty for all.
+        columns: keys of the rows that a terminal shows, with their headings; empty for all.
         totals: further rows below the table.
         notes: what a reader has to know, a sentence each.
         artifacts: files of the run.
@@ -50,7 +50,7 @@ class Evaluation:
     n: int
     metrics: dict[str, float]
     rows: list[dict[str, Any]]
-    columns: tuple[str, ...]
+    columns: dict[str, str]
     totals: list[dict[str, Any]]
     notes: list[str]
     artifacts: list[str]
@@ -58,7 +58,7 @@ class Evaluation:
 
     def plain(self) -> dict[str, Any]:
         """Nested plain values for ``--json``."""
-        return {**asdict(self), "columns": list(self.columns)}
+        return asdict(self)
 
 
 def evaluate(

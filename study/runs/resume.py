@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from study.core.config import build, flatten, parse_overrides
+from study.core.config import flatten, merge, parse_overrides, set_path
 from study.core.errors import SearchError
-from study.runs.config.configure import RunConfig, restore
+from study.runs.config.configure import HEAD, RunConfig, restore
 from study.runs.context.stores import StoreOptions, open_search_storage
-from study.search.config import SearchConfig
 from study.search.optimize import find_search
 
 
@@ -28,26 +27,22 @@ def resume_config(name: str, stores: StoreOptions, asked: Mapping[str, Any]) -> 
     if "config" not in notes:
         raise SearchError(f"search {name!r} was not started by `study tune`")
     config = restore(notes["config"])
-    plain = flatten(config.plain())
-    wanted = {key: value for key, value in asked.items() if key not in {"overrides", "resolution"}}
-    if "resolution" in asked:
-        wanted["data.resolution"] = asked["resolution"]
-    wanted.update(_as_kept(flatten(parse_overrides(asked.get("overrides") or [])), config.search))
-    for key, value in wanted.items():
-        if key in {"space", "recipe"}:
-            raise SearchError(f"--{key} cannot change search {name!r}; start a new one with another --name")
-        if plain.get(key) != value:
+    for option in ("space", "recipe"):
+        if option in asked:
             raise SearchError(
-                f"search {name!r} has {key} = {plain.get(key)!r}, asked is {value!r}; "
+                f"--{option} cannot change search {name!r}; start a new one with another --name"
+            )
+    overrides = parse_overrides(asked.get("overrides") or [])
+    if "resolution" in asked:
+        overrides = set_path(overrides, "data.resolution", asked["resolution"])
+    # Resolved, since objectives are stored in one order.
+    wanted = flatten(restore(merge(config.plain(), overrides)).plain())
+    wanted.update({key: asked[key] for key in HEAD if key in asked})
+    kept = flatten(config.plain())
+    for key, value in wanted.items():
+        if kept.get(key) != value:
+            raise SearchError(
+                f"search {name!r} has {key} = {kept.get(key)!r}, asked is {value!r}; "
                 "leave the option out to continue it as it was, or start a new one with another --name"
             )
     return config
-
-
-def _as_kept(overrides: Mapping[str, Any], search: SearchConfig) -> dict[str, Any]:
-    """Settings of the search in the spelling that is stored, such as two objectives in one order."""
-    asked = {
-        key.removeprefix("search."): value for key, value in overrides.items() if key.startswith("search.")
-    }
-    kept = build(SearchConfig, {**search.model_dump(mode="json"), **asked}, "search").model_dump(mode="json")
-    return {**overrides, **{f"search.{key}": kept[key] for key in asked}}

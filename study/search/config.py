@@ -12,15 +12,6 @@ OBJECTIVES = ("accuracy", "cross-arch")
 """What a search can raise, in the order in which both are named."""
 
 
-def canonical_objective(asked: Any) -> Any:
-    """Objectives as they are stored: ``cross-arch, accuracy`` is ``accuracy,cross-arch``; nonsense stays as it is."""
-    words = [word.strip() for word in asked.split(",")] if isinstance(asked, str) else asked
-    known = isinstance(words, list | tuple) and all(word in OBJECTIVES for word in words)
-    if not known or len(set(words)) < len(words):
-        return asked
-    return ",".join(name for name in OBJECTIVES if name in words)
-
-
 class SearchConfig(Frozen):
     """Counts and choices of a search; the space itself lives in :mod:`study.core.spaces`."""
 
@@ -62,8 +53,13 @@ class SearchConfig(Frozen):
 
     @field_validator("objective", mode="before")
     @classmethod
-    def _any_order(cls, objective: Any) -> Any:
-        return canonical_objective(objective)
+    def _any_order(cls, asked: Any) -> Any:
+        # ``cross-arch, accuracy`` is stored as ``accuracy,cross-arch``; nonsense stays as it is.
+        words = [word.strip() for word in asked.split(",")] if isinstance(asked, str) else asked
+        known = isinstance(words, list | tuple) and all(word in OBJECTIVES for word in words)
+        if not known or len(set(words)) < len(words):
+            return asked
+        return ",".join(name for name in OBJECTIVES if name in words)
 
     @field_validator("pruner", mode="before")
     @classmethod

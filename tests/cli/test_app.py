@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from study.cli.app import app
 
 RUNNER = CliRunner()
-COMMANDS = ["tune", "distill", "evaluate", "compare", "sets", "data", "experts", "ui"]
+COMMANDS = ["tune", "distill", "evaluate", "compare", "sets", "data", "experts", "recipe", "ui"]
 
 
 def run(*words, cwd=None):
@@ -54,7 +54,7 @@ def test_help_needs_no_heavy_library():
 def test_each_command_explains_itself_with_an_example(command):
     result = run(command, "--help")
     assert result.exit_code == 0
-    if command not in {"sets", "data", "experts"}:
+    if command not in {"sets", "data", "experts", "recipe"}:
         assert "Example" in result.output
 
 
@@ -106,8 +106,11 @@ def test_dry_run_prints_a_plan_and_writes_nothing(tmp_path):
     result = run("tune", "--budget", "smoke", "--dry-run")
     assert result.exit_code == 0
     assert "distill.image_lr" in result.stdout
+    assert "method dm, smoke" in result.stdout
     plan = json.loads(run("tune", "--budget", "smoke", "--dry-run", "--json").stdout)
     assert plan["num_trials"] == 2
+    assert {"key": "model.width", "value": 16, "origin": "budget smoke"} in plan["settings"]
+    assert not [row for row in plan["settings"] if row["origin"].endswith("default")]
     assert plan["estimated_seconds"] > 0
     assert not (tmp_path / "mlruns").exists()
 

@@ -67,7 +67,7 @@ def test_protocols_are_listed_with_what_they_ask():
 def result_of(protocol, rows):
     return Evaluation(
         protocol=protocol, set="digits-dm-ipc10/12", dataset="digits", method="dm", ipc=10, split="validation",
-        model="convnet", recipe={}, n=5, metrics={}, rows=rows, columns=(), totals=[],
+        model="convnet", recipe={}, n=5, metrics={}, rows=rows, columns={}, totals=[],
         notes=["study distill " + "--set a=b " * 20], artifacts=[], run_id="0" * 32,
     )  # fmt: skip
 

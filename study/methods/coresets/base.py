@@ -67,6 +67,7 @@ class FeatureCoreset(Coreset[FeatureCoresetConfig]):
     """A coreset that looks at the features of one class after the other."""
 
     Config: ClassVar[type[MethodConfig]] = FeatureCoresetConfig
+    smoke: ClassVar[dict[str, int]] = {"num_epochs": 2}
 
     def _choose(self, task: Task, generators: Generators) -> Tensor:
         config = self.config

@@ -32,6 +32,7 @@ class Forgetting(Coreset[ForgettingConfig]):
 
     name: ClassVar[str] = "forgetting"
     Config: ClassVar[type[MethodConfig]] = ForgettingConfig
+    smoke: ClassVar[dict[str, int]] = {"num_epochs": 2}
 
     def _choose(self, task: Task, generators: Generators) -> Tensor:
         config = self.config

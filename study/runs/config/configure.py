@@ -1,4 +1,4 @@
-"""One frozen configuration from recipe, budget and overrides; everything a run depends on."""
+"""One frozen configuration from recipes, budget and overrides; everything a run depends on."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pydantic import Field, SerializeAsAny
 from study.core.config import Frozen, build, digest, flatten, merge, set_path
 from study.core.device import ComputeConfig
 from study.core.errors import ConfigError, unknown_name
-from study.core.spaces import Choice, Parameter, Range, read_space
+from study.core.spaces import Parameter, read_space
 from study.data.datasets import find_dataset
 from study.data.splits import DataConfig
 from study.evaluation.recipes import EvaluationConfig
 from study.methods.base import MethodConfig, find_method
 from study.models.pool import MODELS, ModelConfig
-from study.runs.config.recipes import apply_budget, apply_variant, load_recipe
+from study.runs.config.recipes import DEFAULT, Layer, read_layers
 from study.search.config import SearchConfig
 
 HEAD = ("method", "dataset", "ipc", "budget", "variant", "seed")
@@ -34,7 +34,7 @@ class RunConfig(Frozen):
     """Synthetic images per class."""
     budget: str
     variant: str | None = None
-    """Name of the recipe's variant, for the record; its values stand below."""
+    """Name of the recipes' variant, for the record; its values stand below."""
     seed: int = Field(0, ge=0)
     """Root of every random number."""
     data: DataConfig
@@ -85,8 +85,8 @@ class Request:
     Attributes:
         overrides: nested values laid over everything else.
         space: parameters added to the method's search space, or None to take one out.
-        recipe: a recipe file instead of the shipped one.
-        variant: named variant of the recipe.
+        recipe: a recipe file in place of the one of this method on this dataset.
+        variant: named variant of the recipes.
     """
 
     method: str
@@ -101,26 +101,25 @@ class Request:
 
 
 def configure(request: Request) -> RunConfig:
-    """Resolve a request: method defaults, recipe, variant, budget, overrides, in this order.
+    """Resolve a request, such as ``Request("dm", "digits", ipc=10)``: the code's defaults below :func:`request_layers`.
 
     A searched key ``distill.layer_weights.*`` becomes one parameter for each layer of the network.
 
     Raises:
         ConfigError: an unknown name or key (with the nearest match), or a value out of range.
     """
-    find_method(request.method)
     find_dataset(request.dataset)
-    recipe = load_recipe(request.method, request.dataset, request.recipe)
-    values = apply_budget(apply_variant(recipe, request.variant), request.budget)
-    space: dict[str, Any] = {**find_method(request.method).space, **read_space(values.pop("space", {}))}
-    tree = merge(values, request.overrides)
-    if "space" in tree:
-        raise ConfigError("--set space...: use --space KEY=LOW:HIGH[:log] to change the search space")
+    tree: dict[str, Any] = {}
+    space: dict[str, Any] = dict(find_method(request.method).space)
+    for layer in request_layers(request):
+        values = dict(layer.values)
+        space.update(read_space(values.pop("space", {})))
+        tree = merge(tree, values)
     for key, parameter in request.space.items():
         if parameter is None and key not in space:
             raise unknown_name("searched parameter", key, space)
         space[key] = parameter
-    tree = {**tree, **{key: getattr(request, key) for key in HEAD}}
+    tree = {**_without_defaults(tree), **{key: getattr(request, key) for key in HEAD}}
     searched = {key: parameter for key, parameter in space.items() if parameter is not None}
     if (weight := searched.pop(LAYER_WEIGHTS, None)) is not None:
         weights = _raw_layer_weights(_assemble(tree, {}))
@@ -129,6 +128,23 @@ def configure(request: Request) -> RunConfig:
     config = _assemble(tree, searched)
     _check_space(config)
     return config
+
+
+def request_layers(request: Request) -> list[Layer]:
+    """What recipes say (:func:`~study.runs.config.recipes.read_layers`), and above it what the user sets."""
+    for key in (*HEAD, "space"):
+        if key in request.overrides:
+            raise ConfigError(f"--set {key}: use --{key}")
+    layers = read_layers(request.method, request.dataset, request.budget, request.variant, request.recipe)
+    return [*layers, Layer("--set", request.overrides)]
+
+
+def _without_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_defaults(value) if isinstance(value, Mapping) else value
+        for key, value in tree.items()
+        if value != DEFAULT
+    }
 
 
 def restore(plain: Mapping[str, Any]) -> RunConfig:
@@ -149,10 +165,14 @@ def _assemble(tree: Mapping[str, Any], space: Mapping[str, Parameter]) -> RunCon
         "search": SearchConfig,
         "compute": ComputeConfig,
     }
-    parts = {name: build(model, _table(tree, name), name) for name, model in sections.items()}
-    name = str(getattr(parts["model"], "name", ""))
-    if name not in MODELS:
-        raise unknown_name("model", name, MODELS)
+    for name in sections:
+        if not isinstance(tree.get(name, {}), Mapping):
+            raise ConfigError(
+                f"{name} = {tree[name]!r}: expected settings below it, such as {name}.key=value"
+            )
+    parts: dict[str, Any] = {name: build(model, tree.get(name, {}), name) for name, model in sections.items()}
+    if parts["model"].name not in MODELS:
+        raise unknown_name("model", parts["model"].name, MODELS)
     head = {key: tree[key] for key in HEAD if key in tree}
     return build(RunConfig, {**head, **parts, "space": dict(space)})
 
@@ -172,29 +192,11 @@ def _raw_layer_weights(config: RunConfig) -> dict[str, float]:
     return {layer: raw.get(layer, 1.0) for layer in layers} if len(layers) > 1 else {}
 
 
-def _table(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    table = tree.get(name, {})
-    if not isinstance(table, Mapping):
-        raise ConfigError(f"{name} = {table!r}: expected settings below it, such as {name}.key=value")
-    return table
-
-
 def _check_space(config: RunConfig) -> None:
     flat = flatten(config.plain())
     searchable = [key for key in flat if key.startswith(("distill.", "model."))]
     for key, parameter in config.space.items():
         if key not in searchable:
             raise unknown_name("searched parameter", key, searchable)
-        for value in _extremes(parameter):
+        for value in parameter.extremes:
             config.with_params({key: value})
-
-
-def _extremes(parameter: Parameter) -> tuple[Any, ...]:
-    if isinstance(parameter, Choice):
-        return parameter.choices
-    assert isinstance(parameter, Range)
-    return (
-        (int(parameter.low), int(parameter.high))
-        if parameter.kind == "int"
-        else (parameter.low, parameter.high)
-    )

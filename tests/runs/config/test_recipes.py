@@ -1,39 +1,176 @@
-"""Every shipped recipe loads, builds under each of its budgets, and its search space names real settings."""
+"""Recipes: the shipped files, the order in which they are laid over each other, and what a file may not say."""
+
+import functools
 
 import pytest
 
+from study.core.config import flatten, merge, read_toml
 from study.core.errors import ConfigError, UnknownNameError
-from study.core.spaces import Range
-from study.methods.base import METHODS
+from study.data.datasets import DATASETS
+from study.methods import base
+from study.runs.config import recipes
 from study.runs.config.configure import Request, configure, restore
-from study.runs.config.recipes import BUDGETS, list_recipes, load_recipe
+from study.runs.config.recipes import BUDGETS, find_recipes, read_layers, read_recipe, recipes_folder
 
-RECIPES = list_recipes()
-CASES = [(path, budget) for path in RECIPES for budget in BUDGETS]
-
-
-def request_of(path, budget, **more):
-    method, _, dataset = path.stem.partition("_")
-    return Request(method, dataset or "digits", 1, budget, recipe=path, **more)
+FILES = sorted(recipes_folder().glob("*/*.toml"))
+PAIRS = [path for path in FILES if path.parent.name == "pairs"]
+METHODS = sorted(base.METHODS)
 
 
-@pytest.mark.parametrize(("path", "budget"), CASES, ids=lambda value: getattr(value, "stem", value))
-def test_recipe_builds(path, budget):
-    config = configure(request_of(path, budget))
-    assert config.budget == budget
-    assert restore(config.plain()) == config
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder of recipes that is searched in place of the shipped one."""
+    for kind in ("methods", "datasets", "pairs"):
+        (tmp_path / kind).mkdir()
+    (tmp_path / "budgets.toml").write_text("".join(f"[budget.{name}]\n" for name in BUDGETS))
+    monkeypatch.setattr(recipes, "recipes_folder", lambda: tmp_path)
+    return tmp_path
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_recipe_header_states_claim_or_cost_and_expectation(path):
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_builds_on_every_dataset(method, budget):
+    for dataset in DATASETS:
+        config = configure(Request(method, dataset, 1, budget))
+        assert (config.method, config.dataset, config.budget) == (method, dataset, budget)
+        assert restore(config.plain()) == config
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_file_says_what_it_is_for(path):
+    recipe, (first, _, second) = read_recipe(path), path.stem.partition("_")
+    kind = path.parent.name
+    named = {"methods": (first, None), "datasets": (None, first), "pairs": (first, second)}[kind]
+    assert (recipe.method, recipe.dataset) == named
+    assert named[0] in (*METHODS, None)
+    assert named[1] in (*DATASETS, None)
+    assert recipe.like in (*METHODS, None)
+    assert set(recipe.methods or ()) <= set(METHODS)
+    assert recipe.like is None or kind == "methods"
+    assert recipe.methods is None or kind == "datasets"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.parent.name != "datasets"], ids=lambda path: path.stem
+)
+def test_header_states_cost_and_expectation(path):
     header = [line for line in path.read_text().splitlines() if line.startswith("#")]
-    assert any("Cost" in line or "Hardware" in line for line in header)
-    assert any("Expect" in line for line in header)
+    assert any(line.startswith(("# Cost", "# Hardware")) for line in header)
+    assert any(line.startswith("# Expect") for line in header)
 
 
-def test_every_method_has_a_recipe_and_a_space():
-    stems = {path.stem.partition("_")[0] for path in RECIPES}
-    assert set(METHODS) <= stems
+def test_shipped_budgets_are_the_known_ones():
+    assert tuple(read_toml(recipes_folder() / "budgets.toml")["budget"]) == BUDGETS
+
+
+def test_every_method_has_a_recipe():
+    assert {path.stem for path in FILES if path.parent.name == "methods"} == set(METHODS)
+
+
+def leaves(tree, above=()):
+    for key, value in tree.items():
+        if isinstance(value, dict) and "space" not in above:
+            yield from leaves(value, (*above, key))
+        else:
+            yield (*above, key)
+
+
+def without(tree, keys):
+    rest = {key: value for key, value in tree.items() if key != keys[0]}
+    return rest if len(keys) == 1 else {**rest, keys[0]: without(tree[keys[0]], keys[1:])}
+
+
+@pytest.mark.parametrize("path", PAIRS, ids=lambda path: path.stem)
+def test_pair_states_nothing_that_holds_without_it(path, monkeypatch):
+    read = functools.cache(read_toml)
+    whole = read(path)
+    changed = {path: whole}
+    monkeypatch.setattr(recipes, "read_toml", lambda asked: changed.get(asked) or read(asked))
+    first, _, dataset = path.stem.partition("_")
+    family = [
+        name for name in METHODS if f"method {first}" in {file.origin for file in find_recipes(name, dataset)}
+    ]
+    assert first in family
+
+    @functools.cache
+    def plain(method, budget, left_out):
+        changed[path] = without(whole, left_out) if left_out else whole
+        try:
+            return configure(Request(method, dataset, 1, budget)).plain()
+        except ConfigError as error:
+            return str(error)
+
+    for keys in leaves({key: value for key, value in whole.items() if key not in ("method", "dataset")}):
+        budgets = [keys[1]] if keys[0] == "budget" else BUDGETS
+        assert any(plain(m, b, keys) != plain(m, b, None) for m in family for b in budgets), ".".join(keys)
+
+
+def test_layers_lie_in_the_order_that_is_promised(folder):
+    """A layer states the keys of all that are higher and one of its own, so each has to win exactly one."""
+    stated = [
+        ("methods/dm.toml", ""), ("methods/dsa.toml", ""), ("datasets/digits.toml", ""),
+        ("pairs/dm_digits.toml", ""), ("pairs/dsa_digits.toml", ""),
+        ("methods/dsa.toml", "variant.mine."), ("budgets.toml", "budget.quick."),
+        ("methods/dm.toml", "budget.quick."), ("methods/dsa.toml", "budget.quick."),
+        ("datasets/digits.toml", "budget.quick."), ("pairs/dm_digits.toml", "budget.quick."),
+        ("pairs/dsa_digits.toml", "budget.quick."),
+    ]  # fmt: skip
+    (folder / "budgets.toml").write_text("")
+    (folder / "methods" / "dsa.toml").write_text('like = "dm"\n')
+    for rank, (name, table) in enumerate(stated):
+        with (folder / name).open("a") as file:
+            file.writelines(f"{table}distill.num_{key} = {rank}\n" for key in range(rank, len(stated)))
+    tree = {}
+    for layer in read_layers("dsa", "digits", "quick", "mine"):
+        tree = merge(tree, layer.values)
+    assert tree["distill"] == {f"num_{key}": key for key in range(len(stated))}
+
+
+def test_unstated_names_run_on_the_defaults_of_the_code(folder):
+    config = configure(Request("dm", "folder", 1, "paper"))
+    assert config.distill == base.METHODS["dm"].Config()
+    assert find_recipes("dm", "folder") == []
+
+
+def test_smoke_sizes_are_those_of_the_class(folder):
+    assert configure(Request("dm", "folder", 1, "smoke")).distill.num_iterations == 8
+    (folder / "methods" / "dm.toml").write_text("budget.smoke.distill.num_iterations = 3\n")
+    assert configure(Request("dm", "folder", 1, "smoke")).distill.num_iterations == 3
+
+
+def test_the_word_default_gives_the_value_back_to_the_code(folder):
+    (folder / "methods" / "dm.toml").write_text("[distill]\nimage_lr = 5.0\n")
+    (folder / "datasets" / "digits.toml").write_text('[distill]\nimage_lr = "default"\n')
+    assert configure(Request("dm", "mnist")).distill.image_lr == 5
+    assert configure(Request("dm", "digits")).distill.image_lr == 1
+
+
+def test_dataset_recipe_holds_for_the_methods_it_names(folder):
+    (folder / "datasets" / "mnist.toml").write_text('methods = ["dm"]\n[model]\nwidth = 7\n')
+    assert configure(Request("dm", "mnist")).model.width == 7
+    assert configure(Request("dsa", "mnist")).model.width is None
+
+
+def test_search_counts_are_for_methods_that_search(folder):
+    (folder / "datasets" / "mnist.toml").write_text("[search]\nnum_trials = 77\n")
+    assert configure(Request("dm", "mnist")).search.num_trials == 77
+    assert configure(Request("random", "mnist")).search.num_trials == 8
+
+
+def test_own_recipe_takes_the_place_of_the_pair_alone(folder, tmp_path):
+    (folder / "datasets" / "mnist.toml").write_text("[model]\nwidth = 7\n")
+    (folder / "pairs" / "dm_mnist.toml").write_text("[model]\ndepth = 2\n")
+    own = tmp_path / "own.toml"
+    own.write_text("[distill]\nimage_lr = 3\n")
+    config = configure(Request("dm", "mnist", recipe=own))
+    assert (config.model.width, config.model.depth, config.distill.image_lr) == (7, None, 3)
+
+
+def test_a_range_replaces_a_range_whole(folder):
+    (folder / "pairs" / "dm_mnist.toml").write_text(
+        '[space]\n"distill.image_lr" = { low = 1, high = 2, step = 0.5 }\n'
+    )
+    assert configure(Request("dm", "mnist")).space["distill.image_lr"].log is False
 
 
 def test_budgets_change_the_counts():
@@ -42,71 +179,36 @@ def test_budgets_change_the_counts():
     assert smoke.digest != quick.digest
 
 
-def test_budget_may_not_change_the_science(tmp_path):
-    path = tmp_path / "dm.toml"
-    path.write_text("[budget.quick]\ndistill.image_lr = 3\n")
-    with pytest.raises(ConfigError, match=r"budget\.quick\.distill\.image_lr"):
-        load_recipe("dm", "digits", path)
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[distil]\nimage_lr = 1\n", "Did you mean 'distill'"),
+        ("[distil]\nimage_lr = 1\n", r"own\.toml: unknown key 'distil'. Did you mean 'distill'"),
+        ("[variant.mine.distil]\n", "unknown key 'variant.mine.distil'"),
+        ("distill = 3\n", r"own\.toml: distill = 3"),
         ("[budget.huge]\n", "unknown budget in"),
+        (
+            "[budget.quick]\ndistill.image_lr = 3\n",
+            r"budget\.quick\.distill\.image_lr: a budget changes counts",
+        ),
         ('method = "pad"\n', "is a recipe for method 'pad', not 'dm'"),
+        ('dataset = "mnist"\n', "is a recipe for dataset 'mnist', not 'digits'"),
     ],
 )
 def test_wrong_recipe_is_one_line(tmp_path, text, message):
-    path = tmp_path / "dm.toml"
+    path = tmp_path / "own.toml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=message):
-        load_recipe("dm", "digits", path)
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        ({"overrides": {"distill": {"image_lrr": 1}}}, "Did you mean 'distill.image_lr'"),
-        ({"overrides": {"distil": {"image_lr": 1}}}, "Did you mean 'distill'"),
-        ({"overrides": {"distill": 3}}, "expected settings below it"),
-        ({"overrides": {"model": {"name": "convnat"}}}, "unknown model 'convnat'. Did you mean 'convnet'"),
-        ({"overrides": {"space": {}}}, "use --space"),
-        ({"space": {"distill.speed": Range(low=1, high=2)}}, "unknown searched parameter 'distill.speed'"),
-        ({"space": {"evaluation.lr": Range(low=1, high=2)}}, "unknown searched parameter 'evaluation.lr'"),
-        ({"space": {"distill.image_lr": Range(low=-1, high=2)}}, r"distill\.image_lr = -1"),
-        ({"space": {"distill.nothing": None}}, "unknown searched parameter"),
-    ],
-)
-def test_wrong_request_is_one_line(more, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        configure(Request("dm", "digits", 1, "smoke", **more))
+        configure(Request("dm", "digits", recipe=path))
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["method", "dataset", "budget"])
-def test_unknown_name_lists_the_choices(key):
-    with pytest.raises(UnknownNameError, match="Choices"):
-        configure(Request(**{"method": "dm", "dataset": "digits", key: "nonesuch"}))
+@pytest.mark.parametrize("method", ["dm", "datadam"])
+def test_unknown_variant_lists_those_there_are(method):
+    with pytest.raises(UnknownNameError, match=r"unknown variant 'papr'.*Choices"):
+        configure(Request(method, "digits", variant="papr"))
 
 
-@pytest.mark.parametrize("ipc", [0, -3])
-def test_ipc_below_one_is_refused(ipc):
-    with pytest.raises(ConfigError, match=f"ipc = {ipc}"):
-        configure(Request("dm", "digits", ipc))
-
-
-def test_digest_leaves_out_what_does_not_decide_the_result():
-    config = configure(Request("dm", "digits", 1, "smoke"))
-    longer = configure(Request("dm", "digits", 1, "smoke", overrides={"search": {"num_trials": 9}}))
-    other = configure(Request("dm", "digits", 1, "smoke", seed=1))
-    assert config.digest == longer.digest
-    assert config.digest != other.digest
-
-
-def test_parameters_of_a_trial_replace_settings():
-    config = configure(Request("dm", "digits", 1, "smoke"))
-    assert config.with_params({"distill.image_lr": 0.25}).distill.image_lr == 0.25
-    assert set(config.defaults_of_space()) == set(config.space)
-    with pytest.raises(ConfigError, match=r"distill\.image_lr"):
-        config.with_params({"distill.image_lr": -1})
+def test_variants_are_known_on_every_dataset():
+    for dataset in DATASETS:
+        config = configure(Request("datadam", dataset, 1, "course", variant="course"))
+        assert flatten(config.plain())["distill.model_steps"] == 50
