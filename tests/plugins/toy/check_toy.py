@@ -1,0 +1,38 @@
+"""The file of tests that the author of a method, a dataset and a protocol writes."""
+
+from collections.abc import Iterator
+
+from toy_method import Toy as ToyMethod
+from toy_protocol import Toy as ToyProtocol
+
+from study.core.records import Progress
+from study.core.seeding import Generators
+from study.methods.base import Task
+from study.testing import DatasetContract, MethodContract, ProtocolContract
+
+
+class TestToyMethod(MethodContract):
+    method = ToyMethod
+    settings = ToyMethod.smoke
+
+
+class TestToyDataset(DatasetContract):
+    dataset = "toy"
+
+
+class TestToyProtocol(ProtocolContract):
+    protocol = ToyProtocol
+
+
+class Lazy(ToyMethod):
+    """Promises iterations and gives the images it started from."""
+
+    def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
+        start, *later = super().distill(task, generators)
+        yield start
+        yield from (Progress(progress.iteration, progress.losses, start.snapshot) for progress in later)
+
+
+class TestLazyMethod(MethodContract):
+    method = Lazy
+    settings = ToyMethod.smoke
