@@ -28,9 +28,12 @@ class Lazy(ToyMethod):
     """Promises iterations and gives the images it started from."""
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
-        start, *later = super().distill(task, generators)
-        yield start
-        yield from (Progress(progress.iteration, progress.losses, start.snapshot) for progress in later)
+        progresses = super().distill(task, generators)
+        first = next(progresses)
+        start = first.snapshot()
+        yield first
+        for progress in progresses:
+            yield Progress(progress.iteration, progress.losses, lambda: start)
 
 
 class TestLazyMethod(MethodContract):
