@@ -19,6 +19,7 @@ TINY_EXPERTS: dict[str, Any] = {
     "num_student_steps": 3,
     "num_expert_epochs": 1,
     "max_start_epoch": 2,
+    "step_size": 0.01,
     "experts": {"num_experts": 2, "num_epochs": 3, "batch_size": 8, "lr": 0.05},
 }
 TINY: dict[str, dict[str, Any]] = {

@@ -103,6 +103,20 @@ def student_gradients(
     return StudentGradients(loss.detach(), end.detach(), to_images, to_labels, to_step_sizes)
 
 
+def student_end(
+    program: CompiledStep,
+    images: Tensor,
+    labels: Tensor,
+    step_size: Tensor,
+    start: Tensor,
+    steps: Sequence[StudentStep],
+    chunk_size: int | None = None,
+) -> Tensor:
+    """Parameters [D] where :func:`student_gradients` has its student end; nothing is differentiated."""
+    targets = _probabilities(program.network, labels.detach())
+    return _Run(program, images.detach(), targets, step_size, steps, chunk_size).forwards(start)[1]
+
+
 @dataclass(frozen=True, eq=False)
 class _Run:
     """What both sweeps over the steps share; ``targets`` are probabilities [n, classes]."""

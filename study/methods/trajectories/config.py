@@ -11,7 +11,7 @@ from study.methods.trajectories.adjoint import Backward
 
 IMAGE_LR_RANGE = Range(low=1.0, high=1000.0, log=True)
 STUDENT_SPACE: Space = {
-    "distill.step_size": Range(low=0.005, high=0.1, log=True),
+    "distill.step_size_factor": Range(low=0.3, high=3.0, log=True),
     "distill.step_size_lr": Range(low=1e-6, high=1e-3, log=True),
     "distill.num_student_steps": Range(kind="int", low=10, high=40, step=10),
     "distill.num_expert_epochs": Range(kind="int", low=1, high=3),
@@ -28,8 +28,11 @@ class TrajectoryConfig(MethodConfig):
     """Learning rate of the pixels."""
     momentum: float = Field(0.5, ge=0, lt=1)
     """Of the SGD of pixels and step size."""
-    step_size: float = Field(0.01, gt=0)
-    """Learning rate of the student at the start (Greek beta); it is learned with the images."""
+    step_size: float | None = Field(None, gt=0)
+    """Learning rate of the student at the start (Greek beta), which is learned with the images. By default it is the
+    one with which students on the starting images come nearest to the experts."""
+    step_size_factor: float = Field(1.0, gt=0)
+    """What the step size is multiplied by before the first iteration."""
     step_size_lr: float = Field(1e-5, ge=0)
     """Learning rate of the student's learning rate; 0 keeps it."""
     num_student_steps: int = Field(20, ge=0)

@@ -18,17 +18,21 @@ from study.methods.base import Method, Task
 from study.methods.experts.config import EpochOrder, WholeSet
 from study.methods.experts.experts import Experts, estimate_experts, obtain_experts
 from study.methods.hooks import Estimate, Preparation, Report
-from study.methods.trajectories.adjoint import student_gradients
+from study.methods.trajectories.adjoint import StudentGradients, student_end, student_gradients
 from study.methods.trajectories.compiled_step import CompiledStep
 from study.methods.trajectories.config import TrajectoryConfig
 from study.methods.trajectories.learned_set import LearnedSet, Start
 from study.methods.trajectories.losses import Drop, trajectory_matching_loss
 from study.methods.trajectories.step_memory import fitting_chunk
-from study.methods.trajectories.student import plan_steps
+from study.methods.trajectories.step_size import NUM_STUDENTS, STEP_SIZES, nearest_step_size
+from study.methods.trajectories.student import StudentStep, plan_steps
 from study.models.flat_params import flatten_parameters
 
 MAX_SHARE_HELD = 0.5
 """Share of updates that a threshold may forbid before it is worth a warning."""
+
+PROBATION = 10
+"""Iterations of which at least one has to make its update; else a run says at once that it stands still."""
 
 _log = logging.getLogger(__name__)
 
@@ -83,15 +87,16 @@ class ExpertMatching(Method[ConfigT]):
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an iteration; missing experts are trained first.
 
+        A step size that is not given is searched before the first yield, by up to 24 students.
         Losses: ``match/loss``; ``match/step_size``, the learned one; ``match/updated``, 0 where the threshold
         forbade the update. Memory: one student step, in chunks where it would exceed ``memory_gb``, and N + 3
         parameter vectors. Time an iteration: about 12 forward passes of every image that N student steps see.
         """
-        yield from self._match(task, self.experts(task, generators), generators)
+        yield from self._match(task, self.experts(task, generators), generators, self.config.step_size)
 
     def rehearse(self, task: Task, generators: Generators) -> Iterator[Progress]:
-        """What :meth:`distill` does, with untrained networks for experts."""
-        yield from self._match(task, _UntrainedExperts(task), generators)
+        """What :meth:`distill` does, with untrained networks for experts and any step size."""
+        yield from self._match(task, _UntrainedExperts(task), generators, STEP_SIZES[0])
 
     def experts(self, task: Task, generators: Generators, report: Report | None = None) -> Experts:
         """The experts to match, from the cache; those that are missing are trained."""
@@ -107,34 +112,19 @@ class ExpertMatching(Method[ConfigT]):
         order = self.order(task, generators)
         return estimate_experts(task, self.config.experts, order, generators)
 
-    def _match(self, task: Task, experts: Trajectories, generators: Generators) -> Iterator[Progress]:
+    def _match(
+        self, task: Task, experts: Trajectories, generators: Generators, step_size: float | None
+    ) -> Iterator[Progress]:
         config, matching = self.config, self.matching()
-        synthetic = LearnedSet(config, self.start(task, experts, generators["init"]), task.train.class_names)
+        start = self.start(task, experts, generators["init"])
+        students = _Students(config, matching, task, experts, len(start.labels))
+        if step_size is None:
+            step_size = students.nearest_step_size(start, generators["step size"])
+        synthetic = LearnedSet(config, start, step_size * config.step_size_factor, task.train.class_names)
         yield synthetic.progress(0)
-        network, shape = task.network(), task.train.image_shape
-        batch = min(config.batch_synthetic or len(synthetic.labels), len(synthetic.labels))
-        chunk = None
-        if config.backward != "unroll":
-            chunk = fitting_chunk(network, shape, batch, int(config.memory_gb * 2**30))
-        program = CompiledStep(network)
-        program.compile_for(task.compute, config.num_iterations * config.num_student_steps, chunk or batch)
         num_held = 0
         for iteration in range(1, config.num_iterations + 1):
-            expert, epoch = _pick(experts, matching.start_range(iteration - 1), generators["starts"])
-            start = experts.snapshot(expert, epoch)
-            target = experts.snapshot(expert, epoch + config.num_expert_epochs)
-            steps = plan_steps(
-                len(synthetic.labels), config.num_student_steps, config.batch_synthetic,
-                task.augmentation, shape, generators["student"],
-            )  # fmt: skip
-            distance = partial(
-                trajectory_matching_loss, target=target, start=start,
-                discard_fraction=matching.discard_fraction, drop=matching.drop,
-            )  # fmt: skip
-            found = student_gradients(
-                network, synthetic.pixels, synthetic.targets, synthetic.step_size, start, steps, distance,
-                backward=config.backward, chunk_size=chunk, program=program,
-            )  # fmt: skip
+            found = students.gradients(synthetic, iteration, generators)
             updates = matching.threshold is None or bool(found.loss <= matching.threshold)
             losses = {
                 "match/loss": found.loss,
@@ -146,12 +136,93 @@ class ExpertMatching(Method[ConfigT]):
             else:
                 num_held += 1
                 yield synthetic.progress(iteration, losses)
-        if num_held > MAX_SHARE_HELD * config.num_iterations:
-            _log.warning(
-                "%d of %d updates were left out, since the loss was above distill.threshold = %g; "
-                "a smaller distill.step_size keeps the student from overshooting the expert",
-                num_held, config.num_iterations, matching.threshold,
-            )  # fmt: skip
+            if _stands_still(num_held, iteration, config.num_iterations):
+                _log.warning(
+                    "%d of %d updates were left out, since the loss was above distill.threshold = %g; "
+                    "a smaller distill.step_size_factor keeps the student from overshooting the expert, "
+                    "and distill.threshold = none makes every update",
+                    num_held, iteration, matching.threshold,
+                )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Student:
+    """Where a student sets out, its steps, and how far from the expert a parameter vector is."""
+
+    start: Tensor
+    steps: tuple[StudentStep, ...]
+    distance: Callable[[Tensor], Tensor]
+
+
+class _Students:
+    """Draws students that set out from experts, and trains them on synthetic images."""
+
+    def __init__(
+        self, config: TrajectoryConfig, matching: Matching, task: Task, experts: Trajectories, num_images: int
+    ) -> None:
+        self._config, self._matching, self._task, self._experts = config, matching, task, experts
+        self._num_images = num_images
+        self._network, self._shape = task.network(), task.train.image_shape
+        batch = min(config.batch_synthetic or num_images, num_images)
+        self._chunk = None
+        if config.backward != "unroll":
+            self._chunk = fitting_chunk(self._network, self._shape, batch, int(config.memory_gb * 2**30))
+        self._program = CompiledStep(self._network)
+        num_steps = config.num_iterations * config.num_student_steps
+        self._program.compile_for(task.compute, num_steps, self._chunk or batch)
+
+    def nearest_step_size(self, start: Start, generator: torch.Generator) -> float:
+        """The one that suits the starting images, over start epochs of the first to the last iteration."""
+        last = max(1, self._config.num_iterations)
+        targets = start.labels if start.logits is None else start.logits
+        students = [
+            self._draw(1 + (last - 1) * turn // (NUM_STUDENTS - 1), generator, generator)
+            for turn in range(NUM_STUDENTS)
+        ]
+
+        def losses(size: float) -> list[Tensor]:
+            step_size = torch.tensor(size, device=start.images.device)
+            return [
+                one.distance(
+                    student_end(
+                        self._program, start.images, targets, step_size, one.start, one.steps, self._chunk
+                    )
+                )
+                for one in students
+            ]
+
+        return nearest_step_size(losses)
+
+    def gradients(self, synthetic: LearnedSet, iteration: int, generators: Generators) -> StudentGradients:
+        """Loss and gradients of one new student."""
+        student = self._draw(iteration, generators["starts"], generators["student"])
+        return student_gradients(
+            self._network, synthetic.pixels, synthetic.targets, synthetic.step_size,
+            student.start, student.steps, student.distance,
+            backward=self._config.backward, chunk_size=self._chunk, program=self._program,
+        )  # fmt: skip
+
+    def _draw(self, iteration: int, starts: torch.Generator, steps: torch.Generator) -> _Student:
+        config, matching = self._config, self._matching
+        expert, epoch = _pick(self._experts, matching.start_range(iteration - 1), starts)
+        start = self._experts.snapshot(expert, epoch)
+        distance = partial(
+            trajectory_matching_loss,
+            target=self._experts.snapshot(expert, epoch + config.num_expert_epochs), start=start,
+            discard_fraction=matching.discard_fraction, drop=matching.drop,
+        )  # fmt: skip
+        planned = plan_steps(
+            self._num_images, config.num_student_steps, config.batch_synthetic,
+            self._task.augmentation, self._shape, steps,
+        )  # fmt: skip
+        return _Student(start, planned, distance)
+
+
+def _stands_still(num_held: int, iteration: int, num_iterations: int) -> bool:
+    """Whether to say now that updates are left out: once early, where none was made, else at the end."""
+    if iteration == PROBATION < num_iterations:
+        return num_held == iteration
+    return iteration == num_iterations and num_held > MAX_SHARE_HELD * iteration
 
 
 def _pick(experts: Trajectories, epochs: tuple[int, int], generator: torch.Generator) -> tuple[int, int]:

@@ -44,10 +44,12 @@ class LearnedSet(LearnedImages):
         step_size: scalar float32.
     """
 
-    def __init__(self, config: TrajectoryConfig, start: Start, class_names: tuple[str, ...]) -> None:
-        """Take the starting point over, no copy is made; rates and first step size are the configuration's."""
+    def __init__(
+        self, config: TrajectoryConfig, start: Start, step_size: float, class_names: tuple[str, ...]
+    ) -> None:
+        """Take the starting point over, no copy is made; rates are the configuration's."""
         self.pixels, self.labels, self.logits = start.images, start.labels, start.logits
-        self.step_size = torch.tensor(config.step_size, device=start.images.device)
+        self.step_size = torch.tensor(step_size, device=start.images.device)
         self._class_names = class_names
         groups = [
             {"params": [self.pixels], "lr": config.image_lr, "momentum": config.momentum},

@@ -99,6 +99,8 @@ class _Loop:
             self.recorder.log_metrics(losses, progress.iteration)
         if self.start is None:
             self.start = progress.snapshot()
+            if self.start.step_size is not None:
+                self.recorder.log_metrics({"start/step_size": self.start.step_size}, progress.iteration)
             log_grid(self.recorder, self.start, self.context.splits, progress.iteration)
         elif progress.iteration in self.rungs:
             self._score_rung(progress)

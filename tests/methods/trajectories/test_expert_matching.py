@@ -21,6 +21,7 @@ from study.methods.trajectories.adjoint import StudentGradients
 from study.methods.trajectories.config import TrajectoryConfig
 from study.methods.trajectories.expert_start import average_correct, first_correct
 from study.methods.trajectories.learned_set import MIN_STEP_SIZE, LearnedSet, Start
+from study.methods.trajectories.step_size import STEP_SIZES, nearest_step_size
 from study.models.flat_params import flatten_parameters, forward_flat
 from study.models.network import Network
 from study.models.pool import build_model
@@ -196,6 +197,43 @@ def test_above_the_threshold_nothing_moves_and_somebody_says_so(
     assert all(float(one.losses["match/loss"]) > 1e-6 for one in rest)
 
 
+@pytest.mark.parametrize(("held", "said_at"), [(1e-6, 10), (0.9, None)])
+def test_a_run_that_stands_still_says_so_early_and_once(
+    held: float, said_at: int | None, toy_task: Factory, toy_method: Factory, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoken = []
+    for progress in toy_method("datm", threshold=held, num_iterations=14).distill(toy_task(), Generators(0)):
+        spoken.append((progress.iteration, len(caplog.records)))
+    # A generator speaks of an iteration when it is asked for the next one.
+    first = next((iteration - 1 for iteration, number in spoken if number), None)
+    assert first == said_at
+    if said_at:
+        assert "10 of 10 updates were left out" in caplog.records[0].getMessage()
+        assert spoken[-1] == (14, 1)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_a_step_size_that_is_not_given_is_the_nearest_to_the_experts(
+    name: str, toy_task: Factory, toy_method: Factory
+) -> None:
+    def first_losses(size: float | None, factor: float = 1.0) -> tuple[float, float]:
+        settings = {"step_size": size, "step_size_factor": factor, "threshold": None, "image_lr": 1e-9}
+        if name == "mtt":
+            del settings["threshold"]
+        settings |= {"step_size_lr": 0.0, "num_student_steps": 10, "num_iterations": 6}
+        synthetic, losses = final_of(toy_method(name, **settings), toy_task())
+        assert synthetic.step_size is not None
+        return synthetic.step_size, sum(one["match/loss"] for one in losses) / len(losses)
+
+    found, loss = first_losses(None)
+    assert any(found == pytest.approx(size) for size in STEP_SIZES)
+    others = [first_losses(size)[1] for size in STEP_SIZES]
+    # Other students measure here than chose there, so a neighbour may be a little nearer.
+    assert loss <= min(others) + 0.2 * (1 - min(others))
+    assert loss < 1
+    assert first_losses(None, 0.5)[0] == pytest.approx(0.5 * found)
+
+
 def test_a_student_that_takes_no_step_has_loss_one(toy_task: Factory, toy_method: Factory) -> None:
     _, losses = final_of(toy_method("mtt", num_student_steps=0, num_iterations=2), toy_task())
     assert [one["match/loss"] for one in losses] == pytest.approx([1, 1])
@@ -209,8 +247,8 @@ def test_the_step_size_is_learned_and_stays_positive(toy_task: Factory, toy_meth
 
 
 def test_the_step_size_cannot_become_negative() -> None:
-    config = TrajectoryConfig(step_size=0.01, image_lr=1.0, momentum=0.5, step_size_lr=1.0)
-    learned = LearnedSet(config, Start(torch.zeros(2, 1, 4, 4), torch.tensor([0, 1])), ("a", "b"))
+    config = TrajectoryConfig(image_lr=1.0, momentum=0.5, step_size_lr=1.0)
+    learned = LearnedSet(config, Start(torch.zeros(2, 1, 4, 4), torch.tensor([0, 1])), 0.01, ("a", "b"))
     gradients = StudentGradients(
         torch.tensor(0.5), torch.zeros(3), torch.ones(2, 1, 4, 4), None, torch.tensor(7.0)
     )
@@ -294,3 +332,30 @@ def test_four_iterations_give_the_recorded_losses(name: str, toy_task: Factory, 
         "a refactoring or a faster kernel must leave these numbers alone."
     )
     assert found == pytest.approx(PINNED[name], rel=2e-3), message
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected", "tried"),
+    [
+        # Falls to its least, then rises twice: the larger ones are not tried.
+        ([0.9, 0.7, 0.6, 0.65, 0.8, 0.1, 0.1, 0.1], 2, 5),
+        # One rise alone is no end.
+        ([0.9, 0.7, 0.75, 0.5, 0.6, 0.7, 0.1, 0.1], 3, 6),
+        ([0.9, 1.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1], 0, 2),
+        ([0.9, 0.8, float("nan"), 0.1, 0.1, 0.1, 0.1, 0.1], 1, 3),
+        ([float("inf"), *[0.1] * 7], 0, 1),
+        ([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2], 7, 8),
+    ],
+)
+def test_the_search_of_a_step_size_ends_beyond_the_minimum(
+    losses: list[float], expected: int, tried: int
+) -> None:
+    asked: list[float] = []
+
+    def measure(size: float) -> list[Tensor]:
+        asked.append(size)
+        loss = losses[STEP_SIZES.index(size)]
+        return [torch.tensor(loss - 0.01), torch.tensor(loss + 0.01)]
+
+    assert nearest_step_size(measure) == STEP_SIZES[expected]
+    assert asked == list(STEP_SIZES[:tried])
