@@ -26,9 +26,10 @@ LINES = [line for language, block in BLOCKS if language == "bash" for line in bl
 COMMANDS = [shlex.split(line, comments=True) for line in LINES if line.startswith("study ")]
 ROOT = typer.main.get_command(app)
 
-SMALL = ["--budget", "smoke"]
-QUICK = ["--seeds", "2", "--set", "evaluation.num_steps=5"]
-SIZES = {"tune": SMALL, "distill": SMALL, "experts build": SMALL, "evaluate": QUICK, "compare": QUICK}
+SHORT = ["--set", "evaluation.num_steps=5"]
+SMALL = ["--budget", "smoke", *SHORT]
+FEW = ["--seeds", "2", *SHORT]
+SIZES = {"tune": SMALL, "distill": SMALL, "experts build": SMALL, "evaluate": FEW, "compare": FEW}
 OWN_PICTURES = re.compile(r"--dataset folder.* --data-root (\S+)")
 
 

@@ -43,7 +43,8 @@ def test_every_public_name_exists_and_is_explained(name: str) -> None:
     documented = FUNCTIONS.get(name, value)
     text = inspect.getdoc(documented) or ""
     # A dataclass without a docstring of its own gets its signature as one.
-    assert text and not text.startswith(f"{name}("), f"{name} is not explained"
+    assert text, f"{name} is not explained"
+    assert not text.startswith(f"{name}("), f"{name} is not explained"
     if not inspect.isclass(value):
         assert callable(value)
         assert ">>> import study\n    >>> " in text, f"{name} has no example"
