@@ -10,7 +10,7 @@ DATASETS: Registry[DatasetSpec] = Registry("dataset", "study.data", "study.datas
 
 
 def register(spec: DatasetSpec) -> DatasetSpec:
-    """Enter a dataset, from a file of this package or from a module behind an entry point of ``study.datasets``.
+    """Enter a dataset, from a file of this package or a module behind an entry point of ``study.datasets``.
 
     Raises:
         ConfigError: another module has taken the name.
@@ -21,10 +21,5 @@ def register(spec: DatasetSpec) -> DatasetSpec:
 
 
 def find_dataset(name: str) -> DatasetSpec:
-    """The dataset of that name.
-
-    Raises:
-        UnknownNameError: there is none; the message lists them all.
-        ConfigError: a plug-in cannot be loaded.
-    """
+    """The dataset of that name; errors are those of :meth:`study.core.plugins.Registry.find`."""
     return DATASETS.find(name)

@@ -11,26 +11,22 @@ from study.core.spaces import Choice
 from study.protocols.base import EvaluateOptions
 from study.runs.catalog.sets import load_set
 from study.runs.config.configure import Request, configure
+from study.runs.context.saved import resume_config
 from study.runs.context.stores import StoreOptions, open_tracking
-from study.runs.distill import DistillOptions, distill
+from study.runs.distill import distill
 from study.runs.evaluate import evaluate
-from study.runs.resume import resume_config
-from study.runs.tune import TuneOptions, tune
+from study.runs.tune import tune
 
 
 def smoke(**more):
     return configure(Request("dm", "digits", 1, "smoke", **more))
 
 
-def options(root, **more):
-    return TuneOptions(StoreOptions(root=root), **more)
-
-
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     root = tmp_path_factory.mktemp("store") / "mlruns"
     output = root.parent / "copy"
-    return root, output, tune(smoke(), options(root, output=output))
+    return root, output, tune(smoke(), StoreOptions(root=root), output=output)
 
 
 def runs_of(root, search):
@@ -108,8 +104,8 @@ def test_pictures_and_pages_are_stored(searched, tmp_path):
 def test_registered_copied_and_loaded_sets_are_the_same(searched):
     root, output, result = searched
     uri = f"sqlite:///{root.resolve()}/mlflow.db"
-    loaded = load_set("digits-dm-ipc1@best", tracking_uri=uri)
-    copied = load_set(str(output))
+    loaded = load_set("digits-dm-ipc1@best", StoreOptions(tracking_uri=uri))
+    copied = load_set(str(output), StoreOptions())
     for stored in (loaded, copied):
         assert stored.manifest.files["data.safetensors"].sha256 == result.winner.sha256
     assert loaded.images.shape == (10, 1, 8, 8)
@@ -134,9 +130,9 @@ SAME = """
 from pathlib import Path
 from study.runs.config.configure import Request, configure
 from study.runs.context.stores import StoreOptions
-from study.runs.tune import TuneOptions, tune
+from study.runs.tune import tune
 config = configure(Request("dm", "digits", 1, "smoke"))
-print(tune(config, TuneOptions(StoreOptions(root=Path({root!r})))).winner.sha256)
+print(tune(config, StoreOptions(root=Path({root!r}))).winner.sha256)
 """
 
 
@@ -153,11 +149,11 @@ def test_interrupted_search_ends_with_the_trials_asked_for_and_the_same_winner(
     _, _, undisturbed = searched
     root = tmp_path / "mlruns"
     with pytest.raises(KeyboardInterrupt):
-        tune(smoke(), options(root, name="s"), interrupt_at(1))
+        tune(smoke(), StoreOptions(root=root), interrupt_at(1), name="s")
     stores = StoreOptions(root=root)
     assert "RUNNING" not in {run.status for run in runs_of(root, "s")}
     config = resume_config("s", stores, {"method": "dm", "ipc": 1})
-    result = tune(config, options(root, resume="s"))
+    result = tune(config, StoreOptions(root=root), resume="s")
     assert result.trials_finished == 2
     assert {run.status for run in runs_of(root, "s")} <= {"FINISHED", "KILLED"}
     assert result.winner.sha256 == undisturbed.winner.sha256
@@ -171,7 +167,7 @@ def test_diverging_trial_fails_and_the_search_goes_on(tmp_path):
     root = tmp_path / "mlruns"
     space = {"distill.image_lr": Choice(choices=(1e9, 1.0)), "distill.momentum": None, "distill.init": None}
     config = smoke(space=space, overrides={"search": {"num_trials": 3, "pruner": "none"}})
-    result = tune(config, options(root, name="s"))
+    result = tune(config, StoreOptions(root=root), name="s")
     ends = {trial["outcome"]: trial for trial in result.trials}
     assert set(ends) == {"COMPLETE", "DIVERGED"}
     assert result.trials_finished == 3
@@ -183,23 +179,22 @@ def test_diverging_trial_fails_and_the_search_goes_on(tmp_path):
 def test_search_without_a_completed_trial_says_what_to_do(tmp_path):
     space = {"distill.image_lr": Choice(choices=(1e9, 1e10)), "distill.momentum": None, "distill.init": None}
     with pytest.raises(SearchError, match=r"no trial of .* completed \(diverged\)"):
-        tune(smoke(space=space), options(tmp_path / "mlruns"))
+        tune(smoke(space=space), StoreOptions(root=tmp_path / "mlruns"))
 
 
 def test_nothing_is_written_before_the_request_is_sound(tmp_path):
     root = tmp_path / "mlruns"
     with pytest.raises(DataError, match="ipc 500"):
-        tune(configure(Request("dm", "digits", 500, "smoke")), options(root))
+        tune(configure(Request("dm", "digits", 500, "smoke")), StoreOptions(root=root))
     with pytest.raises(ConfigError, match="nothing to search"):
-        tune(configure(Request("random", "digits", 1, "smoke")), options(root))
+        tune(configure(Request("random", "digits", 1, "smoke")), StoreOptions(root=root))
     assert not root.exists()
 
 
 def test_best_moves_only_to_a_better_set_and_another_seed_gives_another_one(tmp_path):
     stores = StoreOptions(root=tmp_path / "mlruns")
     first, again, other = (
-        distill(configure(Request("random", "digits", 2, "smoke", seed=seed)), DistillOptions(stores))
-        for seed in (0, 0, 1)
+        distill(configure(Request("random", "digits", 2, "smoke", seed=seed)), stores) for seed in (0, 0, 1)
     )
     assert first.winner.set == "digits-random-ipc2/1"
     assert first.winner.relative_change == 0.0
