@@ -81,7 +81,7 @@ def test_difficulty_is_pictured_with_the_search(searched, tmp_path):
 def test_registered_set_carries_labels_and_step_size(searched):
     root, _, _, result, _ = searched
     assert result.winner.set == "digits-pad-ipc1/1"
-    synthetic = load_set(result.winner.set, tracking_uri=str(root)).synthetic
+    synthetic = load_set(result.winner.set, StoreOptions(root=root)).synthetic
     assert synthetic.logits is not None
     assert synthetic.logits.shape == (10, 10)
     assert synthetic.step_size is not None

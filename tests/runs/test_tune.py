@@ -56,7 +56,7 @@ def test_json_has_the_promised_keys_and_says_what_is_registered(searched):
     registered = open_tracking(StoreOptions(root=root)).resolve_set("digits-dm-ipc1@best")
     assert (winner["set"], winner["is_best"]) == (f"{registered.name}/{registered.version}", True)
     assert winner["run_id"] == registered.run_id
-    manifest = load_set(winner["set"], tracking_uri=str(root)).manifest
+    manifest = load_set(winner["set"], StoreOptions(root=root)).manifest
     assert manifest.files["data.safetensors"].sha256 == winner["sha256"]
     for key, split in (("val_accuracy", "validation"), ("test_accuracy", "test")):
         for row, name in ((winner, split), (random, f"random_{split}")):
