@@ -28,14 +28,22 @@ def list_(data_root: DataRoot = None, as_json: Json = False) -> None:
     if as_json:
         print_json({"datasets": datasets})
         return
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table("name", "what it is", "here", "how to get it")
-    table.columns[3].overflow = "fold"  # an address is to be copied whole
+    table = Table("name", "what it is", "here", box=SIMPLE_HEAD, show_edge=False)
+    missing: dict[str, list[str]] = {}
     for row in datasets:
-        here = "[green]yes[/green]" if row["present"] else "no"
-        table.add_row(row["name"], row["description"], here, row["how_to_get"])
+        table.add_row(row["name"], row["description"], "[green]yes[/green]" if row["present"] else "no")
+        if not row["present"]:
+            way = row["how_to_get"].replace(row["name"], "NAME")
+            missing.setdefault(way, []).append(row["name"])
     out().print(table)
+    if missing:
+        say("\nTo get one that is not here:")
+    # Plain lines, each way once: an address is to be copied whole.
+    for way, names in missing.items():
+        say(f"{', '.join(names)}: {way if len(names) > 1 else way.replace('NAME', names[0])}")
 
 
 @app.command()
