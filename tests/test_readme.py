@@ -32,11 +32,15 @@ def run(words):
 
 
 @pytest.mark.timeout(900)  # two dozen commands, minutes where other programs are busy
-def test_commands_run_in_the_order_of_the_page(tmp_path, monkeypatch, mnist_root, build_folder):
+def test_commands_run_in_the_order_of_the_page(
+    tmp_path, monkeypatch, mnist_root, build_folder, build_medmnist
+):
     monkeypatch.chdir(tmp_path)
     for name in ("MLFLOW_TRACKING_URI", "STUDY_STORAGE", "STUDY_DATA"):
         monkeypatch.delenv(name, raising=False)
-    (tmp_path / "data").symlink_to(mnist_root.resolve())
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "MNIST").symlink_to((mnist_root / "MNIST").resolve())
+    build_medmnist(tmp_path / "data", "pneumoniamnist", 2, 1)
     build_folder(tmp_path / "my-pictures", {f"train/{name}": 9 for name in ("cat", "dog")})
     ran = []
     for words in commands():

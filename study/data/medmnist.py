@@ -79,7 +79,8 @@ def _path(name: str, root: Path, side: int) -> Path:
 
 def _read(path: Path) -> dict[str, NDArray[np.generic]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
             if not isinstance(file, NpzFile):
                 raise ValueError("one array instead of an archive of arrays")
             missing = [key for key in _KEYS if key not in file]
