@@ -1,15 +1,8 @@
 from __future__ import annotations
 
-import contextlib
-import os
-
-# Before torch is imported: its threads spin while they wait, and test processes that share two cores
-# would mostly wait for each other. Processes that tests start inherit it.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import csv
+import os
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -178,25 +171,13 @@ def build_folder() -> Callable[..., Path]:
     return build
 
 
-@pytest.fixture(scope="session")
-def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from study.tracking.open import open_tracker
-
-    root = tmp_path_factory.mktemp("store")
-    open_tracker(None, root)
-    # The log of an SQLite file is a second file; folded in, one copy takes everything.
-    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return root / "mlflow.db"
-
-
 @pytest.fixture
-def store_root(_empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder of an MLflow store without a run; a copy, since making one takes a second or two."""
+def store_root(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of an MLflow store without a run."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     root = tmp_path / "mlruns"
     root.mkdir()
-    shutil.copyfile(_empty_store, root / "mlflow.db")
+    shutil.copyfile(empty_store, root / "mlflow.db")
     return root
 
 

@@ -12,7 +12,7 @@ import study
 PACKAGE = Path(study.__file__).parent
 BELOW_METHODS = {"evaluation", "models", "data", "core"}
 MAY_IMPORT = {
-    "cli": {"api", "runs", "core"},
+    "cli": {"api", "core"},
     "api": {"runs", "methods", "protocols", "sets", "core"},
     "runs": {"protocols", "search", "tracking", "methods", "sets"} | BELOW_METHODS,
     "protocols": {"methods", "sets"} | BELOW_METHODS,
@@ -60,6 +60,19 @@ def violations(layer: str, names: set[str]) -> list[str]:
     return found
 
 
+def unofficial_names(source: str) -> set[str]:
+    """What code takes of ``study`` itself, by import or as an attribute, although its interface lacks it."""
+    taken: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "study":
+            taken.update(alias.name for alias in node.names)
+        elif (
+            isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "study"
+        ):
+            taken.add(node.attr)
+    return taken - set(study.__all__)
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_right_only(path):
     relative = path.relative_to(PACKAGE)
@@ -77,10 +90,24 @@ def test_imports_go_right_only(path):
         ("runs", "mlflow.tracking"),
         ("methods", "optuna"),
         ("search", "typer"),
+        ("cli", "study.runs.tune"),
+        ("cli", "study.data.datasets"),
     ],
 )
 def test_the_rule_catches(layer, name):
     assert violations(layer, {name})
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "cli").glob("*.py")), ids=lambda p: p.name)
+def test_commands_call_the_public_interface(path):
+    layers = {name.split(".")[1] for name in imported_names(path) if name.startswith("study.")}
+    assert layers <= {"cli", "api", "core", *study.__all__}
+    assert unofficial_names(path.read_text()) <= {"__version__", "cli", "core"}
+
+
+def test_the_rule_of_the_interface_catches():
+    assert unofficial_names("import study\nstudy.runs.tune.tune()\nstudy.tune()") == {"runs"}
+    assert unofficial_names("from study import tracking, tune") == {"tracking"}
 
 
 def test_modules_stay_readable():

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from measuring import describe_machine
+from study.evaluation.protocol import build_job, evaluation_seeds
 from torch.nn import functional
 
 from study.core.device import Compute, ComputeConfig, compiler_available, resolve_compute
@@ -33,7 +34,6 @@ from study.data.augment import AugmentationConfig
 from study.data.splits import DataConfig, load_splits
 from study.evaluation.baselines import random_real_sets
 from study.evaluation.metrics import accuracy, predict
-from study.evaluation.protocol import build_job, evaluation_seeds
 from study.evaluation.recipes import TrainingRecipe, learning_rates
 from study.evaluation.training import train_networks
 from study.models.pool import ModelConfig, Network, build_model

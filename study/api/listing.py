@@ -135,10 +135,7 @@ def build_experts(
 ) -> dict[str, Any]:
     """Train the experts of a configuration ahead of its search, as far as the cache lacks them.
 
-    Args:
-        config: from :func:`configure`.
-        data_root: where real datasets lie.
-        on_epoch: told of epochs done and to do.
+    ``on_epoch`` is told of epochs done and to do.
 
     Raises:
         ConfigError: the method uses no experts.

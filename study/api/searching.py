@@ -59,16 +59,14 @@ def tune(
         >>> study.load("digits-dm-ipc1@best").images.shape
         torch.Size([10, 1, 8, 8])
     """
-    from study.runs.tune import TuneOptions
     from study.runs.tune import tune as run
 
     config = configure(method, dataset, **asked)
     check_output(output)
-    options = TuneOptions(
-        stores_of(tracking_uri, storage, data_root), name=name, timeout_seconds=timeout,
+    return run(
+        config, stores_of(tracking_uri, storage, data_root), callback, name=name, timeout_seconds=timeout,
         num_trials=asked.get("trials"), output=path_of(output),
     )  # fmt: skip
-    return run(config, options, callback)
 
 
 def resume(
@@ -105,13 +103,15 @@ def resume(
         >>> study.resume("mine", trials=2).trials_finished
         2
     """
-    from study.runs.tune import TuneOptions
     from study.runs.tune import tune as run
 
     stores = stores_of(tracking_uri, storage, data_root)
     config = search_config(search, asked=asked, storage=storage)
     check_output(output)
-    return run(config, TuneOptions(stores, None, search, timeout, trials, path_of(output)), callback)
+    return run(
+        config, stores, callback, resume=search, timeout_seconds=timeout, num_trials=trials,
+        output=path_of(output),
+    )  # fmt: skip
 
 
 def distill(
@@ -138,14 +138,12 @@ def distill(
         >>> 0 < result.winner.test.mean < 1
         True
     """
-    from study.runs.distill import DistillOptions
     from study.runs.distill import distill as run
 
     config = configure(method, dataset, **asked)
     check_output(output)
-    return run(
-        config, DistillOptions(stores_of(tracking_uri, None, data_root), name, path_of(output)), callback
-    )
+    stores = stores_of(tracking_uri, None, data_root)
+    return run(config, stores, callback, name=name, output=path_of(output))
 
 
 def configure(method: str, dataset: str = "digits", **asked: Unpack[Requested]) -> RunConfig:
@@ -184,12 +182,7 @@ def recipe(method: str, dataset: str = "digits", **asked: Unpack[Requested]) -> 
 def search_config(
     search: str, *, asked: Mapping[str, Any] | None = None, storage: str | None = None
 ) -> RunConfig:
-    """The configuration an existing search was started with.
-
-    Args:
-        search: its name.
-        asked: settings that must agree with it.
-        storage: Optuna storage.
+    """The configuration an existing search was started with; settings that are asked for must agree with it.
 
     Raises:
         SearchError: there is no such search, or it was started with other settings.
@@ -200,7 +193,7 @@ def search_config(
         >>> study.search_config("kept").method
         'dm'
     """
-    from study.runs.resume import resume_config
+    from study.runs.context.saved import resume_config
 
     return resume_config(search, stores_of(None, storage), asked or {})
 

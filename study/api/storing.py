@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.api.arguments import path_of
+from study.api.arguments import path_of, stores_of
 
 if TYPE_CHECKING:
     from study.sets.files import StoredSet
@@ -36,7 +36,7 @@ def load(reference: str, *, tracking_uri: str | None = None) -> StoredSet:
     """
     from study.runs.catalog.sets import load_set
 
-    return load_set(reference, tracking_uri=tracking_uri)
+    return load_set(reference, stores_of(tracking_uri))
 
 
 def sets(name: str | None = None, *, tracking_uri: str | None = None) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def sets(name: str | None = None, *, tracking_uri: str | None = None) -> list[di
     """
     from study.runs.catalog.sets import list_sets
 
-    return list_sets(name, tracking_uri)
+    return list_sets(stores_of(tracking_uri), name)
 
 
 def show(reference: str, *, tracking_uri: str | None = None) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def show(reference: str, *, tracking_uri: str | None = None) -> dict[str, Any]:
     """
     from study.runs.catalog.sets import show_set
 
-    return show_set(reference, tracking_uri)
+    return show_set(reference, stores_of(tracking_uri))
 
 
 def download(
@@ -84,7 +84,7 @@ def download(
     """
     from study.runs.catalog.sets import download_set
 
-    return download_set(reference, path_of(output), tracking_uri)
+    return download_set(reference, path_of(output), stores_of(tracking_uri))
 
 
 def verify(references: Sequence[str] = (), *, tracking_uri: str | None = None) -> list[dict[str, Any]]:
@@ -98,4 +98,4 @@ def verify(references: Sequence[str] = (), *, tracking_uri: str | None = None) -
     """
     from study.runs.catalog.sets import verify_sets
 
-    return verify_sets(list(references), tracking_uri)
+    return verify_sets(references, stores_of(tracking_uri))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from study import __version__
+import study
 from study.cli import compare as compare_command
 from study.cli import data, distill, evaluate, experts, recipe, sets, tune, ui
 
@@ -34,7 +34,7 @@ app.command("ui")(ui.ui)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"study {__version__}")
+        typer.echo(f"study {study.__version__}")
         raise typer.Exit
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
+import study
+
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -20,7 +23,9 @@ R = TypeVar("R")
 EXIT_USER = 2
 EXIT_INTERRUPTED = 130
 
-Method = Annotated[str, typer.Option("--method", "-m", help="Distillation method; `study recipe list` shows all.")]
+Method = Annotated[
+    str, typer.Option("--method", "-m", help="Distillation method; `study recipe list` shows all.")
+]
 Dataset = Annotated[str, typer.Option("--dataset", "-d", help="Real dataset; `study data list` shows all.")]
 Ipc = Annotated[int, typer.Option("--ipc", help="Synthetic images per class.")]
 Budget = Annotated[
@@ -58,6 +63,15 @@ TrackingUri = Annotated[
     typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow store; default ./mlruns."),
 ]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Also write the set folder here.")]
+Space = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--space",
+        metavar="KEY=RANGE",
+        help="Change the search space: distill.image_lr=0.1:10:log, distill.init=real,noise, distill.momentum=fixed.",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; start nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
 
 
@@ -87,6 +101,33 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def answer(value: Any, show: Callable[[Any], None], *, as_json: bool) -> None:
+    """Show what a command found, or print its plain values as JSON where that was asked for."""
+    if as_json:
+        print_json(value if isinstance(value, dict) else value.plain())
+    else:
+        show(value)
+
+
+def new_table(*heads: str, right: Collection[int] = (), **options: Any) -> Table:
+    """A table without rows; columns at the positions ``right`` hold numbers."""
+    # Loading rich's tables takes a while, which help does not need.
+    from rich.table import Table
+
+    table = Table(*heads, title_justify="left", **options)
+    for position in right:
+        table.columns[position].justify = "right"
+    return table
+
+
+def percent(mean: float | None, std: float | None = None) -> str:
+    """A fraction as people read it: ``93.1 ± 0.8 %``."""
+    if mean is None:
+        return "-"
+    spread = "" if std is None else f" ± {100 * std:.1f}"
+    return f"{100 * mean:.1f}{spread} %"
+
+
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
     """Turn what the user can mend into one line and exit code 2, and Ctrl-C into 130.
 
@@ -95,12 +136,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        # The error tree is light; the layers below are imported by the command itself.
-        from study.core.errors import StudyError
-
         try:
             return command(*args, **kwargs)
-        except StudyError as error:
+        except study.StudyError as error:
             _fail(str(error))
             raise typer.Exit(EXIT_USER) from error
         except KeyboardInterrupt as interrupt:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import study
 from study.cli import common
+from study.cli.common import percent
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from study.runs.compare import SetComparison
+    from study import SetComparison
 
 SEEDS = "Train this many networks on each of two sets, from the same seeds, and test the difference."
 
@@ -46,81 +48,49 @@ def compare(
     as_json: common.Json = False,
 ) -> None:
     """Show runs side by side, best validation score first; with --seeds, test one set against another."""
-    import sys
-
-    import study
-
-    if seeds is not None:
-        comparison = _test(references or [], seeds, test, overrides, data_root, tracking_uri, as_json)
-        if as_json:
-            common.print_json(comparison.plain())
-        else:
-            _print_comparison(comparison)
+    named = references or []
+    if seeds is None:
+        if test or overrides:
+            raise study.ConfigError("--test and --set go with --seeds, which trains networks on two sets")
+        rows = study.list_runs(named, experiment=experiment, trials=trials, tracking_uri=tracking_uri)
+        show = _show_csv if as_csv else _show_runs
+        common.answer({"runs": rows}, show, as_json=as_json)
         return
-    if test or overrides:
-        raise study.ConfigError("--test and --set go with --seeds, which trains networks on two sets")
-    from study.runs.catalog.runs import to_csv
+    if len(named) != 2:
+        raise study.ConfigError(f"--seeds compares two sets, but {len(named)} are named")
+    from study.cli.progress import watched
 
-    rows = study.list_runs(references or (), experiment=experiment, trials=trials, tracking_uri=tracking_uri)
-    if as_json:
-        common.print_json({"runs": rows})
-    elif as_csv:
-        sys.stdout.write(to_csv(rows))
-    else:
-        _print_table(rows)
+    with watched(quiet=as_json) as callback:
+        comparison = study.compare(
+            *named, split="test" if test else "validation", seeds=seeds, settings=overrides,
+            data_root=data_root, tracking_uri=tracking_uri, callback=callback,
+        )  # fmt: skip
+    common.answer(comparison, _show_comparison, as_json=as_json)
 
 
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.table import Table
+def _show_csv(found: dict[str, list[dict[str, Any]]]) -> None:
+    rows = found["runs"]
+    writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else ["run"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
 
-    from study.cli.summary import percent
 
-    table = Table("run", "method", "budget", "status", "validation", "test", "random, test", "set")
+def _show_runs(found: dict[str, list[dict[str, Any]]]) -> None:
+    rows = found["runs"]
+    table = common.new_table("run", "method", "budget", "status", "validation", "test", "random, test", "set")
     for row in rows:
-        table.add_row(
-            row["run"],
-            row["method"],
-            row["budget"],
-            row["status"].lower(),
-            percent(row["validation"], row["validation_std"]),
-            percent(row["test"], row["test_std"]),
-            percent(row["random_test"]),
-            row["set"],
-        )
+        validation = percent(row["validation"], row["validation_std"])
+        test = percent(row["test"], row["test_std"])
+        words = (row["run"], row["method"], row["budget"], row["status"].lower())
+        table.add_row(*words, validation, test, percent(row["random_test"]), row["set"])
     common.out().print(table if rows else "No runs yet; start with: study tune --method dm --dataset digits")
 
 
-def _test(
-    references: list[str],
-    seeds: int,
-    test: bool,
-    overrides: list[str] | None,
-    data_root: Path | None,
-    tracking_uri: str | None,
-    as_json: bool,
-) -> SetComparison:
-    import study
-    from study.cli.progress import TerminalCallback
-    from study.core.signals import terminate_like_interrupt
-
-    if len(references) != 2:
-        raise study.ConfigError(f"--seeds compares two sets, but {len(references)} are named")
-    with terminate_like_interrupt(), TerminalCallback(quiet=as_json) as callback:
-        return study.compare(
-            *references, split="test" if test else "validation", seeds=seeds, settings=overrides,
-            data_root=data_root, tracking_uri=tracking_uri, callback=callback,
-        )  # fmt: skip
-
-
-def _print_comparison(comparison: SetComparison) -> None:
+def _show_comparison(comparison: SetComparison) -> None:
     """Both scores, their difference and what can be said of it."""
-    from rich.table import Table
-
-    from study.cli.summary import percent
-
     metric = comparison.metric.replace("_", " ")
     title = f"{metric} on {comparison.split}, {comparison.model}, recipe of the first, ddof 1"
-    table = Table("set", metric, "95 % interval", title=title, title_justify="left")
+    table = common.new_table("set", metric, "95 % interval", title=title)
     rows = [*zip(comparison.sets, comparison.scores, strict=True), ("difference", comparison.difference)]
     for name, row in rows:
         low, high = row["low"], row["high"]

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from study.cli.common import DataRoot, Json, Resolution, guarded, out, print_json, say
+import study
+from study.cli.common import DataRoot, Json, Resolution, answer, guarded, new_table, out, say
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -22,28 +23,7 @@ def list_(data_root: DataRoot = None, as_json: Json = False) -> None:
 
     Example: study data list --data-root ~/data
     """
-    from study.runs.catalog.datasets import list_datasets
-
-    datasets = list_datasets(data_root)
-    if as_json:
-        print_json({"datasets": datasets})
-        return
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table("name", "what it is", "here", box=SIMPLE_HEAD, show_edge=False)
-    missing: dict[str, list[str]] = {}
-    for row in datasets:
-        table.add_row(row["name"], row["description"], "[green]yes[/green]" if row["present"] else "no")
-        if not row["present"]:
-            way = row["how_to_get"].replace(row["name"], "NAME")
-            missing.setdefault(way, []).append(row["name"])
-    out().print(table)
-    if missing:
-        say("\nTo get one that is not here:")
-    # Plain lines, each way once: an address is to be copied whole.
-    for way, names in missing.items():
-        say(f"{', '.join(names)}: {way if len(names) > 1 else way.replace('NAME', names[0])}")
+    answer({"datasets": study.datasets(data_root)}, _show_datasets, as_json=as_json)
 
 
 @app.command()
@@ -55,13 +35,8 @@ def prepare(
 
     Example: study data prepare mhist --data-root ~/data --resolution 64
     """
-    from study.runs.catalog.datasets import prepare_dataset
-
-    prepared = prepare_dataset(name, data_root, resolution)
-    if as_json:
-        print_json(prepared)
-    else:
-        say(prepared["done"])
+    prepared = study.prepare_dataset(name, data_root=data_root, resolution=resolution)
+    answer(prepared, lambda prepared: say(prepared["done"]), as_json=as_json)
 
 
 @app.command()
@@ -73,23 +48,31 @@ def check(
 
     Example: study data check mnist --data-root ~/data
     """
-    from study.runs.catalog.datasets import check_dataset
-
-    report = check_dataset(name, data_root, resolution)
-    if as_json:
-        print_json(report)
-    else:
-        _print_report(report)
+    report = study.check_dataset(name, data_root=data_root, resolution=resolution)
+    answer(report, _show_report, as_json=as_json)
 
 
-def _print_report(report: dict[str, Any]) -> None:
-    from rich.table import Table
+def _show_datasets(found: dict[str, list[dict[str, Any]]]) -> None:
+    table = new_table("name", "what it is", "here")
+    missing: dict[str, list[str]] = {}
+    for row in found["datasets"]:
+        table.add_row(row["name"], row["description"], "[green]yes[/green]" if row["present"] else "no")
+        if not row["present"]:
+            way = row["how_to_get"].replace(row["name"], "NAME")
+            missing.setdefault(way, []).append(row["name"])
+    out().print(table)
+    if missing:
+        say("To get one that is not here:")
+    # Plain lines, each way once: an address is to be copied whole.
+    for way, names in missing.items():
+        say(f"{', '.join(names)}: {way if len(names) > 1 else way.replace('NAME', names[0])}")
 
-    table = Table("class", *report["counts"])
-    for column in table.columns[1:]:
-        column.justify = "right"
+
+def _show_report(report: dict[str, Any]) -> None:
+    splits = report["counts"]
+    table = new_table("class", *splits, right=range(1, 1 + len(splits)))
     for class_name in report["class_names"]:
-        table.add_row(class_name, *(f"{counts[class_name]:,}" for counts in report["counts"].values()))
+        table.add_row(class_name, *(f"{counts[class_name]:,}" for counts in splits.values()))
     table.add_section()
     table.add_row("all", *(f"{total:,}" for total in report["totals"].values()))
     out().print(table)

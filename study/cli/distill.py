@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
+import study
 from study.cli import common
 
 EPILOG = (
@@ -34,20 +34,14 @@ def distill(
     as_json: common.Json = False,
 ) -> None:
     """Distil one set with the recipe's own values, track it and register it."""
-    import study
-    from study.cli.progress import TerminalCallback
-    from study.cli.summary import print_result
-    from study.core.signals import terminate_like_interrupt
+    from study.cli.progress import watched
+    from study.cli.summary import show_result
 
-    with terminate_like_interrupt(), TerminalCallback(quiet=as_json) as callback:
-        try:
-            result = study.distill(
-                method, dataset, ipc=ipc, budget=budget, seed=seed, name=name, settings=overrides, recipe=recipe,
-                variant=variant, data_root=data_root, resolution=resolution, device=device,
-                tracking_uri=tracking_uri, output=output, callback=callback,
-            )  # fmt: skip
-        except KeyboardInterrupt as interrupt:
-            callback.stop()
-            sys.stderr.write("Interrupted; the run is closed, and the same command starts it again.\n")
-            raise typer.Exit(common.EXIT_INTERRUPTED) from interrupt
-    print_result(result, as_json=as_json)
+    advice = "Interrupted; the run is closed, and the same command starts it again."
+    with watched(quiet=as_json, advise=lambda _: advice) as callback:
+        result = study.distill(
+            method, dataset, ipc=ipc, budget=budget, seed=seed, name=name, settings=overrides, recipe=recipe,
+            variant=variant, data_root=data_root, resolution=resolution, device=device,
+            tracking_uri=tracking_uri, output=output, callback=callback,
+        )  # fmt: skip
+    common.answer(result, show_result, as_json=as_json)

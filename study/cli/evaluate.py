@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+import study
 from study.cli import common
-
-
-class Split(StrEnum):
-    """Which real images are classified."""
-
-    validation = "validation"
-    test = "test"
-
-
-class Pool(StrEnum):
-    """Architectures beside the one the set was distilled with."""
-
-    none = "none"
-    quick = "quick"
-    full = "full"
-
 
 POOL = "Architectures: the set's own alone, two small ones beside it, or, by default, all eight."
 PROTOCOL = "The question: architectures by default; `study evaluate --protocols` lists all."
@@ -48,7 +32,9 @@ def evaluate(
         str | None,
         typer.Argument(metavar="SET", help="Registered name, run id or folder.", show_default=False),
     ] = None,
-    split: Annotated[Split, typer.Option("--split", help="Real images to classify.")] = Split.validation,
+    split: Annotated[
+        Literal["validation", "test"], typer.Option("--split", help="Real images to classify.")
+    ] = "validation",
     seeds: Annotated[
         int, typer.Option("--seeds", help="Networks trained from scratch, of each architecture.", min=1)
     ] = 5,
@@ -57,7 +43,9 @@ def evaluate(
     ] = None,
     protocol: Annotated[str, typer.Option("--protocol", metavar="NAME", help=PROTOCOL)] = "architectures",
     protocols: Annotated[bool, typer.Option("--protocols", help="List the protocols and stop.")] = False,
-    pool: Annotated[Pool | None, typer.Option("--pool", help=POOL, show_default=False)] = None,
+    pool: Annotated[
+        Literal["none", "quick", "full"] | None, typer.Option("--pool", help=POOL, show_default=False)
+    ] = None,
     models: Annotated[
         str | None, typer.Option("--models", metavar="NAME[:WIDTH],...", help=MODELS, show_default=False)
     ] = None,
@@ -78,36 +66,28 @@ def evaluate(
     The mean and the worst architecture leave out the one the set was distilled with. Architectures
     without a norm, and VGG11, get a learning rate chosen on validation, with random real images.
     """
-    import study
-
     if protocols:
-        _print_protocols(study.protocols(), as_json=as_json)
+        common.answer({"protocols": study.protocols()}, _show_protocols, as_json=as_json)
         return
     if reference is None:
         raise study.ConfigError(
             "SET is missing: a registered name, run id or folder; `study sets list` shows all"
         )
-    from study.cli.progress import TerminalCallback
-    from study.cli.tables import print_evaluation
-    from study.core.signals import terminate_like_interrupt
+    from study.cli.progress import watched
+    from study.cli.tables import show_evaluation
 
     names = tuple(word.strip() for word in models.split(",")) if models is not None else ()
-    with terminate_like_interrupt(), TerminalCallback(quiet=as_json) as callback:
+    with watched(quiet=as_json) as callback:
         evaluation = study.evaluate(
-            reference, protocol=protocol, split=split.value, seeds=seeds, seed=seed, settings=overrides,
-            pool=None if pool is None else pool.value, models=names, full_data=full_data, against=against,
+            reference, protocol=protocol, split=split, seeds=seeds, seed=seed, settings=overrides,
+            pool=pool, models=names, full_data=full_data, against=against,
             data_root=data_root, device=device, tracking_uri=tracking_uri, callback=callback,
         )  # fmt: skip
-    print_evaluation(evaluation, as_json=as_json)
+    common.answer(evaluation, show_evaluation, as_json=as_json)
 
 
-def _print_protocols(protocols: dict[str, str], *, as_json: bool) -> None:
-    if as_json:
-        common.print_json({"protocols": protocols})
-        return
-    from rich.table import Table
-
-    table = Table("protocol", "asks")
-    for name, about in protocols.items():
-        table.add_row(name, about)
+def _show_protocols(found: dict[str, dict[str, str]]) -> None:
+    table = common.new_table("protocol", "asks")
+    for row in found["protocols"].items():
+        table.add_row(*row)
     common.out().print(table)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
 
 import typer
+from rich.filesize import decimal
 
+import study
 from study.cli import common
-from study.cli.common import guarded, out, print_json, say
+from study.cli.common import answer, guarded, new_table, out, percent, say
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -20,17 +21,7 @@ def list_(as_json: common.Json = False) -> None:
 
     Example: study experts list
     """
-    from study.runs.catalog.experts import list_experts
-
-    found = list_experts()
-    if as_json:
-        print_json(found)
-    elif not found["entries"]:
-        say(
-            f"No experts are cached in {found['folder']} yet; a method that matches trajectories builds its own."
-        )
-    else:
-        _print_entries(found)
+    answer(study.experts(), _show_entries, as_json=as_json)
 
 
 @app.command()
@@ -47,46 +38,32 @@ def build(
     data_root: common.DataRoot = None,
     resolution: common.Resolution = None,
     device: common.Device = "auto",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be trained and how long it may take.")
-    ] = False,
+    dry_run: common.DryRun = False,
     as_json: common.Json = False,
 ) -> None:
     """Train the experts of a configuration ahead of its search; those in the cache are left as they are.
 
     Example: study experts build --method pad --dataset digits --ipc 1
     """
-    import study
-    from study.cli.progress import bars
-    from study.core.signals import terminate_like_interrupt
+    from study.cli.progress import watched
 
     config = study.configure(
         method, dataset, ipc=ipc, budget=budget, seed=seed, settings=overrides, recipe=recipe,
         variant=variant, resolution=resolution, device=device,
     )  # fmt: skip
     if dry_run:
-        planned = study.plan_experts(config, data_root=data_root)
-        print_json(planned) if as_json else _print_plan(planned)
+        answer(study.plan_experts(config, data_root=data_root), _show_plan, as_json=as_json)
         return
-    with terminate_like_interrupt(), bars(quiet=as_json) as bar:
-        epochs = bar.add_task("training experts", total=None, note="epochs")
-        try:
-            done = study.build_experts(
-                config,
-                data_root=data_root,
-                on_epoch=lambda done, total: bar.update(epochs, completed=done, total=total),
-            )
-        except KeyboardInterrupt as interrupt:
-            bar.stop()
-            sys.stderr.write("Interrupted; finished experts are kept, and the same command goes on.\n")
-            raise typer.Exit(common.EXIT_INTERRUPTED) from interrupt
-    if as_json:
-        print_json(done)
-        return
-    say(
-        f"{done['experts']} experts of {done['epochs']} epochs, {done['built']} of them trained now "
-        f"in {done['seconds']:.1f} s; training accuracy {100 * done['train_accuracy']:.1f} %\n{done['folder']}"
-    )
+    advice = "Interrupted; finished experts are kept, and the same command goes on."
+    with watched(quiet=as_json, advise=lambda _: advice) as callback:
+        bars = callback.bars
+        epochs = bars.add_task("training experts", total=None, note="epochs")
+        built = study.build_experts(
+            config,
+            data_root=data_root,
+            on_epoch=lambda done, total: bars.update(epochs, completed=done, total=total),
+        )
+    answer(built, _show_built, as_json=as_json)
 
 
 @app.command()
@@ -107,52 +84,48 @@ def prune(
 
     Example: study experts prune --older-than 30
     """
-    from study.runs.catalog.experts import prune_experts
+    pruned = study.prune_experts(max_gb=max_gb, older_than_days=older_than, everything=everything)
+    answer(pruned, _show_pruned, as_json=as_json)
 
-    pruned = prune_experts(max_gb=max_gb, older_than_days=older_than, everything=everything)
-    if as_json:
-        print_json(pruned)
-        return
-    from rich.filesize import decimal
 
+def _show_built(done: dict[str, Any]) -> None:
+    say(
+        f"{done['experts']} experts of {done['epochs']} epochs, {done['built']} of them trained now "
+        f"in {done['seconds']:.1f} s; training accuracy {percent(done['train_accuracy'])}\n{done['folder']}"
+    )
+
+
+def _show_pruned(pruned: dict[str, Any]) -> None:
     kept = pruned["kept"]
     in_use = sum(entry["in_use"] for entry in kept["entries"])
     say(
-        f"Removed {_counted(len(pruned['removed']))} ({decimal(pruned['bytes'])}); kept "
-        f"{_counted(len(kept['entries']))} ({decimal(kept['bytes'])})"
+        f"Removed {_sized(pruned['removed'], pruned['bytes'])}; kept {_sized(kept['entries'], kept['bytes'])}"
         + (f", {in_use} of them in use" if in_use else "")
     )
 
 
-def _print_entries(found: dict[str, Any]) -> None:
-    from rich.filesize import decimal
-    from rich.table import Table
-
+def _show_entries(found: dict[str, Any]) -> None:
+    if not found["entries"]:
+        say(
+            f"No experts are cached in {found['folder']} yet; a method that matches trajectories builds its own."
+        )
+        return
     # Three lines a row, so that everything is readable at 80 columns; a key is to be copied whole.
-    table = Table(show_lines=True)
-    table.add_column("key, size, last used", no_wrap=True)
-    table.add_column("trained on, network, training")
-    table.add_column("experts", no_wrap=True)
+    table = new_table("key, size, last used", "trained on, network, training", "experts", show_lines=True)
+    table.columns[0].no_wrap = table.columns[2].no_wrap = True
     for entry in found["entries"]:
         used = "in use" if entry["in_use"] else entry["last_used"][:16].replace("T", " ")
-        what = (
-            _images(entry),
-            _model(entry["model"] or {}),
-            _training(entry["training"] or {}, entry["precision"]),
-        )
-        table.add_row(
-            "\n".join((entry["key"][:12], decimal(entry["bytes"]), used)), "\n".join(what), _experts(entry)
-        )
+        file = "\n".join((entry["key"][:12], decimal(entry["bytes"]), used))
+        what = "\n".join((_images(entry), _model(entry["model"] or {}), _training(entry)))
+        table.add_row(file, what, _experts(entry))
     out().print(table)
     say(
-        f"{_counted(len(found['entries']))}, {decimal(found['bytes'])} of {decimal(found['limit_bytes'])} "
+        f"{_counted(found['entries'])}, {decimal(found['bytes'])} of {decimal(found['limit_bytes'])} "
         f"(STUDY_CACHE_GB) in {found['folder']}\nAccuracies are of training images; times in UTC."
     )
 
 
-def _print_plan(planned: dict[str, Any]) -> None:
-    from rich.filesize import decimal
-
+def _show_plan(planned: dict[str, Any]) -> None:
     words = f"{planned['experts']} experts of {planned['epochs']} epochs, {decimal(planned['bytes'])}: "
     if not planned["to_build"]:
         words += "all in the cache"
@@ -173,7 +146,7 @@ def _images(entry: dict[str, Any]) -> str:
 def _experts(entry: dict[str, Any]) -> str:
     lines = [f"{entry['experts']} x {entry['epochs']} epochs" if entry["epochs"] else str(entry["experts"])]
     if entry["train_accuracy"] is not None:
-        lines.append(f"accuracy {100 * entry['train_accuracy']:.1f} %")
+        lines.append(f"accuracy {percent(entry['train_accuracy'])}")
     return "\n".join(lines)
 
 
@@ -183,11 +156,15 @@ def _model(model: dict[str, Any]) -> str:
     return " ".join(words)
 
 
-def _training(training: dict[str, Any], precision: str | None) -> str:
-    if not training:
+def _training(entry: dict[str, Any]) -> str:
+    if not (how := entry["training"]):
         return ""
-    return f"{training['optimizer']} lr {training['lr']:g}, batch {training['batch_size']}, {precision}"
+    return f"{how['optimizer']} lr {how['lr']:g}, batch {how['batch_size']}, {entry['precision']}"
 
 
-def _counted(number: int) -> str:
-    return f"{number} {'entry' if number == 1 else 'entries'}"
+def _sized(entries: list[dict[str, Any]], num_bytes: int) -> str:
+    return f"{_counted(entries)} ({decimal(num_bytes)})"
+
+
+def _counted(entries: list[dict[str, Any]]) -> str:
+    return f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'}"

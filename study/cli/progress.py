@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
+import sys
 import time
-from collections.abc import Mapping
-from types import TracebackType
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,33 +21,48 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from study.cli.common import err
-from study.runs.context.callbacks import Callback
+from study import Callback
+from study.cli.common import EXIT_INTERRUPTED, err
+from study.core.signals import terminate_like_interrupt
 
 if TYPE_CHECKING:
-    from study.core.records import Score
+    from study import Score
 
 REFRESH_SECONDS = 0.1
 
 
-def bars(*, quiet: bool) -> Progress:
-    """Bars with a note on standard error; nothing where that is no terminal."""
-    console = err()
-    return Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=28), MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"), TimeElapsedColumn(), TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=console, disable=quiet or not console.is_terminal, transient=True,
-    )  # fmt: skip
+@contextlib.contextmanager
+def watched(*, quiet: bool, advise: Callable[[str | None], str] | None = None) -> Iterator[TerminalCallback]:
+    """Progress for the length of a block, which SIGTERM ends like Ctrl-C.
+
+    Args:
+        quiet: draw nothing.
+        advise: says what an interruption has left and how to go on, from the name of the search if it is open.
+    """
+    callback = TerminalCallback(quiet=quiet)
+    with terminate_like_interrupt(), callback.bars:
+        try:
+            yield callback
+        except KeyboardInterrupt as interrupt:
+            if advise is None:
+                raise
+            callback.bars.stop()
+            sys.stderr.write(advise(callback.search) + "\n")
+            raise typer.Exit(EXIT_INTERRUPTED) from interrupt
 
 
 class TerminalCallback(Callback):
     """Draws two bars on standard error, or prints nothing but warnings when it is no terminal."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool) -> None:
         self._console = err()
         self._live = self._console.is_terminal and not quiet
-        self._bars = bars(quiet=quiet)
+        self.bars = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=28), MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"), TimeElapsedColumn(), TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self._console, disable=not self._live, transient=True,
+        )  # fmt: skip
         self.search: str | None = None
         self._trials: TaskID | None = None
         self._inner: TaskID | None = None
@@ -53,19 +70,6 @@ class TerminalCallback(Callback):
         self._best: float | None = None
         self._best_name = "best val"
         self._drawn = 0.0
-
-    def __enter__(self) -> TerminalCallback:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Take the bars away; what was printed stays."""
-        self._bars.stop()
 
     def on_phase(self, text: str) -> None:
         """One dim line a stage."""
@@ -75,13 +79,13 @@ class TerminalCallback(Callback):
     def on_search(self, name: str, num_trials: int, num_finished: int) -> None:
         """The upper bar counts trials."""
         self.search = name
-        self._trials = self._bars.add_task(name, total=num_trials, completed=num_finished, note="")
+        self._trials = self.bars.add_task(name, total=num_trials, completed=num_finished, note="")
 
     def on_trial_start(self, number: int, params: Mapping[str, Any], num_iterations: int) -> None:
         """The lower bar counts iterations of this trial."""
         self._drop_inner()
         total = max(1, num_iterations)
-        self._inner = self._bars.add_task(f"trial {number}", total=total, note="")
+        self._inner = self.bars.add_task(f"trial {number}", total=total, note="")
         self._started = time.monotonic()
 
     def on_experts(self, num_epochs: int, total_epochs: int) -> None:
@@ -89,10 +93,10 @@ class TerminalCallback(Callback):
         if self._inner is None:
             return
         if self._experts is None:
-            self._experts = self._bars.add_task("experts", total=total_epochs, note="epochs")
-        self._bars.update(self._experts, completed=num_epochs, total=total_epochs)
+            self._experts = self.bars.add_task("experts", total=total_epochs, note="epochs")
+        self.bars.update(self._experts, completed=num_epochs, total=total_epochs)
         if num_epochs >= total_epochs:
-            self._bars.remove_task(self._experts)
+            self.bars.remove_task(self._experts)
             self._experts = None
             self._started = time.monotonic()
 
@@ -105,12 +109,12 @@ class TerminalCallback(Callback):
         rate = iteration / max(1e-9, now - self._started)
         loss = losses.get("match/loss")
         note = f"{rate:.1f} it/s" + (f"  loss {loss:.3g}" if loss is not None else "")
-        self._bars.update(self._inner, completed=iteration, note=note)
+        self.bars.update(self._inner, completed=iteration, note=note)
 
     def on_score(self, iteration: int, score: Score) -> None:
         """The latest validation score beside the lower bar."""
         if self._inner is not None:
-            self._bars.update(self._inner, completed=iteration, note=f"val {score.mean:.3f} ±{score.std:.3f}")
+            self.bars.update(self._inner, completed=iteration, note=f"val {score.mean:.3f} ±{score.std:.3f}")
 
     def on_trial_end(self, number: int, outcome: str, values: Mapping[str, float]) -> None:
         """A line for the finished trial; the best so far beside the upper bar."""
@@ -120,7 +124,7 @@ class TerminalCallback(Callback):
             self._best_name = "best mean" if len(values) > 1 else "best val"
         if self._trials is not None:
             best = f"{self._best_name} {self._best:.3f}" if self._best is not None else ""
-            self._bars.update(self._trials, advance=int(outcome != "INTERRUPTED"), note=best)
+            self.bars.update(self._trials, advance=int(outcome != "INTERRUPTED"), note=best)
         if self._live:
             shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items()) or outcome.lower()
             self._console.print(f"trial {number:>3}  {shown}", style="dim")
@@ -132,5 +136,5 @@ class TerminalCallback(Callback):
     def _drop_inner(self) -> None:
         for task in (self._inner, self._experts):
             if task is not None:
-                self._bars.remove_task(task)
+                self.bars.remove_task(task)
         self._inner = self._experts = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import study
 from study.cli import common
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ app = typer.Typer(no_args_is_help=True)
 
 Method = Annotated[str, typer.Argument(metavar="METHOD", help="Distillation method.", show_default=False)]
 Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="Real dataset.", show_default=False)]
-SPACE = "Change the search space, as in `study tune`."
 
 
 @app.command()
@@ -32,7 +32,7 @@ def show(
     budget: common.Budget = "quick",
     seed: common.Seed = 0,
     overrides: common.Overrides = None,
-    space: Annotated[list[str] | None, typer.Option("--space", metavar="KEY=RANGE", help=SPACE)] = None,
+    space: common.Space = None,
     recipe: common.Recipe = None,
     variant: common.Variant = None,
     resolution: common.Resolution = None,
@@ -42,8 +42,6 @@ def show(
 
     Example: study recipe show pad mnist --ipc 10 --budget paper
     """
-    import study
-
     composition = study.recipe(
         method, dataset, ipc=ipc, budget=budget, seed=seed, settings=overrides, space=space, recipe=recipe,
         variant=variant, resolution=resolution,
@@ -71,15 +69,11 @@ def list_(as_json: common.Json = False) -> None:
 
     Example: study recipe list
     """
-    import study
+    common.answer(study.recipes(), _show_names, as_json=as_json)
 
-    names = study.recipes()
-    if as_json:
-        common.print_json(names)
-        return
-    from rich.table import Table
 
-    table = Table("method", "like", "variants", "recipes of pairs")
+def _show_names(names: dict[str, Any]) -> None:
+    table = common.new_table("method", "like", "variants", "recipes of pairs")
     for row in names["methods"]:
         table.add_row(row["name"], row["like"], ", ".join(row["variants"]), ", ".join(row["pairs"]))
     console = common.out()
@@ -91,9 +85,7 @@ def list_(as_json: common.Json = False) -> None:
 
 def settings_table(settings: Iterable[Setting], title: str) -> Table:
     """Keys, values and origins, grouped by section."""
-    from rich.table import Table
-
-    table = Table("setting", "value", "origin", title=title, title_justify="left")
+    table = common.new_table("setting", "value", "origin", title=title)
     table.columns[0].overflow = "fold"  # a key is to be copied whole
     for _, rows in itertools.groupby(settings, lambda setting: setting.key.partition(".")[0]):
         for setting in rows:

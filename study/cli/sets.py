@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from study.cli.common import EXIT_USER, Json, TrackingUri, guarded, out, print_json, say
+import study
+from study.cli.common import EXIT_USER, Json, TrackingUri, answer, guarded, new_table, out, say
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -32,15 +33,7 @@ def list_(
 
     Example: study sets list
     """
-    from study.runs.catalog.sets import list_sets
-
-    sets = list_sets(name, tracking_uri)
-    if as_json:
-        print_json({"sets": sets})
-    elif not sets:
-        say("No sets are registered here yet; `study tune` registers its best one.")
-    else:
-        _print_sets(sets)
+    answer({"sets": study.sets(name, tracking_uri=tracking_uri)}, _show_sets, as_json=as_json)
 
 
 @app.command()
@@ -50,20 +43,7 @@ def show(reference: Reference, tracking_uri: TrackingUri = None, as_json: Json =
 
     Example: study sets show digits-dm-ipc1@best
     """
-    from study.runs.catalog.sets import show_set
-
-    shown = show_set(reference, tracking_uri)
-    if as_json:
-        print_json(shown)
-        return
-    from rich.markdown import Markdown
-
-    lines = [line for line in shown["card"].splitlines() if not line.startswith("![")]
-    out().print(Markdown("\n".join(lines)))
-    if shown["registered"] is not None:
-        aliases = ", ".join(shown["registered"]["aliases"]) or "none"
-        say(f"\nversion {shown['registered']['version']}, aliases: {aliases}")
-    say(f"SHA-256 {shown['sha256']}, every file checked")
+    answer(study.show(reference, tracking_uri=tracking_uri), _show_card, as_json=as_json)
 
 
 @app.command()
@@ -81,17 +61,7 @@ def download(
 
     Example: study sets download digits-dm-ipc1@best -o digits-dm-ipc1
     """  # fmt: skip
-    from study.runs.catalog.sets import download_set
-
-    done = download_set(reference, output, tracking_uri)
-    if as_json:
-        print_json(done)
-        return
-    say(f"{done['set']} is in {done['folder']}, every file checked:")
-    for name, size in done["files"].items():
-        say(f"  {name:<18} {size:>10,} bytes")
-    say(f"SHA-256 {done['sha256']}")
-    say(f"How to train on it: {Path(done['folder']) / 'README.md'}")
+    answer(study.download(reference, output, tracking_uri=tracking_uri), _show_copy, as_json=as_json)
 
 
 @app.command()
@@ -112,42 +82,53 @@ def verify(
 
     Example: study sets verify digits-dm-ipc1@best ./my-set
     """
-    from study.runs.catalog.sets import verify_sets
-
-    verdicts = verify_sets(references, tracking_uri)
-    faults = [verdict for verdict in verdicts if not verdict["whole"]]
-    if as_json:
-        print_json({"sets": verdicts, "whole": not faults})
-    else:
-        for verdict in verdicts:
-            line = f"whole   {verdict['set']}  {verdict['sha256']}"
-            if not verdict["whole"]:
-                line = f"BROKEN  {verdict['fault']}"
-            say(line)
-        say(f"{len(verdicts) - len(faults)} of {len(verdicts)} sets are whole")
-    if faults:
+    verdicts = study.verify(references or (), tracking_uri=tracking_uri)
+    whole = all(verdict["whole"] for verdict in verdicts)
+    answer({"sets": verdicts, "whole": whole}, _show_verdicts, as_json=as_json)
+    if not whole:
         raise typer.Exit(EXIT_USER)
 
 
-def _print_sets(sets: list[dict[str, Any]]) -> None:
-    from rich.table import Table
+def _show_card(shown: dict[str, Any]) -> None:
+    from rich.markdown import Markdown
 
-    table = Table("set", "alias", "val", "test", "random", "budget", "made")
-    for column in table.columns[2:5]:
-        column.justify = "right"
+    lines = [line for line in shown["card"].splitlines() if not line.startswith("![")]
+    out().print(Markdown("\n".join(lines)))
+    if shown["registered"] is not None:
+        aliases = ", ".join(shown["registered"]["aliases"]) or "none"
+        say(f"\nversion {shown['registered']['version']}, aliases: {aliases}")
+    say(f"SHA-256 {shown['sha256']}, every file checked")
+
+
+def _show_copy(done: dict[str, Any]) -> None:
+    say(f"{done['set']} is in {done['folder']}, every file checked:")
+    for name, size in done["files"].items():
+        say(f"  {name:<18} {size:>10,} bytes")
+    say(f"SHA-256 {done['sha256']}")
+    say(f"How to train on it: {Path(done['folder']) / 'README.md'}")
+
+
+def _show_verdicts(found: dict[str, Any]) -> None:
+    for one in found["sets"]:
+        say(f"whole   {one['set']}  {one['sha256']}" if one["whole"] else f"BROKEN  {one['fault']}")
+    say(f"{sum(one['whole'] for one in found['sets'])} of {len(found['sets'])} sets are whole")
+
+
+def _show_sets(found: dict[str, list[dict[str, Any]]]) -> None:
+    sets = found["sets"]
+    if not sets:
+        say("No sets are registered here yet; `study tune` registers its best one.")
+        return
+    table = new_table("set", "alias", "val", "test", "random", "budget", "made", right=(2, 3, 4))
     # A reference is to be copied whole.
     table.columns[0].no_wrap = table.columns[6].no_wrap = True
     for entry in sets:
         tags = entry["tags"]
-        table.add_row(
-            f"{entry['name']}/{entry['version']}",
-            ", ".join(entry["aliases"]),
-            _percent(tags.get("val_accuracy")),
-            _percent(tags.get("test_accuracy"), tags.get("test_accuracy_std")),
-            _percent(tags.get("random_test_accuracy")),
-            tags.get("budget", ""),
-            entry["created"][:10],
-        )
+        validation, random = _percent(tags.get("val_accuracy")), _percent(tags.get("random_test_accuracy"))
+        test = _percent(tags.get("test_accuracy"), tags.get("test_accuracy_std"))
+        reference, aliases = f"{entry['name']}/{entry['version']}", ", ".join(entry["aliases"])
+        budget, day = tags.get("budget", ""), entry["created"][:10]
+        table.add_row(reference, aliases, validation, test, random, budget, day)
     out().print(table)
     say(
         "Accuracies in percent; random: random real images at the same IPC, on test.\n"

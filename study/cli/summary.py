@@ -5,35 +5,22 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
-from study.cli.common import out, print_json
+from study.cli.common import new_table, out, percent, print_json
 from study.cli.recipe import plain_settings, settings_table
-from study.runs.catalog.recipes import Setting
-from study.runs.plan import Plan
-from study.runs.registration.results import SearchResult
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+    from study import Plan, SearchResult, Setting
 
 NUM_BEST_SHOWN = 3
 STANDSTILL = 0.01
 """Relative change of the images below which nothing was distilled."""
 
 
-def percent(mean: float | None, std: float | None = None) -> str:
-    """A fraction as people read it: ``93.1 ± 0.8 %``."""
-    if mean is None:
-        return "-"
-    spread = "" if std is None else f" ± {100 * std:.1f}"
-    return f"{100 * mean:.1f}{spread} %"
-
-
-def print_result(result: SearchResult, *, as_json: bool) -> None:
+def show_result(result: SearchResult) -> None:
     """The table of trials, the winner beside its baselines, and the next commands."""
-    if as_json:
-        print_json(result.plain())
-        return
     console = out()
     if len(result.trials) > 1:
         keys = list(dict.fromkeys(key for trial in result.trials for key in trial["params"]))
@@ -92,7 +79,7 @@ def _fits(console: Console, table: Table) -> bool:
 
 
 def _trials_table(result: SearchResult, keys: list[str]) -> Table:
-    table = Table(title=f"{result.search}: {result.trials_finished} trials", title_justify="left")
+    table = new_table(title=f"{result.search}: {result.trials_finished} trials")
     table.add_column("trial", justify="right")
     table.add_column("outcome")
     table.add_column("validation", justify="right")
@@ -127,7 +114,7 @@ def _params_table(result: SearchResult, keys: list[str]) -> Table:
     # The finalists' fresh seeds may have chosen another one than the best of all trials.
     best = sorted(complete, key=lambda t: (t["trial"] != result.winner.trial, -t["val_accuracy"]))
     best = best[:NUM_BEST_SHOWN]
-    table = Table("parameter", title="best trials", title_justify="left")
+    table = new_table("parameter", title="best trials")
     for trial in best:
         won = trial["trial"] == result.winner.trial
         table.add_column(f"trial {trial['trial']}" + (" *" if won else ""), justify="right")
@@ -138,32 +125,24 @@ def _params_table(result: SearchResult, keys: list[str]) -> Table:
 
 def _scores_table(result: SearchResult) -> Table:
     winner = result.winner
-    table = Table("set", "validation", "test")
-    for name, validation, test, style in (
-        ("distilled", winner.score, winner.test, "bold green"),
-        ("random real images", winner.random, winner.random_test, None),
+    table = new_table("set", "validation", "test")
+    for name, scores, style in (
+        ("distilled", (winner.score, winner.test), "bold green"),
+        ("random real images", (winner.random, winner.random_test), None),
     ):
-        table.add_row(
-            name, percent(validation.mean, validation.std), percent(test.mean, test.std), style=style
-        )
+        table.add_row(name, *(percent(score.mean, score.std) for score in scores), style=style)
     table.add_row("its own starting point", percent(winner.start_score.mean), "-")
     return table
 
 
 def print_plan(plan: Plan, changed: list[Setting], *, as_json: bool) -> None:
-    """The space, the counts and the cost of a search that was not started.
-
-    Args:
-        plan: what it would do.
-        changed: the settings that differ from the defaults of the code; a search that exists keeps no origins.
-        as_json: whether to print JSON.
-    """
+    """The space, the counts and the cost of a search, with the settings that differ from the code's defaults."""
     if as_json:
         print_json({**plan.plain(), "settings": plain_settings(changed)})
         return
-    table = Table("searched", "range", title=f"plan for {plan.name}", title_justify="left")
-    for key, words in plan.space.items():
-        table.add_row(key, words)
+    table = new_table("searched", "range", title=f"plan for {plan.name}")
+    for row in plan.space.items():
+        table.add_row(*row)
     console = out()
     if changed:
         console.print(settings_table(changed, "settings that differ from the defaults"))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from study.cli.common import out, print_json
-from study.cli.summary import percent
+from study.cli.common import new_table, out, percent
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,13 +19,12 @@ PERCENT_KEYS = ("accuracy", "std", "recovery", "improvement", "distilled", "rand
 PERCENT_PREFIXES = ("noise/", "continual/", "cross/", "random/", "full/")
 
 
-def print_evaluation(result: Evaluation, *, as_json: bool) -> None:
+def show_evaluation(result: Evaluation) -> None:
     """The rows, the numbers that sum them up, the notes, and where the pictures are."""
-    if as_json:
-        print_json(result.plain())
-        return
     where = f"on {result.split}, n = {result.n}, ddof 1" if result.n else "against the training images"
-    rows = [_chosen(_merged(row), result.columns) for row in result.rows]
+    rows = [_merged(row) for row in result.rows]
+    if result.columns:
+        rows = [{key: row[key] for key in result.columns} for row in rows]
     table = _table(_side_by_side(rows), result.columns)
     if result.totals:
         table.add_section()
@@ -55,10 +53,6 @@ def _merged(row: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _chosen(row: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
-    return {key: row[key] for key in columns} if columns else row
-
-
 def _side_by_side(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row for all sets that were scored on the same thing; unchanged where some were not."""
     side = next((key for key in SIDES if key in rows[0]), None)
@@ -77,20 +71,19 @@ def _side_by_side(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _table(rows: list[dict[str, Any]], headings: dict[str, str]) -> Table:
     """Rows down, or, without headings, across where there are few of them with many values each."""
-    from rich.table import Table
-
     keys = list(rows[0])
     if headings or len(rows) > MAX_ROWS_ACROSS or len(keys) <= len(rows):
-        table = Table()
+        table = new_table()
         for key in keys:
-            is_number = _is_number(rows[0][key])
-            heading = headings.get(key, _heading(key))
-            table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
+            is_number, heading = _is_number(rows[0][key]), headings.get(key, _heading(key))
+            justify: Literal["right", "left"] = "right" if is_number else "left"
+            # Chosen headings of numbers stay on one line; names, which are long, make room.
+            table.add_column(heading, justify=justify, overflow="fold", no_wrap=is_number and bool(headings))
         for row in rows:
             table.add_row(*(_cell(key, value) for key, value in row.items()))
         return table
     name, *values = keys
-    table = Table(_heading(name))
+    table = new_table(_heading(name))
     for row in rows:
         table.add_column(str(row[name]), justify="right")
     for key in values:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
 
 import typer
 
+import study
 from study.cli import common
 
 TIMEOUT = "Seconds after which no further trial starts."
 NAME = "Name of the search; default: the set name and a number."
 RESUME = "Continue the search of this name; no other option is needed."
-SPACE = (
-    "Change the search space: distill.image_lr=0.1:10:log, distill.init=real,noise, distill.momentum=fixed."
-)
 OBJECTIVE = (
     "What to raise, on validation: accuracy of the recipe's network, cross-arch (the mean over other "
     "architectures), or accuracy,cross-arch for both."
@@ -49,7 +46,7 @@ def tune(
         typer.Option("--objective", metavar="NAMES", help=OBJECTIVE, show_default="accuracy"),
     ] = None,
     overrides: common.Overrides = None,
-    space: Annotated[list[str] | None, typer.Option("--space", metavar="KEY=RANGE", help=SPACE)] = None,
+    space: common.Space = None,
     recipe: common.Recipe = None,
     variant: common.Variant = None,
     data_root: common.DataRoot = None,
@@ -58,16 +55,12 @@ def tune(
     storage: common.Storage = None,
     tracking_uri: common.TrackingUri = None,
     output: common.Output = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and its cost; start nothing.")
-    ] = False,
+    dry_run: common.DryRun = False,
     as_json: common.Json = False,
 ) -> None:
     """Search hyperparameters on validation, track every trial, register the best synthetic set."""
-    import study
-    from study.cli.progress import TerminalCallback
-    from study.cli.summary import print_plan, print_result
-    from study.core.signals import terminate_like_interrupt
+    from study.cli.progress import watched
+    from study.cli.summary import print_plan, show_result
 
     asked = _given(context)
     if objective is not None:
@@ -89,26 +82,18 @@ def tune(
         "data_root": data_root, "storage": storage, "tracking_uri": tracking_uri, "output": output,
         "timeout": timeout,
     }  # fmt: skip
-    with terminate_like_interrupt(), TerminalCallback(quiet=as_json) as callback:
-        try:
-            if resume is None:
-                result = study.tune(method, dataset, **configured, **where, name=name, callback=callback)
-            else:
-                result = study.resume(resume, **where, trials=trials, asked=asked, callback=callback)
-        except KeyboardInterrupt as interrupt:
-            callback.stop()
-            _say_how_to_resume(callback.search)
-            raise typer.Exit(common.EXIT_INTERRUPTED) from interrupt
-    print_result(result, as_json=as_json)
+    with watched(quiet=as_json, advise=_how_to_resume) as callback:
+        if resume is None:
+            result = study.tune(method, dataset, **configured, **where, name=name, callback=callback)
+        else:
+            result = study.resume(resume, **where, trials=trials, asked=asked, callback=callback)
+    common.answer(result, show_result, as_json=as_json)
 
 
-def _say_how_to_resume(search: str | None) -> None:
+def _how_to_resume(search: str | None) -> str:
     if search is None:
-        sys.stderr.write("Interrupted before the search was opened; nothing was written.\n")
-    else:
-        sys.stderr.write(
-            f"Interrupted; finished trials are kept. Continue with:\n  study tune --resume {search}\n"
-        )
+        return "Interrupted before the search was opened; nothing was written."
+    return f"Interrupted; finished trials are kept. Continue with:\n  study tune --resume {search}"
 
 
 def _given(context: typer.Context) -> dict[str, Any]:

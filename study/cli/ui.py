@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from study.cli.common import Json, TrackingUri, err, guarded, print_json, say
+import study
+from study.cli.common import Json, TrackingUri, answer, err, guarded, say
 
 
 @guarded
@@ -28,11 +29,13 @@ def ui(
 
     Example: study ui --port 5001
     """
-    from study.runs.catalog.ui import open_ui
-
-    with open_ui(tracking_uri, host=host, port=port, keep=not wait) as view:
+    with study.open_ui(tracking_uri, host=host, port=port, keep=not wait) as view:
         try:
-            _show(view.address, None if view.server is None else view.server.process.pid, as_json)
+            pid = None if view.server is None else view.server.process.pid
+            shown = {"address": view.address, "pid": pid, "links": view.links()}
+            answer(shown, _show, as_json=as_json)
+            # Read by a script while the server is up.
+            sys.stdout.flush()
             if view.server is None:
                 return
             if not wait:
@@ -45,15 +48,7 @@ def ui(
             err().print("Stopped.", markup=False)
 
 
-def _show(address: str, pid: int | None, as_json: bool) -> None:
-    from study.runs.catalog.ui import page_links
-
-    links = page_links(address)
-    if as_json:
-        print_json({"address": address, "pid": pid, "links": links})
-        # Read by a script while the server is up.
-        sys.stdout.flush()
-        return
-    say(f"MLflow UI: {address}")
-    for name, link in links.items():
+def _show(shown: dict[str, Any]) -> None:
+    say(f"MLflow UI: {shown['address']}")
+    for name, link in shown["links"].items():
         say(f"  {name:<8}{link}")

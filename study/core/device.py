@@ -96,10 +96,10 @@ def peak_memory() -> int:
 
 
 def resolve_compute(config: ComputeConfig) -> Compute:
-    """Turn a request into what this machine can do.
+    """What this machine can do of a request.
 
     Raises:
-        ConfigError: the device is unknown or not present, or compilation is demanded without a compiler.
+        ConfigError: the device is unknown or absent, threads are below 1, or a demanded compiler is missing.
     """
     device = _resolve_device(config.device)
     if config.num_threads is not None:
@@ -134,10 +134,8 @@ def _resolve_device(name: str) -> torch.device:
 def _has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        # Without these instructions bfloat16 is emulated, and slower than float32.
-        return "avx512_bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags()
-    return False
+    # Without these instructions bfloat16 is emulated, and slower than float32.
+    return device.type == "cpu" and not {"avx512_bf16", "amx_bf16"}.isdisjoint(_cpu_flags())
 
 
 def _cpu_flags() -> set[str]:

@@ -1,6 +1,7 @@
 """A lock that many processes may share, on every system: a lock file for each holder, and a gate before them.
 
-Locks belong to the system and end with the process that held them.
+Locks belong to the system and end with the process that held them. Every function raises ``OSError`` where the
+folder is there and cannot be written.
 """
 
 from __future__ import annotations
@@ -16,11 +17,7 @@ GATE = "gate.lock"
 
 
 def share(folder: Path) -> Callable[[], None]:
-    """Hold a folder of locks together with others, as soon as nobody is :func:`alone`; gives what lets go again.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
+    """Hold a folder of locks together with others, as soon as nobody is :func:`alone`; gives what lets go again."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{uuid.uuid4().hex}.held"
     lock = FileLock(path, thread_local=False)
@@ -36,22 +33,14 @@ def share(folder: Path) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[bool]:
-    """Whether nobody holds the folder; as long as the block runs, nobody begins to.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
+    """Whether nobody holds the folder; as long as the block runs, nobody begins to."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / GATE):
         yield not any(_is_held(path) for path in folder.glob("*.held"))
 
 
 def is_shared(folder: Path) -> bool:
-    """Whether anybody holds the folder, this process included.
-
-    Raises:
-        OSError: the folder is there and cannot be written.
-    """
+    """Whether anybody holds the folder, this process included."""
     if not folder.exists():
         return False
     with alone(folder) as free:

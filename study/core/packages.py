@@ -14,20 +14,15 @@ class _CallablePackage(ModuleType):
     _home: str
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call that function."""
         function = getattr(importlib.import_module(self._home), self.__name__.rpartition(".")[2])
         return function(*args, **kwargs)
 
 
 def make_callable(package: str, home: str) -> None:
-    """Let an imported package be called.
+    """Let an imported package be called; module ``home`` defines the function of the same last name.
 
     The import system puts a package where the function of its name stands, so ``study.methods()`` would fail once
     ``study.methods.dm`` is imported.
-
-    Args:
-        package: its full name.
-        home: module that defines the function of the same last name.
     """
     module = sys.modules[package]
     module.__class__ = _CallablePackage

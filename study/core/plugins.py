@@ -25,9 +25,9 @@ class Registry(Mapping[str, T], Generic[T]):
         """Name what is kept; nothing is imported yet.
 
         Args:
-            kind: what is kept, in the singular, such as ``dataset``.
-            package: whose modules register what ships with study, such as ``study.data``.
-            group: of the entry points of other packages, such as ``study.datasets``.
+            kind: of the items, in the singular, such as ``dataset``.
+            package: whose modules register what ships with study.
+            group: of the entry points of other packages.
         """
         self._kind = kind
         self._package = package
@@ -37,12 +37,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._is_scanned = False
 
     def register(self, name: str, item: T, origin: str) -> None:
-        """Enter an item.
-
-        Args:
-            name: what users write.
-            item: what they get.
-            origin: the module that defines it, for messages.
+        """Enter an item under the name that users write; ``origin`` is the module that defines it.
 
         Raises:
             ConfigError: another module has taken the name.

@@ -24,12 +24,7 @@ class ProgramCache(Generic[T]):
     """
 
     def __init__(self, size: int, *, shared: bool = False) -> None:
-        """Start out empty.
-
-        Args:
-            size: programs that are kept.
-            shared: one cache for all threads, for programs that hold nothing but code; otherwise one a thread.
-        """
+        """Start out empty, to keep ``size`` programs: for all threads if shared, since they hold only code, or each."""
         self.lock = threading.RLock()
         self._size, self._shared = size, shared
         self._place = SimpleNamespace() if shared else threading.local()

@@ -12,6 +12,12 @@ from torch import Tensor
 from study.core.errors import ShapeError
 
 
+def image_shape(images: Tensor) -> tuple[int, int, int]:
+    """Channels, height, width of images [n, C, H, W]."""
+    channels, height, width = images.shape[1:]
+    return channels, height, width
+
+
 @dataclass(frozen=True)
 class ImageDataset:
     """Labelled images, whole, on one device.
@@ -41,8 +47,7 @@ class ImageDataset:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
-        channels, height, width = self.images.shape[1:]
-        return channels, height, width
+        return image_shape(self.images)
 
     def class_counts(self) -> list[int]:
         """Images of each class, in label order."""
@@ -115,6 +120,11 @@ class SyntheticSet:
         logits: [n, classes] float32 soft labels before softmax, or None where labels are hard.
         step_size: learning rate that was learned with the images (Greek beta), or None.
         schedule: the steps that were learned with the images and that evaluation replays, or None.
+
+    Example:
+        >>> one = SyntheticSet(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]), ("cat", "dog"))
+        >>> one.ipc, one.num_classes
+        (1, 2)
     """
 
     images: Tensor
@@ -131,7 +141,9 @@ class SyntheticSet:
         if self.logits is not None and tuple(self.logits.shape) != expected:
             raise ShapeError(f"logits have shape {tuple(self.logits.shape)}, expected {expected}")
         if self.schedule is not None:
-            _check_positions(self.schedule.order, len(self.labels))
+            low, high = int(self.schedule.order.min()), int(self.schedule.order.max())
+            if low < 0 or high >= len(self.labels):
+                raise ShapeError(f"steps use images {low} to {high}, but there are {len(self.labels)} images")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -186,6 +198,10 @@ class Score:
         values: one entry an evaluation seed.
         extra: further metrics by name, again one entry an evaluation seed (accuracy, AUC).
         seconds: wall time of all seeds together.
+
+    Example:
+        >>> Score("accuracy", (0.25, 0.75)).mean
+        0.5
     """
 
     metric: str
@@ -226,12 +242,6 @@ def _check_images(images: Tensor) -> None:
         raise ShapeError(f"images have shape {tuple(images.shape)}, expected [n, channels, height, width]")
     if images.dtype is not torch.float32:
         raise ShapeError(f"images are {images.dtype}, expected torch.float32")
-
-
-def _check_positions(order: Tensor, num_images: int) -> None:
-    low, high = int(order.min()), int(order.max())
-    if low < 0 or high >= num_images:
-        raise ShapeError(f"steps use images {low} to {high}, but there are {num_images} images")
 
 
 def _check_labels(images: Tensor, labels: Tensor, num_classes: int) -> None:

@@ -11,8 +11,8 @@ import torch
 def derive_seed(root: int, *path: str | int) -> int:
     """Derive an independent 63-bit seed from a root seed and a path of names.
 
-    The same path gives the same seed on every machine and in every process; two different paths give
-    unrelated seeds, so that adding one consumer never shifts the numbers of another.
+    The same path gives the same seed everywhere; different paths give unrelated seeds, so that a new consumer
+    never shifts the numbers of another.
     """
     text = "/".join([str(root), *(f"{type(part).__name__}:{part}" for part in path)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -6,12 +6,9 @@ from pathlib import Path
 
 
 def render(folder: Path, name: str, **values: object) -> str:
-    """Fill in a template; values are escaped in those that end in ``.html.j2``.
+    """Fill in the template of that name; values are escaped in those that end in ``.html.j2``.
 
-    Args:
-        folder: the folder ``templates`` of a package.
-        name: of the file in it.
-        values: what the template names; one that is missing raises ``jinja2.UndefinedError``.
+    A value that the template names and that is missing raises ``jinja2.UndefinedError``.
     """
     # Imported here, since most commands write no page.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape

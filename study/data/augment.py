@@ -1,8 +1,7 @@
 """Differentiable Siamese augmentation (DSA): draw parameters once, apply them to any number of batches.
 
-A record holds everything that was drawn, so that real and synthetic images get the very same transform
-and a rebuilt training step sees the very same pixels. Randomness is drawn outside of the graph; every
-operation is differentiable in the pixels.
+A record holds everything that was drawn, so that real and synthetic images get the very same transform and a
+rebuilt training step sees the very same pixels. Every operation is differentiable in the pixels.
 """
 
 from __future__ import annotations
@@ -73,8 +72,7 @@ class AugmentationRecord:
     Attributes:
         config: operations and ranges the numbers below are mapped to.
         image_shape: channels, height, width of the images it fits.
-        chosen: the operation of each draw; a single name is shared by all draws; empty in mode ``all``
-            and for strategy ``none``.
+        chosen: the operation of each draw, or one for all; empty in mode ``all`` and for strategy ``none``.
         uniform: [num_draws, 11] float32 in [0, 1); columns belong to operations as ``_OPERATIONS`` says.
     """
 
@@ -105,12 +103,11 @@ def draw(
 
     Args:
         config: operations and ranges.
-        num_draws: independent draws of the parameters: one an image when networks are trained, one a
-            class in Siamese matching, where real and synthetic images of the class share it.
+        num_draws: of parameters: one an image when networks are trained, one a class in Siamese matching, where
+            real and synthetic images of the class share it.
         image_shape: channels, height, width.
         generator: source of all numbers. One on the CPU avoids waiting for an accelerator.
-        shared_op: in mode ``single``, one operation for all draws (network training) instead of one
-            for each draw (Siamese matching).
+        shared_op: in mode ``single``, one operation for all draws (network training), not one each (matching).
 
     Source: Zhao and Bilen 2021 (DSA). The released code reseeds the global generator from the clock
     so that two calls agree; here the record is drawn once and applied twice.
@@ -147,14 +144,13 @@ def augment(images: Tensor, record: AugmentationRecord, which: Tensor | None = N
     """Images under the transforms of a record.
 
     Args:
-        images: [n, C, H, W] floating point in normalised space, where 0 is what fills empty places.
+        images: [n, C, H, W] floating point in normalised space, where 0 fills empty places.
         record: from :func:`draw`, for images of this shape.
-        which: [n] int64, the draw each image uses; by default image i uses draw i. Keep it on the CPU
-            where draws differ in their operation: the images are grouped by it.
+        which: [n] int64, the draw each image uses; by default image i uses draw i. Keep it on the CPU where draws
+            differ in their operation, by which the images are grouped.
 
     Returns:
-        [n, C, H, W] of the same type; gradient flows to the images. ``images`` itself where the
-        strategy is ``none``.
+        [n, C, H, W] of the same type; gradient flows to the images.
 
     Raises:
         ShapeError: the images do not fit the record, or ``which`` does not fit the images.
@@ -203,11 +199,7 @@ def _apply_by_group(
 
 
 def _color(images: Tensor, uniform: Tensor, config: AugmentationConfig) -> Tensor:
-    """Brightness, saturation and contrast in that order, folded into one pass over the pixels.
-
-    Neither brightness nor saturation changes what contrast does except through the mean, which moves
-    with the brightness alone, so the three affine maps combine into one.
-    """
+    """Brightness, saturation and contrast in that order, as one affine map: the mean moves with brightness alone."""
     brightness, saturation, contrast = uniform[:, :, None, None, None].unbind(1)
     brightness = (brightness - 0.5) * config.brightness
     saturation = saturation * config.saturation

@@ -20,15 +20,11 @@ _LOG = logging.getLogger(__name__)
 _FORMAT = 1
 """Part of every key: raise it when the same key would give other tensors."""
 
-
 IsWhole = Callable[[Mapping[str, Tensor]], bool]
 
 
 def cached(
-    name: str,
-    key: Mapping[str, Any],
-    build: Callable[[], dict[str, Tensor]],
-    is_whole: IsWhole | None = None,
+    name: str, key: Mapping[str, Any], build: Callable[[], dict[str, Tensor]], is_whole: IsWhole | None = None
 ) -> tuple[dict[str, Tensor], Path]:
     """The tensors kept under a key, built on first use; also the file they are in.
 
@@ -36,22 +32,20 @@ def cached(
 
     Args:
         name: readable start of the file name.
-        key: plain values that determine the tensors.
-        build: makes them.
-        is_whole: further check of what was read; what fails it is built again.
+        key: plain values that determine the tensors, which ``build`` makes.
+        build: called where no whole file is there.
+        is_whole: what fails this check is built again.
 
     Raises:
         DataError: the cache folder cannot be written.
     """
     path = _path(name, key)
-    tensors = _read(path, is_whole)
-    if tensors is not None:
+    if (tensors := _read(path, is_whole)) is not None:
         return tensors, path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            tensors = _read(path, is_whole)
-            if tensors is None:
+            if (tensors := _read(path, is_whole)) is None:
                 tensors = build()
                 with replace_file(path) as temporary:
                     save_file(tensors, temporary)

@@ -13,7 +13,7 @@ _REFUSED: dict[str, str] = {}
 
 
 def register(spec: DatasetSpec) -> DatasetSpec:
-    """Enter a dataset, from a file of this package or from a module behind an entry point of ``study.datasets``.
+    """Enter a dataset, from a file of this package or a module behind an entry point of ``study.datasets``.
 
     Raises:
         ConfigError: another module has taken the name.

@@ -37,8 +37,8 @@ def decode_images(files: Sequence[Path], resolution: int | None) -> Tensor:
 
     Args:
         files: image files, at least one.
-        resolution: pixels a side; the middle square of each image is scaled with antialiasing. None
-            keeps the size of the files, which must then be one.
+        resolution: pixels a side, to which the middle square of each image is scaled with antialiasing;
+            None keeps the size of the files, which must then be one.
 
     Raises:
         DataError: a file cannot be decoded, or sizes differ and no resolution is given.

@@ -12,12 +12,7 @@ from study.data.source import WITHOUT_FLIP, DatasetSpec, RawImages, SourceData, 
 
 
 def load(root: Path, resolution: int | None) -> SourceData:
-    """All 1,797 digits, pixels from 0 to 16; a fixed stratified fifth is the test set.
-
-    Args:
-        root: not used, nothing is read from disk; there because every loader has it.
-        resolution: pixels a side, None for 8.
-    """
+    """All 1,797 digits, 8 pixels a side by default; a fixed stratified fifth is the test set."""
     bunch = load_digits()
     pixels = torch.from_numpy(bunch.images).to(torch.uint8)[:, None]
     class_names = tuple(str(name) for name in bunch.target_names)
@@ -25,23 +20,13 @@ def load(root: Path, resolution: int | None) -> SourceData:
     return resize(SourceData(train, test, class_names, max_value=16), resolution)
 
 
-def is_present(root: Path) -> bool:
-    """Always: the images come with a dependency of this package."""
-    return True
-
-
-def prepare(root: Path, resolution: int | None) -> str:
-    """Nothing to do."""
-    return "digits ships inside scikit-learn: nothing to prepare"
-
-
 register(
     DatasetSpec(
         name="digits",
         description="1,797 handwritten digits, 8 x 8 gray, 10 classes",
         load=load,
-        prepare=prepare,
-        is_present=is_present,
+        prepare=lambda root, resolution: "digits ships inside scikit-learn: nothing to prepare",
+        is_present=lambda root: True,
         augmentation=WITHOUT_FLIP,
         resolution=8,
         channels=1,

@@ -11,7 +11,7 @@ from study.core.errors import DataError, MissingDataError
 from study.data.cache import cached
 from study.data.datasets import register
 from study.data.decode import IMAGE_SUFFIXES, decode_images, describe_files
-from study.data.source import WITH_FLIP, DatasetSpec, RawImages, SourceData, hold_out
+from study.data.source import WITH_FLIP, DatasetSpec, RawImages, SourceData, decoding, hold_out
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,14 +22,10 @@ def is_present(root: Path) -> bool:
 
 
 def load(root: Path, resolution: int | None) -> SourceData:
-    """All images, decoded on first use and cached for each resolution.
+    """All images below ``root``, decoded on first use and cached for each resolution (None: that of the files).
 
-    Class names are those of the folders, in alphabetical order. Images are gray only if all of them
-    are. Without ``test`` a fixed stratified fifth of the images is held out as the test set.
-
-    Args:
-        root: the folder that holds ``train``.
-        resolution: pixels a side; None keeps the size of the files, which must then be one.
+    Classes are the folders in alphabetical order. Images are gray only if all of them are. Without ``test`` a
+    fixed stratified fifth of the images is held out as the test set.
 
     Raises:
         MissingDataError: there is no ``train``.
@@ -43,7 +39,11 @@ def load(root: Path, resolution: int | None) -> SourceData:
     parts = {"train": _list_classes(root / "train")}
     if (root / "test").is_dir():
         parts["test"] = _list_classes(root / "test")
-        _check_same_classes(root, set(parts["train"]), set(parts["test"]))
+        for name in sorted(set(parts["train"]) ^ set(parts["test"])):
+            here, there = ("train", "test") if name in parts["train"] else ("test", "train")
+            raise DataError(
+                f"{root}: class {name!r} is in {here} but not in {there}; both need the same classes"
+            )
     class_names = tuple(parts["train"])
     if len(class_names) < 2:
         raise DataError(f"{root / 'train'} has {len(class_names)} class folder(s); at least 2 are needed")
@@ -65,14 +65,6 @@ def load(root: Path, resolution: int | None) -> SourceData:
     return SourceData(train, test, class_names, files=(path,))
 
 
-def prepare(root: Path, resolution: int | None) -> str:
-    """Decode the images into the cache."""
-    source = load(root, resolution)
-    return (
-        f"folder: {len(source.train)} train and {len(source.test)} test images decoded into {source.files[0]}"
-    )
-
-
 def _list_classes(folder: Path) -> dict[str, list[Path]]:
     """Image files of each class, classes and files in alphabetical order."""
     classes = {}
@@ -89,18 +81,12 @@ def _list_classes(folder: Path) -> dict[str, list[Path]]:
     return classes
 
 
-def _check_same_classes(root: Path, train: set[str], test: set[str]) -> None:
-    for name in sorted(train ^ test):
-        here, there = ("train", "test") if name in train else ("test", "train")
-        raise DataError(f"{root}: class {name!r} is in {here} but not in {there}; both need the same classes")
-
-
 register(
     DatasetSpec(
         name="folder",
         description="your own images, with or without a test set",
         load=load,
-        prepare=prepare,
+        prepare=decoding("folder", load),
         is_present=is_present,
         augmentation=WITH_FLIP,
         resolution=None,

@@ -14,7 +14,7 @@ from study.core.files import sha256_file
 from study.data.cache import cached
 from study.data.datasets import register
 from study.data.decode import decode_images, describe_files
-from study.data.source import WITH_FLIP, DatasetSpec, RawImages, SourceData
+from study.data.source import WITH_FLIP, DatasetSpec, RawImages, SourceData, decoding
 
 CLASS_NAMES = ("HP", "SSA")
 NUM_ANNOTATORS = 7
@@ -62,14 +62,9 @@ def is_present(root: Path) -> bool:
 
 
 def load(root: Path, resolution: int | None) -> SourceData:
-    """All images in the owners' partition, decoded on first use and cached for each resolution.
+    """All images in the owners' partition, decoded on first use and cached for each resolution (None: 224).
 
-    Args:
-        root: see :func:`find_folder`.
-        resolution: pixels a side, None for the files' own 224.
-
-    Returns:
-        Labels are HP = 0 and SSA = 1; ``votes`` counts the annotators, of seven, who chose SSA.
+    Labels are HP = 0 and SSA = 1; ``votes`` counts the annotators, of seven, who chose SSA.
 
     Raises:
         MissingDataError: no copy is there.
@@ -87,14 +82,6 @@ def load(root: Path, resolution: int | None) -> SourceData:
     tensors, path = cached("mhist", key, lambda: {"pixels": decode_images(files, resolution)})
     train, test = (_part(rows, tensors["pixels"], partition) for partition in _PARTITIONS)
     return SourceData(train, test, CLASS_NAMES, files=(path,))
-
-
-def prepare(root: Path, resolution: int | None) -> str:
-    """Decode the images into the cache."""
-    source = load(root, resolution)
-    return (
-        f"mhist: {len(source.train)} train and {len(source.test)} test images decoded into {source.files[0]}"
-    )
 
 
 def _part(rows: list[_Row], pixels: Tensor, partition: str) -> RawImages:
@@ -151,7 +138,7 @@ register(
         name="mhist",
         description="3,152 colorectal polyps, 224 x 224 colour, 2 classes",
         load=load,
-        prepare=prepare,
+        prepare=decoding("mhist", load),
         is_present=is_present,
         augmentation=WITH_FLIP,
         resolution=224,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from study.core.errors import DataError, ShapeError
+from study.core.records import image_shape
 
 Kind = Literal["standard", "zca", "none"]
 
@@ -26,8 +28,7 @@ class Preprocessing:
         kind: ``standard`` subtracts a mean and divides by a deviation for each channel, ``zca``
             subtracts a mean image and whitens, ``none`` leaves pixels as they are.
         image_shape: channels, height, width it was made for.
-        mean: of each channel, for ``standard``.
-        std: of each channel, for ``standard``.
+        mean: of each channel, for ``standard``, as is ``std``.
         zca_mean: [C, H, W] float32, for ``zca``.
         zca_matrix: [C*H*W, C*H*W] float32, symmetric, for ``zca``.
         zca_epsilon: what was added to the eigenvalues.
@@ -54,17 +55,14 @@ class Preprocessing:
             if min(self.std) <= 0:
                 raise DataError(f"standard deviations {self.std} must be above 0")
         if self.kind == "zca":
-            size = _size(self.image_shape)
+            size = math.prod(self.image_shape)
             if self.zca_mean is None or self.zca_matrix is None:
                 raise DataError("zca preprocessing needs its mean image and its matrix")
             if tuple(self.zca_mean.shape) != self.image_shape or tuple(self.zca_matrix.shape) != (size, size):
                 raise DataError(f"the zca mean and matrix do not fit images of shape {self.image_shape}")
 
     def apply(self, images: Tensor) -> Tensor:
-        """Normalise images.
-
-        Args:
-            images: [n, C, H, W] float32 in [0, 1]; gradient flows through.
+        """Normalise images, [n, C, H, W] float32 in [0, 1]; gradient flows through.
 
         Raises:
             ShapeError: the images do not have the channels (or, for zca, the size) it was made for.
@@ -79,11 +77,7 @@ class Preprocessing:
         return images
 
     def invert(self, images: Tensor) -> Tensor:
-        """Give back the pixels of normalised images; those of synthetic images may leave [0, 1].
-
-        Args:
-            images: [n, C, H, W] float32 in normalised space; gradient flows through.
-        """
+        """Pixels of normalised images, [n, C, H, W] float32, perhaps outside [0, 1]; gradient flows through."""
         self._check(images)
         if self.kind == "standard":
             mean, std = self._moments(images)
@@ -92,9 +86,8 @@ class Preprocessing:
             if not self._inverse:
                 # Eigenvalues of the matrix reach from about 0.1 to 3.2, so inverting loses nothing.
                 self._inverse.append(torch.linalg.inv(self.zca_matrix.double()).float())
-            return (images.flatten(1) @ self._inverse[0].to(images)).view_as(images) + self.zca_mean.to(
-                images
-            )
+            pixels = (images.flatten(1) @ self._inverse[0].to(images)).view_as(images)
+            return pixels + self.zca_mean.to(images)
         return images
 
     def to_plain(self) -> dict[str, Any]:
@@ -117,22 +110,19 @@ class Preprocessing:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Preprocessing:
-        """Rebuild what :meth:`to_plain` and :meth:`tensors` stored; other tensors are ignored.
+        """What :meth:`to_plain` and :meth:`tensors` stored; other tensors are ignored.
 
         Raises:
             DataError: a value is missing or does not fit the others.
         """
         try:
             channels, height, width = (int(side) for side in plain["image_shape"])
+            mean, std = (tuple(float(value) for value in plain[name]) for name in ("mean", "std"))
+            kept = tensors if plain["kind"] == "zca" else {}
             return cls(
-                kind=plain["kind"],
-                image_shape=(channels, height, width),
-                mean=tuple(float(value) for value in plain["mean"]),
-                std=tuple(float(value) for value in plain["std"]),
-                zca_mean=tensors.get("zca_mean") if plain["kind"] == "zca" else None,
-                zca_matrix=tensors.get("zca_matrix") if plain["kind"] == "zca" else None,
+                plain["kind"], (channels, height, width), mean, std, kept.get("zca_mean"), kept.get("zca_matrix"),
                 zca_epsilon=plain.get("zca_epsilon"),
-            )
+            )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, DataError):
                 raise
@@ -152,16 +142,12 @@ class Preprocessing:
 
 
 def fit_standard(images: Tensor) -> Preprocessing:
-    """Mean and deviation of each channel over all training pixels.
-
-    Args:
-        images: [n, C, H, W] float32 in [0, 1].
-    """
+    """Mean and deviation of each channel over all training pixels, [n, C, H, W] float32 in [0, 1]."""
     pixels = images.transpose(0, 1).flatten(1)
     std, mean = zip(*(torch.std_mean(channel, correction=0) for channel in pixels), strict=True)
     # A channel that never changes carries nothing; dividing it by 1 keeps it at zero.
     stds = tuple(float(value) if value > 0 else 1.0 for value in std)
-    return Preprocessing("standard", _shape(images), tuple(float(value) for value in mean), stds)
+    return Preprocessing("standard", image_shape(images), tuple(float(value) for value in mean), stds)
 
 
 def fit_zca(images: Tensor, epsilon: float = 0.1) -> Preprocessing:
@@ -176,7 +162,7 @@ def fit_zca(images: Tensor, epsilon: float = 0.1) -> Preprocessing:
 
     Source: the whitening of Krizhevsky 2009 as MTT applies it. It replaces mean and deviation.
     """
-    shape = _shape(images)
+    shape = image_shape(images)
     size = check_zca_size(shape)
     if len(images) < 2:
         raise DataError("zca needs at least two training images")
@@ -197,20 +183,10 @@ def check_zca_size(image_shape: tuple[int, int, int]) -> int:
     Raises:
         DataError: there are more than :data:`MAX_ZCA_SIZE`.
     """
-    size = _size(image_shape)
+    size = math.prod(image_shape)
     if size > MAX_ZCA_SIZE:
         raise DataError(
             f"zca of images {image_shape} needs a matrix of {size} x {size}; at most {MAX_ZCA_SIZE} values an "
             "image are whitened. Lower --resolution, or use preprocessing = 'standard'"
         )
     return size
-
-
-def _shape(images: Tensor) -> tuple[int, int, int]:
-    channels, height, width = images.shape[1:]
-    return channels, height, width
-
-
-def _size(shape: tuple[int, int, int]) -> int:
-    channels, height, width = shape
-    return channels * height * width

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from study.core.errors import DataError
+from study.core.records import image_shape
 
 WITH_FLIP = "color_crop_cutout_flip_scale_rotate"
 """Every operation of DSA, the default where an image and its mirror image mean the same."""
@@ -79,8 +80,7 @@ class SourceData:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
-        channels, height, width = self.train.pixels.shape[1:]
-        return channels, height, width
+        return image_shape(self.train.pixels)
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,11 @@ class DatasetSpec:
         description: one line for people.
         load: reads it from the data root at a resolution (None: as it is).
         prepare: downloads or decodes what ``load`` needs; gives one line that says what it did.
-        is_present: whether its files are in a data root; says nothing about whether they are whole.
+        is_present: whether its files are in a data root, whole or not.
         augmentation: default strategy of DSA.
-        resolution: pixels a side of the files; None where it depends on the user's images.
-        channels: colour channels of the files; None where it depends on the user's images.
-        mean: published mean of each channel of the training images in [0, 1]; None to compute it.
-        std: published standard deviation likewise.
+        resolution: pixels a side of the files, and ``channels`` their colours; None where the user's images decide.
+        mean: published mean of each channel of the training images in [0, 1], and ``std`` its standard deviation;
+            None to compute them.
         licence: terms of the images, as far as their owners state them.
         how_to_get: what to do where the files are missing.
     """
@@ -118,6 +117,17 @@ class DatasetSpec:
     std: tuple[float, ...] | None = None
 
 
+def decoding(name: str, load: Callable[[Path, int | None], SourceData]) -> Callable[[Path, int | None], str]:
+    """How a dataset is prepared whose images are decoded into a cached file when they are loaded."""
+
+    def prepare(root: Path, resolution: int | None) -> str:
+        source = load(root, resolution)
+        counts = f"{len(source.train)} train and {len(source.test)} test images"
+        return f"{name}: {counts} decoded into {source.files[0]}"
+
+    return prepare
+
+
 def stratified_split(
     labels: Tensor, fraction: float, seed: int, class_names: tuple[str, ...], purpose: str
 ) -> tuple[Tensor, Tensor]:
@@ -126,9 +136,9 @@ def stratified_split(
     Args:
         labels: [n] int64.
         fraction: share to hold out, between 0 and 1.
-        seed: of the split alone; the same seed gives the same split on every machine.
-        class_names: for messages.
-        purpose: what the held-out part is for, such as ``validation``; for messages.
+        seed: of the split alone; it gives the same split on every machine.
+        class_names: for messages, as is ``purpose``.
+        purpose: what the held-out part is for, such as ``validation``.
 
     Raises:
         DataError: a class cannot be on both sides.

@@ -99,8 +99,7 @@ class DataSplits:
         fingerprint: SHA-256 (hex) over images and labels as loaded.
         class_names: one name a class, in label order.
         augmentation: DSA with its strategy resolved.
-        train_votes: [n] int64 annotators who chose class 1, in the order of ``train``, or None.
-        validation_votes: likewise for ``validation``.
+        train_votes: [n] int64 annotators who chose class 1, or None; likewise ``validation_votes``.
     """
 
     name: str
@@ -144,11 +143,7 @@ def load_splits(
 ) -> DataSplits:
     """Load a dataset and divide it; the same call gives the same tensors on every machine.
 
-    Args:
-        dataset: a name of :data:`study.data.datasets.DATASETS`.
-        config: resolution, split, preprocessing and augmentation.
-        data_root: see :func:`resolve_data_root`.
-        min_per_class: training images every class must have, such as the IPC.
+    ``min_per_class`` are the training images that every class must have, such as the IPC.
 
     Raises:
         UnknownNameError: no dataset has that name.
@@ -229,19 +224,14 @@ def _fit(
 
 def _fit_zca_once(config: DataConfig, source: SourceData, train: RawImages, mark: str) -> Preprocessing:
     """The whitening of these training images, kept: that of CIFAR-10 takes half a minute."""
-    key = {
-        "fingerprint": mark,
-        "split": [config.validation_fraction, config.split_seed],
-        "epsilon": config.zca_epsilon,
-    }
+    split, epsilon = [config.validation_fraction, config.split_seed], config.zca_epsilon
+    key = {"fingerprint": mark, "split": split, "epsilon": epsilon}
     check_zca_size(source.image_shape)
     tensors, _ = cached(
-        "zca", key, lambda: fit_zca(_to_unit(train.pixels, source.max_value), config.zca_epsilon).tensors()
+        "zca", key, lambda: fit_zca(_to_unit(train.pixels, source.max_value), epsilon).tensors()
     )
     mean, matrix = tensors["zca_mean"], tensors["zca_matrix"]
-    return Preprocessing(
-        "zca", source.image_shape, zca_mean=mean, zca_matrix=matrix, zca_epsilon=config.zca_epsilon
-    )
+    return Preprocessing("zca", source.image_shape, zca_mean=mean, zca_matrix=matrix, zca_epsilon=epsilon)
 
 
 def _normalise(

@@ -32,12 +32,7 @@ def is_present(name: Name, root: Path) -> bool:
 
 
 def load(name: Name, root: Path, resolution: int | None) -> SourceData:
-    """A dataset from local files; nothing is ever downloaded here.
-
-    Args:
-        name: which of the three.
-        root: the folder that holds ``MNIST/raw``, ``FashionMNIST/raw`` or ``cifar-10-batches-py``.
-        resolution: pixels a side, None for 28 or 32.
+    """A dataset from files in ``MNIST/raw``, ``FashionMNIST/raw`` or ``cifar-10-batches-py``; never downloaded here.
 
     Raises:
         MissingDataError: a file is not there.
@@ -124,15 +119,16 @@ def _read(reader: Callable[[str], Tensor], path: Path) -> Tensor:
 
 
 def _load_cifar(root: Path) -> SourceData:
-    dataset = _dataset("cifar10")
-    folder = _folder("cifar10", root)
+    from torchvision.datasets.utils import check_integrity
+
+    dataset, folder = _dataset("cifar10"), _folder("cifar10", root)
     # The batches are pickles: none is read before its checksum matches the published one.
-    for file, checksum in (
-        *dataset.train_list,
-        *dataset.test_list,
-        (dataset.meta["filename"], dataset.meta["md5"]),
-    ):
-        _check_sum(folder / file, checksum)
+    published = [*dataset.train_list, *dataset.test_list, (dataset.meta["filename"], dataset.meta["md5"])]
+    for file, checksum in published:
+        if not check_integrity(str(folder / file), checksum):
+            raise DataError(
+                f"{folder / file} is damaged: its checksum is not the published one; delete it and prepare again"
+            )
     parts = []
     names: tuple[str, ...] = ()
     for is_train in (True, False):
@@ -141,15 +137,6 @@ def _load_cifar(root: Path) -> SourceData:
         parts.append(RawImages(pixels, torch.tensor(loaded.targets)))
         names = tuple(loaded.classes)
     return SourceData(parts[0], parts[1], names)
-
-
-def _check_sum(path: Path, checksum: str) -> None:
-    from torchvision.datasets.utils import check_integrity
-
-    if not check_integrity(str(path), checksum):
-        raise DataError(
-            f"{path} is damaged: its checksum is not the published one; delete it and prepare again"
-        )
 
 
 def _register(name: Name, description: str, licence: str, augmentation: str, **known: Any) -> None:
@@ -173,7 +160,7 @@ _register(
     resolution=28, channels=1, mean=(0.1307,), std=(0.3081,),
 )  # fmt: skip
 _register(
-    "fashion-mnist", "70,000 pictures of clothing, 28 x 28 gray, 10 classes", "MIT", WITH_FLIP,
+    "fashion-mnist", "70,000 pictures of clothes, 28 x 28 gray, 10 classes", "MIT", WITH_FLIP,
     resolution=28, channels=1, mean=(0.2861,), std=(0.3530,),
 )  # fmt: skip
 _register(

@@ -53,8 +53,6 @@ class PoolModel:
     """An architecture with the recipe it is trained by.
 
     Attributes:
-        name: of the architecture.
-        model: with its width and depth.
         config: the set's own recipe, with a learning rate that suits the architecture.
         is_own: whether the set was distilled with it; it then stays out of mean and worst.
     """
@@ -67,12 +65,7 @@ class PoolModel:
 
 @dataclass(frozen=True)
 class CrossScore:
-    """Scores by architecture, in the order of the pool.
-
-    Attributes:
-        scores: of every architecture, also of the one the set was distilled with.
-        own: name of that one.
-    """
+    """Scores by architecture, in the order of the pool, that the set was distilled with (``own``) included."""
 
     scores: Mapping[str, Score]
     own: str
@@ -118,10 +111,10 @@ def parse_model(words: str) -> ModelConfig:
 def build_pool(
     models: Sequence[ModelConfig], own: ModelConfig, image_shape: tuple[int, int, int], num_classes: int
 ) -> tuple[dict[str, ModelConfig], dict[str, str]]:
-    """The networks to score a set on, its own among them if the pool has that architecture.
+    """The networks to score a set on.
 
     Args:
-        models: of the pool; the one with the architecture of ``own`` is replaced by ``own``.
+        models: of the pool; one with the architecture of ``own`` is replaced by ``own``.
         own: what the set was distilled with.
         image_shape: channels, height, width.
         num_classes: length of one row of logits.
@@ -148,9 +141,7 @@ def build_pool(
 
 @dataclass(frozen=True, eq=False)
 class ArchitecturePool:
-    """The architectures that sets of a kind are scored on, with what all these scores share.
-
-    Learning rates, and the scores of random real images, are worked out once.
+    """The architectures that sets of a kind are scored on; learning rates and random real images are worked out once.
 
     Attributes:
         evaluator: of the architecture that sets are distilled with: real images, recipe, machine, seeds.
@@ -173,7 +164,7 @@ class ArchitecturePool:
 
     @functools.cached_property
     def members(self) -> dict[str, PoolModel]:
-        """Each architecture with its learning rate; where one is chosen, with random real images on validation."""
+        """Each architecture with its learning rate."""
         return {name: self.member(name) for name in self.models}
 
     @functools.cached_property
@@ -240,38 +231,28 @@ def foreign_recipe(config: EvaluationConfig) -> EvaluationConfig:
 
 def _on(evaluator: Evaluator, member: PoolModel) -> Evaluator:
     """The evaluator of one architecture: networks from seeds of its own, the same draws of random images."""
+    own = evaluator.generators
     return evaluator.changed(
         model=member.model,
         config=member.config,
-        generators=evaluator.generators
-        if member.is_own
-        else evaluator.generators.child("architecture", member.name),
-        draws=evaluator.generators.child("random") if evaluator.draws is None else evaluator.draws,
+        generators=own if member.is_own else own.child("architecture", member.name),
+        draws=own.child("random") if evaluator.draws is None else evaluator.draws,
     )
 
 
 def choose_learning_rate(
     evaluator: Evaluator, model: ModelConfig, config: EvaluationConfig, ipc: int
 ) -> float:
-    """The rate at which random real images teach an architecture best, on validation.
+    """The rate at which random real images teach an architecture best, of half the recipe's own to four times it.
 
     A rate that suits one architecture may leave another untrained, above all one without a norm; a fixed
-    rate would then measure the rate. The rates tried are half the recipe's own to four times of it. No
-    synthetic image takes part, so the choice favours random images if anything; it is made on validation
-    even where the scores are of test.
-
-    Args:
-        evaluator: images, machine and seeds.
-        model: the architecture.
-        config: the recipe.
-        ipc: size of the sets that will be scored.
+    rate would then measure the rate. No synthetic image takes part, so the choice favours random images if
+    anything; the evaluator classifies validation images even where the scores are of test.
     """
     base = config.resolve().lr
     rated = evaluator.changed(model=model, generators=evaluator.generators.child("learning-rate"), draws=None)
-    means = {
-        base * factor: rated.changed(config=config.model_copy(update={"lr": base * factor}))
-        .random(ipc, NUM_RATE_DRAWS)
-        .mean
-        for factor in RATE_FACTORS
-    }
+    means = {}
+    for rate in (base * factor for factor in RATE_FACTORS):
+        tried = rated.changed(config=config.model_copy(update={"lr": rate}))
+        means[rate] = tried.random(ipc, NUM_RATE_DRAWS).mean
     return max(means, key=lambda rate: means[rate])

@@ -28,12 +28,11 @@ def random_real_sets(
     by_class = [positions.cpu() for positions in train.class_indices()]
     for index in range(num_draws):
         generator = generators.child("random", index)["selection"]
-        chosen = [
-            positions[
-                torch.randperm(len(positions), generator=generator, device=generator.device).cpu()[:ipc]
-            ]
+        orders = [
+            torch.randperm(len(positions), generator=generator, device=generator.device).cpu()
             for positions in by_class
         ]
+        chosen = [positions[order[:ipc]] for positions, order in zip(by_class, orders, strict=True)]
         picked = train.subset(torch.cat(chosen).to(train.labels.device))
         sets.append(SyntheticSet(picked.images, picked.labels, train.class_names))
     return sets
@@ -41,8 +40,7 @@ def random_real_sets(
 
 def full_set(train: ImageDataset) -> SyntheticSet:
     """A whole real dataset as a set to evaluate, grouped by class."""
-    order = torch.argsort(train.labels, stable=True)
-    picked = train.subset(order)
+    picked = train.subset(torch.argsort(train.labels, stable=True))
     return SyntheticSet(picked.images, picked.labels, train.class_names)
 
 

@@ -58,11 +58,8 @@ def training_batches(
             pixels = augment(pixels, join(records))
         sizes = [step.numel() for step in block]
         pieces = zip(block, torch.split(pixels, sizes), torch.split(targets[chosen], sizes), strict=True)
-        for step, some_images, some_targets in pieces:
-            yield (
-                some_images.view(*step.shape, *image_shape),
-                some_targets.view(*step.shape, *targets.shape[1:]),
-            )
+        for step, some, wanted in pieces:
+            yield some.view(*step.shape, *image_shape), wanted.view(*step.shape, *targets.shape[1:])
 
 
 def scheduled_batches(

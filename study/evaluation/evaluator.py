@@ -90,13 +90,12 @@ class Evaluator:
         """Train fresh networks on a set and score each once, after its last step.
 
         More seeds keep the scores of the first ones (up to rounding, where they are stacked differently). A
-        network that diverges in training scores what it scores: chance. A set that was learned together with its
-        steps is trained on by replaying these, in float32 as they were learned, unless the recipe says otherwise;
-        where they belong to one network the score is a single value.
+        network that diverges scores chance. A set that was learned together with its steps is trained on by
+        replaying these, in float32 as they were learned, unless the recipe says otherwise; where they belong to
+        one network the score is a single value.
 
         Args:
-            synthetic: what to train on, never modified; a whole real dataset is one too, see
-                :func:`study.evaluation.baselines.full_set`.
+            synthetic: what to train on; a whole real dataset (:func:`study.evaluation.baselines.full_set`) is one too.
             num_seeds: networks to train; by default the configured number.
 
         Returns:
@@ -117,11 +116,7 @@ class Evaluator:
 
         No synthetic image takes part, so the score is kept in the user's cache under everything that determines
         it: the drawn and the classified images themselves, network, recipe and seeds. Searches of any method
-        that share these train it once.
-
-        Args:
-            ipc: images a class.
-            num_draws: draws, and networks trained; by default the configured number of seeds.
+        that share these train it once. There are as many draws as seeds by default.
 
         Raises:
             ConfigError: ``ipc`` or ``num_draws`` is impossible.
@@ -160,16 +155,9 @@ class Evaluator:
             # A few large steps forgive no rounding that they were not learned with.
             compute = replace(compute, dtype=torch.float32)
         return TrainingJob(
-            images=synthetic.images.detach(),
-            targets=targets.detach(),
-            num_classes=synthetic.num_classes,
-            model=self.model,
-            recipe=recipe,
-            lr=recipe.lr if learned is None else learned,
-            augmentation=augmentation,
-            compute=compute,
-            schedule=schedule,
-        )
+            synthetic.images.detach(), targets.detach(), synthetic.num_classes, self.model, recipe,
+            recipe.lr if learned is None else learned, augmentation, compute, schedule,
+        )  # fmt: skip
 
     @property
     def _draws(self) -> Generators:
@@ -204,11 +192,10 @@ class Evaluator:
         }
 
         def train_all() -> Score:
-            scores = [
-                self.changed(generators=draws.child("random", index))._train(drawn, 1, expected)
-                for index, drawn in enumerate(sets)
-            ]
-            return join_scores(scores)
+            there = [self.changed(generators=draws.child("random", index)) for index in range(len(sets))]
+            return join_scores(
+                [one._train(drawn, 1, expected) for one, drawn in zip(there, sets, strict=True)]
+            )
 
         return cached_score("random-images", key, train_all)
 

@@ -91,11 +91,7 @@ class FullData:
         return find_score(_NAME, self._key(split))
 
     def score(self, split: str, real: Callable[[], ImageDataset]) -> Score:
-        """The score on a split, from the cache or trained now.
-
-        Args:
-            split: name of what ``real`` gives, part of the key.
-            real: gives the images to classify; asked only where networks are trained.
+        """The score on a split, from the cache or trained now; only then ``real`` is asked for its images.
 
         Raises:
             DataError: the cache folder cannot be written.

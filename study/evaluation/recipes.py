@@ -110,13 +110,7 @@ class EvaluationConfig(Frozen):
 
 
 def learning_rates(recipe: TrainingRecipe, num_images: int, lr: float) -> list[float]:
-    """The learning rate of every update, in order.
-
-    Args:
-        recipe: gives schedule and length.
-        num_images: size of the set, hence updates an epoch.
-        lr: rate at the start.
-    """
+    """The learning rate of every update on a set of ``num_images``, in order, ``lr`` the first."""
     steps_per_epoch = math.ceil(num_images / recipe.batch_size)
     num_steps = recipe.steps(num_images)
     num_epochs = math.ceil(num_steps / steps_per_epoch)

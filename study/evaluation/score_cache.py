@@ -16,12 +16,9 @@ _CHECK = "sha256"
 
 
 def cached_score(name: str, key: Mapping[str, Any], train: Callable[[], Score]) -> Score:
-    """The score under a key, from the cache or trained now; ``seconds`` are those of its training.
+    """The score under a key of plain values, from the cache, or trained now where it is missing or damaged.
 
-    Args:
-        name: readable start of the file name.
-        key: plain values that determine the score.
-        train: gives it; called where it is not kept, or kept damaged.
+    ``name`` is the readable start of the file name; the score's ``seconds`` are those of its training.
 
     Raises:
         DataError: the cache folder cannot be written.

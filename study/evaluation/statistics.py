@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -28,14 +27,11 @@ TIE_TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Summary:
-    """Values of independent evaluation seeds, summed up.
+    """Values of ``n`` independent evaluation seeds, summed up.
 
     Attributes:
-        mean: of the values.
         std: sample standard deviation (ddof 1); 0 for a single value.
-        n: number of values.
-        low: lower end of the interval of the mean, or None for a single value.
-        high: its upper end, likewise.
+        low: lower end of the interval of the mean, as ``high`` is its upper end; None for a single value.
         confidence: share of the bootstrap distribution inside the interval.
     """
 
@@ -45,10 +41,6 @@ class Summary:
     low: float | None
     high: float | None
     confidence: float
-
-    def plain(self) -> dict[str, Any]:
-        """Plain values for metrics and tables."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -68,11 +60,6 @@ class PairedComparison:
     exact: bool
     smallest_p_value: float
 
-    def plain(self) -> dict[str, Any]:
-        """Plain values for metrics and tables, on one level."""
-        plain = asdict(self)
-        return {**plain.pop("difference"), **plain}
-
 
 def summarize(values: Sequence[float], generator: torch.Generator) -> Summary:
     """Mean, deviation and the percentile bootstrap interval that holds 95 % of 10,000 resampled means.
@@ -91,22 +78,19 @@ def summarize(values: Sequence[float], generator: torch.Generator) -> Summary:
     chosen = torch.randint(n, (NUM_RESAMPLES, n), generator=generator, device=device)
     means = sample.to(device)[chosen].mean(dim=1)
     tail = (1 - CONFIDENCE) / 2
-    low, high = torch.quantile(
-        means, torch.tensor([tail, 1 - tail], dtype=means.dtype, device=device)
-    ).tolist()
+    ends = torch.tensor([tail, 1 - tail], dtype=means.dtype, device=device)
+    low, high = torch.quantile(means, ends).tolist()
     return Summary(mean, float(sample.std()), n, low, high, CONFIDENCE)
 
 
 def compare_paired(
     first: Sequence[float], second: Sequence[float], generator: torch.Generator
 ) -> PairedComparison:
-    """Compare two sets that were evaluated with the same seeds.
+    """Compare two sets whose values i come from the same seed.
 
     The p-value is that of the sign-flip permutation test: the share of sign patterns of the differences
     whose mean is at least as far from zero as the observed one. Up to 16 pairs all patterns are counted;
     beyond, 2^16 random ones, and the observed one with them.
-
-    Value i of both comes from the same seed.
 
     Raises:
         ConfigError: the lengths differ, there are fewer than two pairs, or as for :func:`summarize`.

@@ -30,7 +30,7 @@ class TrainingJob:
         targets: [n] int64, or [n, classes] float32 probabilities, on the compute device.
         num_classes: length of one row of logits.
         model: the architecture.
-        recipe: optimiser, length and schedule.
+        recipe: optimiser and length.
         lr: learning rate at the start.
         augmentation: of training batches; strategy ``none`` for none.
         compute: device, precision and compilation.
@@ -105,18 +105,17 @@ def _train(job: TrainingJob, step: TrainingStep, seeds: Sequence[Generators]) ->
         weight_decay=recipe.weight_decay if schedule is None else 0.0,
         fused=device.type in {"cpu", "cuda"},
     )
+    images, targets = job.images, job.targets
     if schedule is None:
-        rates = learning_rates(recipe, len(job.images), job.lr)
-        batches = training_batches(
-            job.images, job.targets, len(rates), recipe.batch_size, job.augmentation, seeds
-        )
+        rates = learning_rates(recipe, len(images), job.lr)
+        batches = training_batches(images, targets, len(rates), recipe.batch_size, job.augmentation, seeds)
     else:
         rates = schedule.step_sizes.tolist()
-        batches = scheduled_batches(job.images, job.targets, schedule, len(seeds))
-    for rate, (images, targets) in zip(rates, batches, strict=True):
+        batches = scheduled_batches(images, targets, schedule, len(seeds))
+    for rate, (some, wanted) in zip(rates, batches, strict=True):
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
-        step.backward(images, targets)
+        step.backward(some, wanted)
         optimizer.step()
 
 

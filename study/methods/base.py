@@ -104,10 +104,7 @@ class Method(ABC, Generic[ConfigT]):
     def prepare(self, task: Task, generators: Generators, report: Report | None = None) -> Preparation:
         """Make what :meth:`distill` with the same arguments looks up, such as experts; by default nothing.
 
-        Args:
-            task: as for :meth:`distill`.
-            generators: as for :meth:`distill`; what is made depends on their seed, not on what was drawn.
-            report: told of progress, if anything is made.
+        It depends on the seed of ``generators``, not on what was drawn; ``report`` hears of progress.
         """
         return Preparation()
 
@@ -126,8 +123,7 @@ class Method(ABC, Generic[ConfigT]):
     def layer_weights(self, model: ModelConfig, image_shape: tuple[int, int, int]) -> dict[str, float]:
         """Weight of each layer in the loss, first layer first, with mean 1; empty where layers have none.
 
-        A method that gives some reads them from a setting ``layer_weights`` by layer name, and may search
-        them all as ``distill.layer_weights.*``.
+        They come from a setting ``layer_weights`` by layer name, searched as ``distill.layer_weights.*``.
         """
         return {}
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from study.core.records import Progress
 from study.core.seeding import Generators
 from study.core.spaces import Choice, Range, Space
-from study.data.augment import augment, draw
 from study.methods.base import Method, MethodConfig, Task, register
 from study.methods.hooks import BarFigure
 from study.methods.matching.attention import (
@@ -24,34 +21,31 @@ from study.methods.matching.attention import (
 from study.methods.matching.inner_training import InnerTraining
 from study.methods.matching.losses import attention_matching_loss, distribution_matching_loss
 from study.methods.matching.random_features import RandomFeatures
-from study.methods.matching.synthetic_images import ClassBatches, SyntheticImages
+from study.methods.matching.synthetic_images import (
+    ClassBatches,
+    MatchingConfig,
+    SyntheticImages,
+    paired_means,
+)
 from study.models.pool import ModelConfig
 
 
-class DataDAMConfig(MethodConfig):
-    """Settings of DataDAM; the paper's values are the defaults."""
+class DataDAMConfig(MatchingConfig):
+    """Settings of DataDAM, the paper's; above 50 images a class its ``image_lr`` is 10."""
 
     num_iterations: int = Field(8_000, ge=0)
-    """Updates of the synthetic images."""
-    image_lr: float = Field(1.0, gt=0)
-    """Learning rate of the pixels; 10 is published above 50 images a class. Only its product with
-    ``loss_scale`` counts."""
-    momentum: float = Field(0.5, ge=0, lt=1)
-    """Of the pixels' SGD."""
     batch_real: int = Field(64, ge=1)
-    """Real images a class in each iteration; a smaller class gives all it has."""
     attention_power: float = Field(4.0, ge=1)
     """Exponent of the activations in the attention maps; the released code uses 1."""
     attention_layers: AttentionLayers = "all-but-last"
     """Layers whose maps are matched; the paper leaves the last one to the embedding."""
     layer_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
-    """Weight of attention layer ``1``, ``2``, ...; those not named weigh 1. Only their ratios count: they are
-    divided by their mean, since their common scale is ``loss_scale``."""
+    """Weight of attention layer ``1``, ``2``, ..., divided by their mean; those not named weigh 1."""
     output_weight: float = Field(0.01, ge=0)
     """Weight (lambda) of the distance between mean embeddings; 0.02 is published for large images."""
     loss_scale: float = Field(1.0, gt=0)
-    """Factor on the whole loss; the released code uses 100. The gradient of attention maps is tiny, so at 1
-    the images hardly move: see ``synthetic/relative_change``."""
+    """Factor on the whole loss, of which only the product with ``image_lr`` counts; the released code uses
+    100. At 1 the images hardly move: see ``synthetic/relative_change``."""
     iterations_per_network: int = Field(1, ge=1)
     """T: how often a drawn network is used before the next is drawn."""
     image_steps: int = Field(1, ge=1)
@@ -69,9 +63,8 @@ class DataDAM(Method[DataDAMConfig]):
     """Dataset distillation with attention matching.
 
     Each iteration compares class means of two things between real and synthetic images under the same
-    augmentation: unit-length spatial attention maps of the hidden layers, and the final embedding. By
-    default the network is random and new in every iteration; with ``iterations_per_network`` and
-    ``model_steps`` it is also trained on the synthetic images in between, as a course prescribes it.
+    augmentation: unit-length attention maps of the hidden layers, and the embedding. The network is random
+    and new in every iteration, unless ``iterations_per_network`` and ``model_steps`` train it.
 
     Source: Sajedi et al. 2023, "DataDAM: Efficient Dataset Distillation with Attention Matching".
     """
@@ -91,8 +84,7 @@ class DataDAM(Method[DataDAMConfig]):
     def layer_weights(self, model: ModelConfig, image_shape: tuple[int, int, int]) -> dict[str, float]:
         """The weight of every attention layer as it enters the loss, with mean 1.
 
-        Raises:
-            ConfigError: the network has no attention layer, or a weight belongs to none.
+        Raises ConfigError where the network has no attention layer, or a weight belongs to none.
         """
         names = attention_layer_names(self.config.attention_layers, model, image_shape)
         return normalised_weights(self.config.layer_weights, names)
@@ -105,32 +97,29 @@ class DataDAM(Method[DataDAMConfig]):
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an iteration.
 
-        Losses: ``match/loss``, and unscaled and unweighted its two parts ``match/attention`` and
-        ``match/output``.
+        Losses: ``match/loss``, and its parts as they are, ``match/attention`` and ``match/output``.
         """
         config, weights = self.config, self.layer_weights(task.model, task.train.image_shape)
-        synthetic = SyntheticImages(
-            task, config.init, generators["init"], lr=config.image_lr, momentum=config.momentum
-        )
+        synthetic = SyntheticImages(task, config, generators["init"])
         yield synthetic.progress(0)
-        networks = _Networks(self.config, task, synthetic)
-        networks.features.compile_for(config.num_iterations, len(networks.real.labels), len(synthetic.labels))
+        networks = _Networks(config, task, synthetic)
+        real = ClassBatches(task.train, config.batch_real)
+        networks.features.compile_for(config.num_iterations, len(real.labels), len(synthetic.labels))
         for iteration in range(1, config.num_iterations + 1):
             networks.advance(iteration - 1, generators)
-            real, made = networks.class_means(generators)
-            attention = attention_matching_loss(real[:-1], made[:-1], tuple(weights.values()))
-            output = distribution_matching_loss(real[-1], made[-1])
+            means, made = paired_means(task, networks.features, real, synthetic, generators)
+            attention = attention_matching_loss(means[:-1], made[:-1], tuple(weights.values()))
+            output = distribution_matching_loss(means[-1], made[-1])
             loss = config.loss_scale * (attention + config.output_weight * output)
             parts = {"match/loss": loss, "match/attention": attention, "match/output": output}
             yield synthetic.step(parts, iteration)
 
 
 class _Networks:
-    """The network of each iteration, and the class means it gives."""
+    """The network of each iteration, drawn, trained or kept."""
 
     def __init__(self, config: DataDAMConfig, task: Task, synthetic: SyntheticImages) -> None:
-        self.config, self.task, self.synthetic = config, task, synthetic
-        self.real = ClassBatches(task.train, config.batch_real)
+        self.config, self.synthetic = config, synthetic
         self.features = RandomFeatures(
             task, AttentionFeatures(config.attention_power, config.attention_layers)
         )
@@ -149,28 +138,8 @@ class _Networks:
         if position == 0:
             self.training.redraw(generators["networks"])
         elif position % config.image_steps == 0:
-            self.training.train(
-                self.synthetic.pixels.detach(),
-                self.synthetic.labels,
-                config.model_steps,
-                generators["training"],
-            )
+            images, labels = self.synthetic.pixels.detach(), self.synthetic.labels
+            self.training.train(images, labels, config.model_steps, generators["training"])
         else:
             return
         self.features.load(self.training.network)
-
-    def class_means(self, generators: Generators) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Class means of real and of synthetic images under one draw of the augmentation a class."""
-        train, real, synthetic = self.task.train, self.real, self.synthetic
-        siamese = draw(
-            self.task.augmentation,
-            train.num_classes,
-            train.image_shape,
-            generators["augmentation"],
-            shared_op=False,
-        )
-        with torch.no_grad():
-            batch = augment(real.draw(generators["batches"]), siamese, real.labels)
-            real_means = self.features.class_means(batch, real.averaging)
-        augmented = augment(synthetic.pixels, siamese, synthetic.labels)
-        return real_means, self.features.class_means(augmented, synthetic.averaging)

@@ -22,24 +22,22 @@ class FlatExpertConfig(ExpertConfig):
     """Experts as DATM and PAD train them: longer, and towards flat minima."""
 
     num_epochs: int = Field(100, ge=1)
-    """Epochs each."""
     optimizer: Literal["sgd", "gsam"] = "gsam"
     """``gsam`` looks for flat minima at twice the cost; ``sgd`` is MTT's."""
 
 
 class DATMConfig(TrajectoryConfig):
-    """Settings of DATM; the values published for CIFAR-10 at 10 images a class are the defaults."""
+    """Settings of DATM; the values published for CIFAR-10 at 10 images a class are the defaults.
+
+    A setting without a word means what it means in :class:`TrajectoryConfig`.
+    """
 
     num_iterations: int = Field(10_000, ge=0)
-    """Updates of the synthetic images."""
     init: Literal["real", "noise", "real+noise", "correct"] = "correct"  # type: ignore[assignment]
     """``correct`` starts from real images that an expert classifies correctly, as published."""
     image_lr: float = Field(100.0, gt=0)
-    """Learning rate of the pixels."""
     num_student_steps: int = Field(80, ge=0)
-    """Updates of the student on synthetic images (N)."""
     num_expert_epochs: int = Field(2, ge=1)
-    """Epochs of the expert that the student is to catch up with (M)."""
     min_start_epoch: int = Field(0, ge=0)
     """First snapshot that may be the start (T-); later ones suit large sets."""
     first_max_start_epoch: int | None = Field(None, ge=1)
@@ -57,7 +55,6 @@ class DATMConfig(TrajectoryConfig):
     threshold: float | None = Field(1.0, gt=0)
     """No update where the loss is above it; 1 is a student that does not move, none updates always."""
     experts: FlatExpertConfig = Field(default_factory=FlatExpertConfig)
-    """How the experts are trained."""
 
     @model_validator(mode="after")
     def _range_is_not_empty(self) -> DATMConfig:

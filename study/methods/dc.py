@@ -18,16 +18,14 @@ class DCConfig(GradientMatchingConfig):
     """Settings of DC; the published values are the defaults."""
 
     init: Initialization = "noise"
-    """Where the synthetic images start: ``real``, ``noise`` or ``real+noise``."""
 
 
 @register
 class DC(Method[GradientMatchingConfig]):
     """Dataset condensation with gradient matching.
 
-    A network's gradient on the synthetic images of a class is pulled towards its gradient on real images of
-    that class, at random parameters and along a short training on the synthetic set. The dataset's
-    augmentation is not used. Memory and time: see :func:`~study.methods.matching.gradients.match_gradients`.
+    A network's gradient on the synthetic images of a class is pulled towards its gradient on real ones, at
+    random parameters and along a short training on the synthetic set. The dataset's augmentation is not used.
 
     Source: Zhao, Mopuri and Bilen 2021, "Dataset Condensation with Gradient Matching".
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -11,16 +11,15 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from study.core.errors import ConfigError
-from study.core.records import Progress
+from study.core.errors import ConfigError, DivergedError
+from study.core.records import Progress, StepSchedule, SyntheticSet
 from study.core.seeding import Generators, derive_seed
 from study.core.spaces import Range, Space
-from study.data.augment import AugmentationConfig
 from study.methods.base import Method, MethodConfig, Task, register
 from study.methods.initialize import Initialization, initialize
+from study.methods.learned import LearnedImages
 from study.methods.trajectories.adjoint import Backward, StudentGradients, student_gradients
 from study.methods.trajectories.compiled_step import CompiledStep
-from study.methods.trajectories.learned_schedule import LearnedStepSchedule, mini_sets
 from study.methods.trajectories.step_memory import fitting_chunk
 from study.methods.trajectories.student import ordered_steps
 from study.models.flat_params import flatten_parameters, forward_flat
@@ -33,7 +32,6 @@ class DDConfig(MethodConfig):
     num_iterations: int = Field(23_600, ge=0)
     """Updates of the synthetic images; 400 epochs of MNIST in batches of 1024."""
     init: Initialization = "noise"
-    """Where the synthetic images start: ``real``, ``noise`` or ``real+noise``."""
     image_lr: float = Field(0.01, gt=0)
     """Learning rate of the pixels' Adam."""
     step_size_lr: float = Field(0.01, ge=0)
@@ -64,15 +62,13 @@ class DDConfig(MethodConfig):
 class DD(Method[DDConfig]):
     """Dataset distillation.
 
-    A network takes N plain gradient steps on mini-sets of one image a class, in fixed order and each with its own
-    learning rate, and then classifies real images. Their cross-entropy is differentiated through all steps in
-    the images and the learning rates. The result is images, order and learning rates together; evaluation
-    replays them.
+    A network takes N plain gradient steps on mini-sets of one image a class, in fixed order and each with its
+    own learning rate, and then classifies real images. Their cross-entropy is differentiated through all
+    steps in images and learning rates. The result is both with the order; evaluation replays them.
 
-    Source: Wang et al. 2018, "Dataset Distillation". Networks are drawn as everywhere in this package (uniform
-    in ±1/√fan_in) and not by Xavier's normal rule, so that a student is drawn like any network the set meets
-    later. The paper averages over several networks without a number that we know of; a real batch is drawn
-    without replacement, and anew in every iteration.
+    Source: Wang et al. 2018, "Dataset Distillation". Networks are drawn as everywhere here, not by Xavier's
+    normal rule, so that a student is drawn like any network the set meets later. The paper averages over
+    several networks without a number that we know of; the real batch is drawn anew in every iteration.
     """
 
     name: ClassVar[str] = "dd"
@@ -89,12 +85,10 @@ class DD(Method[DDConfig]):
         """Yield the starting point, then one progress an iteration.
 
         Losses: ``match/loss``, the cross-entropy of real images; ``match/step_size``, the mean learning rate.
+        Memory: one student step, the real batch, and N + 3 parameter vectors. Time an iteration: for each
+        network about 12 forward passes of every image of its steps, and three of the real batch.
 
-        Memory: one student step, the real batch, and N + 3 parameter vectors. Time an iteration: for each network
-        about 12 forward passes of every image of its steps, and three of the real batch.
-
-        Raises:
-            ConfigError: the network has batch norm, whose running statistics no schedule holds.
+        Raises ConfigError for batch norm, whose running statistics no schedule holds.
         """
         config, train = self.config, task.train
         images, labels = initialize(config.init, train, task.ipc, generators["init"])
@@ -110,6 +104,68 @@ class DD(Method[DDConfig]):
             yield learned.descend(found, iteration)
 
 
+def mini_sets(num_classes: int, ipc: int, num_epochs: int) -> Tensor:
+    """Positions [ipc · num_epochs, classes] int64 in a set grouped by class: one image a class a step."""
+    return torch.arange(num_classes * ipc).view(num_classes, ipc).T.repeat(num_epochs, 1).contiguous()
+
+
+class LearnedStepSchedule(LearnedImages):
+    """Images with hard labels and a step size for every step, moved by Adam.
+
+    Step sizes are the softplus of the numbers ``free`` [N] float32, and so positive wherever those go.
+    """
+
+    def __init__(
+        self,
+        config: DDConfig,
+        images: Tensor,
+        labels: Tensor,
+        class_names: tuple[str, ...],
+        order: Tensor,
+        network_seed: int | None,
+    ) -> None:
+        """Take images [n, C, H, W] and labels [n] int64 over; no copy is made.
+
+        ``order`` [N, b] int64 are the images of each step, ``network_seed`` that of the one network, or None.
+        """
+        self.pixels, self.labels = images, labels
+        # The inverse of softplus, in double precision: log(exp(x) - 1).
+        start = torch.full((len(order),), config.step_size, dtype=torch.float64).expm1().log()
+        self.free = start.float().to(images.device)
+        self._class_names, self._order, self._network_seed = class_names, order, network_seed
+        self._rates = (config.image_lr, config.step_size_lr)
+        learned = zip((self.pixels, self.free), self._rates, strict=True)
+        groups = [{"params": [tensor], "lr": rate} for tensor, rate in learned]
+        self._optimizer = torch.optim.Adam(groups, betas=config.betas)
+
+    def step_sizes(self) -> Tensor:
+        """[N] float32, above 0 even where softplus rounds to it."""
+        return functional.softplus(self.free).clamp(min=torch.finfo(torch.float32).tiny)
+
+    def scale_rates(self, factor: float) -> None:
+        """Set both learning rates to this share of their first values."""
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
+
+    def descend(self, runs: Sequence[StudentGradients], iteration: int) -> Progress:
+        """Move along the mean gradient of some students, and report; DivergedError as elsewhere."""
+        losses = {
+            "match/loss": torch.stack([run.loss for run in runs]).mean(),
+            "match/step_size": self.step_sizes().mean(),
+        }
+        self.pixels.grad = torch.stack([run.images for run in runs]).mean(0)
+        self.free.grad = torch.stack([run.step_sizes for run in runs]).mean(0) * self.free.sigmoid()
+        self._move(losses, iteration)
+        if not bool(self.free.isfinite().all()):
+            raise DivergedError("a learned step size", iteration)
+        return self.progress(iteration, losses)
+
+    def _snapshot(self) -> SyntheticSet:
+        order = self._order.to(self.pixels.device, copy=True)
+        schedule = StepSchedule(order, self.step_sizes(), self._network_seed)
+        return SyntheticSet(self.pixels.clone(), self.labels.clone(), self._class_names, schedule=schedule)
+
+
 class _Students:
     """Networks that are trained on the set and classify real images."""
 
@@ -121,8 +177,7 @@ class _Students:
                 "dd on a network with batch norm: its running statistics are no part of the schedule; "
                 "use norm instance, group, layer or none"
             )
-        none = AugmentationConfig(strategy="none")
-        self._steps = ordered_steps(list(order), 1, none, shape, generators["student"])
+        self._steps = ordered_steps(list(order), shape, generators["student"])
         self._num_real = min(config.batch_real, len(task.train))
         max_bytes = int(config.memory_gb * 2**30)
         self._real_chunk = fitting_chunk(self.network, shape, self._num_real, max_bytes)
@@ -168,14 +223,10 @@ class _Students:
 def classification_loss(
     network: Network, images: Tensor, labels: Tensor, flat: Tensor, *, chunk_size: int | None = None
 ) -> Tensor:
-    """Mean cross-entropy in nats of real images under given parameters, in the memory of one chunk.
+    """Mean cross-entropy in nats of real images [n, C, H, W] with labels [n], in the memory of one chunk.
 
-    Args:
-        network: gives the architecture; its own parameters are not read.
-        images: [n, C, H, W].
-        labels: [n] int64.
-        flat: [D] parameters; gradient flows to them, once and not twice.
-        chunk_size: images worked on at once, None for all.
+    Gradient flows to the parameters ``flat`` [D], once and not twice; the network gives the architecture
+    only. All images are worked on at once where ``chunk_size`` is None.
     """
     leaf = flat.detach().requires_grad_()
     loss, gradient = leaf.new_zeros(()), torch.zeros_like(leaf)

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from study.core.records import Progress
 from study.core.seeding import Generators
-from study.core.spaces import Choice, Range, Space
+from study.core.spaces import Choice, Space
 from study.methods.base import Method, MethodConfig, Task, register
+from study.methods.dc import DC
 from study.methods.matching.gradients import GradientMatchingConfig, match_gradients
 
 
@@ -16,22 +17,16 @@ from study.methods.matching.gradients import GradientMatchingConfig, match_gradi
 class DSA(Method[GradientMatchingConfig]):
     """Dataset condensation with differentiable Siamese augmentation.
 
-    DC, with the same random transform on the real and the synthetic images of a class whenever their
-    gradients are compared, and ordinary augmentation where the network is trained. It starts from real
-    images. With the augmentation ``none`` and DC's start it is DC. Memory and time: see
-    :func:`~study.methods.matching.gradients.match_gradients`.
+    DC from real images, with the same random transform on the real and the synthetic images of a class, and
+    ordinary augmentation where the network is trained.
 
     Source: Zhao and Bilen 2021, "Dataset Condensation with Differentiable Siamese Augmentation".
     """
 
     name: ClassVar[str] = "dsa"
     Config: ClassVar[type[MethodConfig]] = GradientMatchingConfig
-    space: ClassVar[Space] = {
-        "distill.image_lr": Range(low=0.01, high=1.0, log=True),
-        "distill.model_lr": Range(low=1e-3, high=0.1, log=True),
-        "distill.init": Choice(choices=("real", "noise")),
-    }
-    smoke: ClassVar[dict[str, int]] = {"num_iterations": 6, "batch_real": 16}
+    space: ClassVar[Space] = {**DC.space, "distill.init": Choice(choices=("real", "noise"))}
+    smoke: ClassVar[dict[str, int]] = DC.smoke
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an update with its ``match/loss``."""

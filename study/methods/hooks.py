@@ -14,13 +14,7 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Preparation:
-    """What was made ready before distilling; empty where nothing had to be.
-
-    Attributes:
-        metrics: to log with the run.
-        tags: to set on the run.
-        facts: plain values for whoever asked for the preparation alone.
-    """
+    """What was made ready before distilling: metrics to log, tags to set, plain facts for whoever asks."""
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -63,8 +57,7 @@ class ScoreFigure:
         name: of the folder.
         scores: [n] float32, in the order of the training images.
         label: what the scores are.
-        low: what images with low scores are, such as ``easiest``.
-        high: what those with high scores are.
+        low: what images with low scores are, such as ``easiest``; ``high`` those with high ones.
     """
 
     name: str

@@ -19,25 +19,17 @@ REAL_NOISE_STD = 0.8
 def initialize(
     init: Initialization, train: ImageDataset, ipc: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Draw the starting point of a synthetic set.
+    """Draw the starting point of a synthetic set of ``ipc`` images per class.
 
-    Args:
-        init: ``real`` copies training images, drawn without replacement within each class; ``noise`` is
-            N(0, 1) in normalised space; ``real+noise`` adds N(0, 0.8²) to real images.
-        train: real training images, normalised.
-        ipc: images per class.
-        generator: source of all numbers; they are moved to the device of the images.
+    ``real`` copies training images, drawn without replacement within each class; ``noise`` is N(0, 1) in
+    normalised space; ``real+noise`` adds N(0, 0.8²) to real images.
 
-    Returns:
-        Images [classes · ipc, C, H, W] float32, grouped by class, and their labels [classes · ipc] int64.
-        Both are new tensors on the device of ``train``, and need no gradient.
+    Gives images [classes · ipc, C, H, W] float32, grouped by class, and their labels [classes · ipc] int64,
+    new and without gradient on the device of ``train``. Raises ConfigError where ``ipc`` is below 1, or
+    larger than the smallest class.
 
-    Raises:
-        ConfigError: ``ipc`` is below 1, or larger than the smallest class.
-
-    Source: ``real`` and ``noise`` as in Zhao and Bilen 2021 (DSA, DM). ``real+noise`` is what the course
-        calls Gaussian initialisation. There the sum is clamped to [0, 1] although the pixels are
-        normalised, which cuts off everything darker than the dataset's mean; here nothing is clamped.
+    Source: Zhao and Bilen 2021 (DSA, DM). ``real+noise`` is the course's Gaussian initialisation, without its
+        clamp to [0, 1], which cuts off every normalised pixel that is darker than the mean.
     """
     labels = synthetic_labels(train, ipc)
     if init == "noise":

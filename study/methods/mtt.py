@@ -22,8 +22,7 @@ class MTT(ExpertMatching[TrajectoryConfig]):
     A student starts from an expert's snapshot, takes N steps on the synthetic images, and is compared with
     the expert M epochs later. Images and the student's step size are learned; labels are hard.
 
-    Source: Cazenavette et al. 2022. The gradient is exact in the memory of one step, see
-    :mod:`study.methods.trajectories.adjoint`.
+    Source: Cazenavette et al. 2022, here with an exact gradient in the memory of one step.
     """
 
     name: ClassVar[str] = "mtt"

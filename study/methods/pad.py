@@ -38,8 +38,8 @@ class PAD(DATM):
     """Prioritize alignment in dataset distillation.
 
     DATM on experts that first see the easiest images of each class, then more, then all, and finally all but
-    the easiest; and with the shallow share of the parameters left out of the loss. With the whole set in every
-    epoch and nothing discarded it is DATM, to the bit.
+    the easiest; and with the shallow share of the parameters left out of the loss. With the whole set in
+    every epoch and nothing discarded it is DATM, to the bit.
 
     Source: Li et al. 2024.
     """

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from study.models.chain import ChainLayer, PublishedChain
-from study.models.layers import LARGE_IMAGE, widen_28
+from study.models.layers import (
+    LARGE_IMAGE,
+    widen_28,
+)
 
 
 class AlexNet(PublishedChain):
@@ -18,8 +21,7 @@ class AlexNet(PublishedChain):
     widths = (128, 192, 256, 192, 192)
 
     @staticmethod
-    def lay_out(image_shape: tuple[int, int, int], widths: list[int]) -> tuple[list[ChainLayer], list[int]]:
-        """As in the base class."""
+    def _lay_out(image_shape: tuple[int, int, int], widths: list[int]) -> tuple[list[ChainLayer], list[int]]:
         stem, second, *inner, last = widths
         if min(image_shape[1:]) >= LARGE_IMAGE:
             first = ChainLayer(stem, True, kernel=11, stride=4, padding=(2, 2))

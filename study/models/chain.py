@@ -39,10 +39,9 @@ class Chain(Network):
     """Convolutions, each with or without a pool behind it, then linear layers.
 
     A pool between convolutions is left out where fewer than 2 pixels a side would remain, since a norm
-    within a channel would then return a constant. The last pool may leave a single pixel.
+    within a channel would then return a constant.
 
-    Flat parameter order: per convolution its weight and bias, norm weight and bias; then the linear
-    layers.
+    Flat parameter order: per convolution its weight and bias, norm weight and bias; then the linear layers.
     """
 
     def __init__(
@@ -56,12 +55,7 @@ class Chain(Network):
         activation: Activation,
         pooling: Pooling,
     ) -> None:
-        """Lay out the convolutions, then linear layers of ``hidden`` units, then the classifier.
-
-        Raises:
-            ConfigError: a width does not divide into norm groups.
-            ShapeError: the image has no pixel or no channel.
-        """
+        """Lay out the convolutions, then linear layers of ``hidden`` units, then the classifier."""
         super().__init__(image_shape, num_classes)
         check_image_shape(image_shape)
         channels, size = image_shape[0], (image_shape[1], image_shape[2])
@@ -103,12 +97,7 @@ class Chain(Network):
 
 
 class PublishedChain(Chain):
-    """A chain of a fixed number of layers, whose widths may be scaled together.
-
-    Attributes:
-        widths: published channels and hidden units, first to last.
-        published_norm: of its source.
-    """
+    """A chain of a fixed number of layers, whose published ``widths`` may be scaled together."""
 
     widths: ClassVar[tuple[int, ...]]
     published_norm: ClassVar[Norm] = "none"
@@ -123,14 +112,8 @@ class PublishedChain(Chain):
         activation: Activation = "relu",
         pooling: Pooling = "max",
     ) -> None:
-        """Lay out the layers; settings are those of :class:`study.models.pool.ModelConfig`.
-
-        Raises:
-            ConfigError: a width does not divide into norm groups.
-            ShapeError: the image is smaller than 4 x 4 pixels or has no channel.
-        """
         check_image_shape(image_shape, MIN_PIXELS)
-        layers, hidden = self.lay_out(image_shape, scale_widths(width or self.widths[0], self.widths))
+        layers, hidden = self._lay_out(image_shape, scale_widths(width or self.widths[0], self.widths))
         super().__init__(
             image_shape, num_classes, layers, hidden,
             norm=norm or self.published_norm, activation=activation, pooling=pooling,
@@ -138,5 +121,5 @@ class PublishedChain(Chain):
 
     @staticmethod
     @abstractmethod
-    def lay_out(image_shape: tuple[int, int, int], widths: list[int]) -> tuple[list[ChainLayer], list[int]]:
+    def _lay_out(image_shape: tuple[int, int, int], widths: list[int]) -> tuple[list[ChainLayer], list[int]]:
         """The convolutions, and the units of the hidden linear layers, at these widths."""

@@ -22,9 +22,8 @@ def default_depth(image_shape: tuple[int, int, int]) -> int:
 class ConvNet(Chain):
     """``depth`` blocks of 3×3 convolution, norm, activation and 2×2 pooling, then one linear layer.
 
-    Source: Gidaris & Komodakis 2018, as used by Zhao et al. 2021 (DC) and their successors. The released
-    code pads every one-channel image from its first convolution as if it were 28 pixels wide, and then
-    counts the classifier's inputs for 32; here padding follows the actual size, so 32×32 grey images work.
+    Source: Gidaris & Komodakis 2018, as used by Zhao et al. 2021 (DC) and their successors. Padding follows
+    the size of the image and not, as in the released code, its number of channels; so 32×32 grey images work.
     """
 
     def __init__(
@@ -38,12 +37,6 @@ class ConvNet(Chain):
         activation: Activation = "relu",
         pooling: Pooling = "avg",
     ) -> None:
-        """Lay out the layers; settings are those of :class:`study.models.pool.ModelConfig`.
-
-        Raises:
-            ConfigError: the depth halves the image away, or the width does not divide into norm groups.
-            ShapeError: the image has no pixel or no channel.
-        """
         check_image_shape(image_shape)
         if depth < 1:
             raise ConfigError(f"model.depth = {depth}: must be at least 1")
@@ -61,8 +54,7 @@ class ConvNet(Chain):
     def forward_stacked(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """As in the base class; the networks become groups of channels of one wide ConvNet.
 
-        With norms inside a channel or a group of channels this is the same arithmetic, in far fewer
-        and larger operations than one network after the other.
+        With norms inside a channel or a group this is the same arithmetic in far fewer and larger operations.
         """
         num_networks = len(parameters["classifier.weight"])
         if not all(isinstance(unit.norm, nn.GroupNorm | nn.Identity) for unit in self.units):

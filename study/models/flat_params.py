@@ -20,12 +20,9 @@ def flatten_parameters(network: nn.Module) -> Tensor:
 
 
 def unflatten_parameters(flat: Tensor, network: nn.Module) -> dict[str, Tensor]:
-    """Cut a flat vector [..., D] into views [..., *shape] by the network's parameter names.
+    """Cut a flat vector [..., D] into views [..., *shape] by parameter name; gradient flows.
 
-    Leading axes, such as one a stacked seed, are kept, and gradient flows through.
-
-    Raises:
-        ShapeError: the last axis is not D long.
+    Raises ShapeError where the last axis is not D long.
     """
     named = dict(network.named_parameters())
     sizes = [parameter.numel() for parameter in named.values()]

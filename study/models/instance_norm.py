@@ -17,8 +17,7 @@ class ChannelsLastInstanceNorm(nn.GroupNorm):
     """``GroupNorm`` with one channel a group: the same numbers, in a few passes over the map.
 
     torch normalises channels-last maps of 16x16 pixels and fewer channel by channel, 10 to 50 times
-    slower than memory allows. Here two sums over the pixels give the moments, and one fused
-    multiply-add applies them. Compiled code, other devices and other layouts keep torch's version.
+    slower than memory allows. Compiled code, other devices and other layouts keep torch's version.
     """
 
     def forward(self, input: Tensor) -> Tensor:

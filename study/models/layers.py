@@ -36,9 +36,8 @@ class ConvUnit(nn.Module):
         activation: Activation,
         bias: bool = True,
     ) -> None:
-        """Lay out the layers.
+        """Lay out the layers for maps of ``size``, height and width, which a layer norm must know.
 
-        ``size`` is the height and width of the incoming maps, for a layer norm must know what it spans;
         ``padding`` are the zeros above and below, and left and right.
         """
         super().__init__()
@@ -101,11 +100,7 @@ def build_pool(pooling: Pooling) -> nn.Module:
 
 
 def build_norm(norm: Norm, shape: tuple[int, int, int]) -> nn.Module:
-    """The norm of maps of that shape (channels, height, width).
-
-    Raises:
-        ConfigError: group norm, and the channels do not divide into its groups.
-    """
+    """The norm of maps [channels, height, width]; ConfigError for channels that make no norm groups."""
     channels = shape[0]
     if norm == "batch":
         return nn.BatchNorm2d(channels)
@@ -138,10 +133,9 @@ def scale_widths(width: int, published: Iterable[int]) -> list[int]:
 
 
 def widen_28(image_shape: tuple[int, int, int], padding: int) -> tuple[int, int]:
-    """Padding of a first convolution: two pixels more on a side of 28, which thus becomes 32.
+    """Padding of a first convolution: two pixels more on a side of 28, so that three halvings leave 4.
 
-    Three halvings then leave 4 pixels instead of 3. The released code asks for one channel instead of
-    28 pixels, and so breaks on grey images of 32.
+    The released code asks for one channel instead of 28 pixels, and so breaks on grey images of 32.
     """
     height, width = (padding + 2 if side == 28 else padding for side in image_shape[1:])
     return height, width

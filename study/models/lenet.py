@@ -8,8 +8,7 @@ from study.models.chain import ChainLayer, PublishedChain
 class LeNet(PublishedChain):
     """Two 5×5 convolutions with 6 and 16 channels, then 120 and 84 hidden units.
 
-    Sides of 28 pixels and fewer are padded by 2, and the second convolution is padded too where fewer
-    than 8 pixels reach it. Larger images make the first linear layer larger, nothing else.
+    Sides of 28 pixels and fewer are padded by 2, and the second convolution too where fewer than 8 reach it.
 
     Source: LeCun et al. 1998, with ReLU and maximum pools, as Zhao et al. 2021 (DC) use it.
     """
@@ -17,8 +16,7 @@ class LeNet(PublishedChain):
     widths = (6, 16, 120, 84)
 
     @staticmethod
-    def lay_out(image_shape: tuple[int, int, int], widths: list[int]) -> tuple[list[ChainLayer], list[int]]:
-        """As in the base class."""
+    def _lay_out(image_shape: tuple[int, int, int], widths: list[int]) -> tuple[list[ChainLayer], list[int]]:
         sides = image_shape[1:]
         outer = [2 if side <= 28 else 0 for side in sides]
         reached = [(side + 2 * padding - 4) // 2 for side, padding in zip(sides, outer, strict=True)]

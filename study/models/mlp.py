@@ -10,10 +10,9 @@ from study.models.network import Network
 
 
 class MLP(Network):
-    """Hidden layers of equal width on the flattened pixels, then one linear layer.
+    """Hidden layers of equal width on the flattened pixels, then one linear layer; no feature maps.
 
-    Takes images of every size; only the first layer grows with them. A layer norm spans the units of a
-    hidden layer, before its activation. There are no convolutional feature maps.
+    A layer norm spans the units of a hidden layer, before its activation.
 
     Source: Zhao et al. 2021 (DC): two hidden layers of 128 units with ReLU.
     """
@@ -30,12 +29,6 @@ class MLP(Network):
         norm: Norm = "none",
         activation: Activation = "relu",
     ) -> None:
-        """Lay out the layers; settings are those of :class:`study.models.pool.ModelConfig`.
-
-        Raises:
-            ConfigError: the depth is below 1, or the norm has no meaning without maps.
-            ShapeError: the image has no pixel or no channel.
-        """
         super().__init__(image_shape, num_classes)
         check_image_shape(image_shape)
         if depth < 1:

@@ -44,14 +44,9 @@ class Network(nn.Module, ABC):
         """Flattened features [n, d] that the classifier sees."""
 
     def observe(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Feature maps and embedding of one pass; a network without convolutions refuses.
+        """Feature maps [n, channels, h, w] of every block, first to last, before pooling; and the embedding.
 
-        Returns:
-            Activations [n, channels, h, w] of every block, first to last, before pooling; and what
-            :meth:`embed` returns.
-
-        Raises:
-            ConfigError: the architecture has no such maps.
+        Raises ConfigError where the architecture has no such maps.
         """
         raise ConfigError(
             f"model {self.name!r} has no convolutional feature maps; choose a convolutional model"
@@ -78,8 +73,7 @@ class Network(nn.Module, ABC):
 
         Convolutions and linear layers: weight and bias uniform in ±1/√fan_in (Kaiming-uniform with a = √5).
         Learned tokens: uniform with standard deviation 0.02. Norms: scale 1, shift 0, running statistics
-        forgotten. The tensors stay the same objects, so a compiled or optimised network remains valid;
-        the numbers do not depend on the memory format. The generator may be on any device.
+        forgotten. The tensors stay the same objects; the numbers do not depend on the memory format.
         """
         drawn: list[tuple[Tensor, float]] = []
         for module in self.modules():
@@ -105,11 +99,7 @@ class Network(nn.Module, ABC):
 
 
 class LearnedTokens(nn.Module):
-    """Vectors that are parameters of their own: class tokens, positions.
-
-    Attributes:
-        weight: [num_tokens, width].
-    """
+    """Vectors [num_tokens, width] that are parameters of their own: class tokens, positions."""
 
     def __init__(self, num_tokens: int, width: int) -> None:
         super().__init__()

@@ -67,10 +67,9 @@ class ModelConfig(Frozen):
     name: str = "convnet"
     """A key of :data:`MODELS`."""
     depth: int | None = Field(None, ge=1)
-    """Blocks (D) of ConvNet, hidden layers of an MLP, encoder blocks of a ViT; by default what the
-    resolution asks for, 2, and 4."""
+    """Blocks (D) of ConvNet, by default by resolution; hidden layers of an MLP (2); blocks of a ViT (4)."""
     width: int | None = Field(None, ge=1)
-    """Channels or units of the first layer (W); all further layers keep the published proportion to it."""
+    """Channels or units of the first layer (W); further layers keep the published proportion to it."""
     norm: Norm | Literal["published"] = PUBLISHED
     """Normalisation between convolution and activation (N)."""
     activation: Activation | Literal["published"] = PUBLISHED
@@ -125,19 +124,13 @@ def build_model(
     generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
 ) -> Network:
-    """Build a freshly initialised network, float32, in training mode.
+    """Build a freshly initialised network, float32, in training mode, for images of shape [C, H, W].
 
-    Args:
-        config: architecture and variant.
-        image_shape: channels, height, width.
-        num_classes: length of one row of logits.
-        generator: source of the initial parameters, by default a fresh one; the global generator is left alone.
-        device: where the parameters live.
+    Parameters are drawn from ``generator``, by default a fresh one; the global generator is left alone.
 
     Raises:
         UnknownNameError: no network has that name.
-        ConfigError: the architecture does not have a setting, or the variant does not fit the image shape
-            or the number of classes.
+        ConfigError: the architecture lacks a setting, or does not fit the image shape or the classes.
         ShapeError: the image is too small for the architecture.
     """
     if config.name not in MODELS:

@@ -43,12 +43,6 @@ class _ResNet(Network):
         norm: Norm = "instance",
         activation: Activation = "relu",
     ) -> None:
-        """Lay out the layers; settings are those of :class:`study.models.pool.ModelConfig`.
-
-        Raises:
-            ConfigError: the width does not divide into norm groups.
-            ShapeError: the image is smaller than 4 x 4 pixels or has no channel.
-        """
         super().__init__(image_shape, num_classes)
         check_image_shape(image_shape, MIN_PIXELS)
         averages = self.averages
@@ -89,11 +83,10 @@ class _ResNet(Network):
 class ResNet18(_ResNet):
     """ResNet18 for small images: a 3×3 stem without a pool, strided convolutions, a global average.
 
-    Sides of 28 pixels are padded to 32; images below 32 pixels take fewer strides, with all layers in
-    place. From 128 pixels a side the stem is the original one, 7×7 with stride 2 and a 3×3 maximum pool.
+    Sides of 28 pixels are padded to 32; images below 32 pixels take fewer strides. From 128 pixels a side the
+    stem is the original one, 7×7 with stride 2 and a 3×3 maximum pool.
 
-    Source: He et al. 2016, as Zhao et al. 2021 (DC) use it, with instance norm. They average 4×4 pixels,
-        which at 32 pixels are all there are.
+    Source: He et al. 2016, as Zhao et al. 2021 (DC) use it, with instance norm.
     """
 
     averages = False

@@ -12,11 +12,9 @@ from study.models.network import Network, mixes_images
 
 
 class NetworkStack:
-    """``num_networks`` independent networks behind one forward pass.
+    """Independent networks behind one forward pass, which pays the overhead of operations once.
 
-    Small networks on small sets wait for the overhead of single operations; stacked, several evaluation
-    seeds pay it once. A stack of one is the network itself, so architectures that cannot be stacked
-    (batch norm) train through the same code.
+    A stack of one is the network itself, so that batch norm, which cannot be stacked, trains likewise.
 
     Attributes:
         parameters: the trainable tensors, [networks, *shape] each, or the network's own for a stack of one.
@@ -25,8 +23,7 @@ class NetworkStack:
     def __init__(self, network: Network, num_networks: int) -> None:
         """Stack copies of a network, whose own parameters are where :meth:`member` puts one.
 
-        Raises:
-            ConfigError: fewer than one network, or several of a kind that cannot be stacked.
+        Raises ConfigError for fewer than one network, or several of a kind that cannot be stacked.
         """
         if num_networks < 1 or (num_networks > 1 and mixes_images(network)):
             raise ConfigError(f"cannot stack {num_networks} networks of this architecture")
@@ -54,11 +51,7 @@ class NetworkStack:
         self._network.train()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [networks, n, classes].
-
-        Args:
-            images: [networks, n, C, H, W], or [n, C, H, W] where all networks see the same.
-        """
+        """Logits [networks, n, classes] of images [networks, n, C, H, W], or [n, C, H, W] that all see."""
         if self.num_networks == 1:
             logits: Tensor = self._network(images if images.ndim == 4 else images.squeeze(0))
             return logits.unsqueeze(0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from study.models.chain import ChainLayer, PublishedChain
-from study.models.layers import widen_28
+from study.models.layers import (
+    widen_28,
+)
 
 
 class VGG11(PublishedChain):
@@ -19,8 +21,7 @@ class VGG11(PublishedChain):
     published_norm = "instance"
 
     @staticmethod
-    def lay_out(image_shape: tuple[int, int, int], widths: list[int]) -> tuple[list[ChainLayer], list[int]]:
-        """As in the base class."""
+    def _lay_out(image_shape: tuple[int, int, int], widths: list[int]) -> tuple[list[ChainLayer], list[int]]:
         first, *others = widths
         pooled = (True, False, True, False, True, False, True)
         layers = [ChainLayer(channels, halves) for channels, halves in zip(others, pooled, strict=True)]

@@ -29,14 +29,12 @@ def default_patch(image_shape: tuple[int, int, int]) -> int:
 class VisionTransformer(Network):
     """Square patches as tokens, pre-norm encoder blocks, and a linear layer on the class token.
 
-    One attention head for every 32 units of a token. The patch follows the resolution
-    (:func:`default_patch`): 16 tokens at 8 pixels, 49 at 28, 64 at 32 and 64, 196 at 224; sides that a patch
-    does not divide are padded with zeros on the right and below. There are no convolutional feature maps.
+    One attention head for every 32 units of a token. Sides that the patch (:func:`default_patch`) does not
+    divide are padded with zeros on the right and below. No feature maps, no dropout.
 
     Source: Dosovitskiy et al. 2021, in the size that Hassani et al. 2021 call ViT-Lite for images of 32
         pixels (learned positions, feed-forward layers of twice the width), with 4 blocks of width 128
-        instead of 6 or 7 of 256. Linear layers start as torch draws them; the class token and positions
-        with standard deviation 0.02, drawn uniformly. No dropout.
+        instead of 6 or 7 of 256.
     """
 
     name = "vit"
@@ -50,12 +48,6 @@ class VisionTransformer(Network):
         width: int = 128,
         activation: Activation = "gelu",
     ) -> None:
-        """Lay out the layers; settings are those of :class:`study.models.pool.ModelConfig`.
-
-        Raises:
-            ConfigError: the depth is below 1, or the width does not divide into heads.
-            ShapeError: the image is smaller than a patch or has no channel.
-        """
         super().__init__(image_shape, num_classes)
         check_image_shape(image_shape, 2)
         if depth < 1:

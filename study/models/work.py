@@ -25,8 +25,7 @@ Loop = Literal["evaluation", "features", "student"]
 class Work:
     """What one image costs a network, whatever its parameters.
 
-    FLOPs are those of matrix products and convolutions, two a multiplication with addition; norms, activations,
-    augmentation and the optimiser are left out.
+    FLOPs are those of matrix products and convolutions, two a multiplication with addition.
 
     Attributes:
         mixes_images: whether one image's logits depend on the others of its batch.
@@ -57,10 +56,7 @@ _counted: weakref.WeakKeyDictionary[Network, Work] = weakref.WeakKeyDictionary()
 
 
 def work_of(network: Network) -> Work:
-    """What one image costs a network, which is left as it is; counted once a network.
-
-    Nothing is computed: tensors without contents go through the very same operations.
-    """
+    """What one image costs a network, which is left as it is; counted once a network."""
     if network not in _counted:
         _counted[network] = _count(network)
     return _counted[network]
@@ -106,9 +102,7 @@ class NominalRate:
     """Rough speed of an uncompiled loop, and when compiling it pays.
 
     Attributes:
-        float32: FLOPs a second on a CPU.
-        bfloat16: likewise.
-        accelerator: FLOPs a second elsewhere.
+        float32: FLOPs a second on a CPU; ``bfloat16`` likewise, ``accelerator`` elsewhere.
         per_thread: the rates of a CPU are those of one thread.
         overhead: seconds of a step, however small.
         break_even: seconds of a whole loop above which it is compiled.
@@ -131,10 +125,10 @@ NOMINAL_RATES: dict[Loop, NominalRate] = {
 
 
 def expected_seconds(loop: Loop, compute: Compute, flops: float, num_steps: int) -> float:
-    """Rough time of ``num_steps`` uncompiled steps of that many FLOPs: counted work at a nominal rate.
+    """Rough time of ``num_steps`` uncompiled steps of that many FLOPs, at a nominal rate.
 
-    No clock decides. Plain and compiled programs differ in their last bits: were a measured time to choose
-    between them, the same command could give two results on a busy and on an idle machine.
+    No clock decides: compiled programs differ in their last bits, so a measured time could give two results
+    on a busy and on an idle machine.
     """
     nominal = NOMINAL_RATES[loop]
     rate = nominal.accelerator

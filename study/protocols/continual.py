@@ -33,7 +33,7 @@ class Continual(Protocol):
     about: ClassVar[str] = "class-incremental learning with the set as memory"
 
     def measure(self, session: Session) -> Findings:
-        """Accuracy after each stage with the set, herded and random real images as memory."""
+        """One row a memory and stage."""
         generators = session.on_validation.generators
         num_classes = session.synthetic.num_classes
         num_stages = min(MAX_STAGES, num_classes - 1)
@@ -50,17 +50,13 @@ class Continual(Protocol):
             session.report(f"training {len(orders) * num_stages} networks: {name}")
             scores[name] = learn_in_stages(some, orders, learner)
         seen = [len(orders[0].seen(stage)) for stage in range(num_stages)]
-        rows = [
-            {"memory": name, "classes_seen": count, **score_row(score)}
-            for name, stages in scores.items()
-            for count, score in zip(seen, stages, strict=True)
-        ]
-        metrics, curves = {}, {}
+        rows, metrics, curves = [], {}, {}
         for name, stages in scores.items():
-            key = f"continual/{KEYS[name]}"
+            key, by_count = f"continual/{KEYS[name]}", list(zip(seen, stages, strict=True))
+            rows += [{"memory": name, "classes_seen": count, **score_row(score)} for count, score in by_count]
             metrics[f"{key}_mean"] = sum(score.mean for score in stages) / num_stages
             metrics[f"{key}_final"] = stages[-1].mean
-            curves[key] = [(count, score.mean) for count, score in zip(seen, stages, strict=True)]
+            curves[key] = [(count, score.mean) for count, score in by_count]
         ipc = session.ipc
         figure = draw_curves(
             {f"memory of {ipc} image{'s' if ipc > 1 else ''} a class": scores},
@@ -88,11 +84,7 @@ def _herded(session: Session) -> SyntheticSet:
 
 @dataclass(frozen=True)
 class ClassOrder:
-    """In which order classes arrive.
-
-    Attributes:
-        stages: the classes that each stage adds.
-    """
+    """In which order classes arrive: ``stages`` has those that each stage adds."""
 
     stages: tuple[tuple[int, ...], ...]
 
@@ -106,11 +98,7 @@ def class_orders(
 ) -> list[ClassOrder]:
     """Random orders of the classes, in stages as equal as they can be; the larger ones come first.
 
-    Args:
-        num_classes: at least 2.
-        num_stages: such that the first stage has two classes or more: a classifier needs them.
-        num_orders: independent permutations; order i depends on ``generators`` and i alone.
-        generators: child ``order`` draws them.
+    Order i depends on ``generators`` and i alone.
 
     Raises:
         ConfigError: a stage would be empty or the first one have a single class, or there is no order.
@@ -137,15 +125,14 @@ def learn_in_stages(
 ) -> list[Score]:
     """Accuracy on all classes seen so far, after each stage.
 
-    After every stage a fresh network is trained on the memory of the classes that have arrived, and on
-    nothing else, and classifies real images of those classes (GDumb). So accuracy depends on what the
-    memory keeps and not on a rule against forgetting. Order i always trains from seed i, so that memories
-    are compared network by network.
+    After every stage a fresh network is trained on the memory of the classes that have arrived alone, and
+    classifies real images of those classes (GDumb). So accuracy depends on what the memory keeps and not on a
+    rule against forgetting. Order i always trains from seed i, so that memories are compared network by network.
 
     Args:
         memories: images of all classes; one set for all orders, or one for each.
         orders: one network for each and each stage.
-        evaluator: classifies; its child ``stage`` of order and stage gives the evaluation seed.
+        evaluator: its child ``stage`` of order and stage gives the evaluation seed.
 
     Returns:
         One score a stage, whose values are those of the orders.

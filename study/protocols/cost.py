@@ -54,19 +54,17 @@ class Cost(Protocol):
         # The search has seeds of its own, and may miss by a hair what the recipe reaches in fewer steps.
         if found[SHORT].flops > own.flops:
             found[SHORT] = own
-        rows: list[dict[str, Any]] = [{"training": name, **cost.plain()} for name, cost in found.items()]
+        rows: list[dict[str, Any]] = [{"training": name, **asdict(cost)} for name, cost in found.items()]
         metrics, notes = _savings(session, own, found[SHORT], found[REAL])
         metrics["cost/target_accuracy"] = target
-        names = ("own recipe", "shortest", "real data")
+        named = dict(zip(("own recipe", "shortest", "real data"), found.values(), strict=True))
         bars = {
-            "FLOPs of one network": [cost.flops for cost in found.values()],
-            "seconds": [cost.seconds for cost in found.values()],
-            "updates": [float(cost.num_steps) for cost in found.values()],
+            "FLOPs of one network": {name: cost.flops for name, cost in named.items()},
+            "seconds": {name: cost.seconds for name, cost in named.items()},
+            "updates": {name: float(cost.num_steps) for name, cost in named.items()},
         }
-        figure = draw_bars(
-            {heading: dict(zip(names, values, strict=True)) for heading, values in bars.items()},
-            title=f"{session.name}: training to {100 * target:.1f} % on validation",
-        )
+        title = f"{session.name}: training to {100 * target:.1f} % on validation"
+        figure = draw_bars(bars, title=title)
         return Findings(metrics, rows, figures={"cost.png": figure}, notes=notes)
 
 
@@ -77,14 +75,10 @@ def _savings(
     forward = session.evaluator.job(synthetic).work.forward_flops
     set_bytes = stored_bytes(synthetic.images, synthetic.labels, synthetic.logits)
     real_bytes = stored_bytes(train.images, pixel_bytes=1) + len(train)
-    metrics = {
-        "cost/forward_flops": float(forward),
-        "cost/set_train_flops": own.flops,
-        "cost/set_train_seconds": own.seconds,
-        "cost/shortest_train_flops": short.flops,
-        "cost/shortest_train_seconds": short.seconds,
-        "cost/real_train_flops": real.flops,
-        "cost/real_train_seconds": real.seconds,
+    metrics = {"cost/forward_flops": float(forward)}
+    for name, cost in (("set", own), ("shortest", short), ("real", real)):
+        metrics.update({f"cost/{name}_train_flops": cost.flops, f"cost/{name}_train_seconds": cost.seconds})
+    metrics |= {
         "cost/flops_ratio": real.flops / short.flops,
         "cost/seconds_ratio": real.seconds / short.seconds,
         "cost/set_bytes": float(set_bytes),
@@ -118,11 +112,8 @@ class TrainingCost:
     """One way to train a network, and what it came to.
 
     Attributes:
-        num_steps: updates.
-        batch_size: images an update.
-        accuracy: mean over evaluation seeds.
-        std: of it, ddof 1.
-        n: evaluation seeds.
+        num_steps: updates, of ``batch_size`` images.
+        accuracy: mean over ``n`` evaluation seeds, with its ``std`` (ddof 1).
         flops: of training one network, forwards and backwards; products and convolutions are counted.
         seconds: wall time of training one network, its share where several are trained as one.
         reached: whether the accuracy asked for was reached.
@@ -137,10 +128,6 @@ class TrainingCost:
     seconds: float
     reached: bool
 
-    def plain(self) -> dict[str, float | int | bool]:
-        """Plain values for metrics and tables."""
-        return asdict(self)
-
 
 def training_cost(
     job: TrainingJob,
@@ -150,14 +137,9 @@ def training_cost(
     *,
     warm_up: bool = True,
 ) -> TrainingCost:
-    """Train the networks of a job and measure what each cost.
+    """Train one network a seed and measure what each cost; classifying ``real`` is not part of that.
 
-    Args:
-        job: what to train on, and how.
-        real: images to classify; not part of the cost.
-        seeds: one family of generators a network.
-        target: accuracy to reach.
-        warm_up: train two steps first, so that memory, kernels and threads are there when the clock starts.
+    Two steps are trained first by default, so that memory, kernels and threads are there when the clock starts.
     """
     if warm_up:
         short = replace(job, recipe=job.recipe.model_copy(update={"num_steps": 2}))
@@ -173,20 +155,13 @@ def training_cost(
         seconds += _now(job.compute) - started
         rows.append(score_logits(predict(network, real.images, job.compute), real))
     score = score_rows(rows, real)
-    num_steps, batch_size = job.num_steps, job.batch_size
-    # Steps that a set brings along take what they name; batches of a recipe end with each epoch.
-    seen = (
-        num_steps * batch_size
-        if job.schedule is not None
-        else _images_seen(num_steps, batch_size, len(job.images))
-    )
     return TrainingCost(
-        num_steps=num_steps,
-        batch_size=batch_size,
+        num_steps=job.num_steps,
+        batch_size=job.batch_size,
         accuracy=score.mean,
         std=score.std,
         n=score.n,
-        flops=float(job.work.training_flops * seen),
+        flops=float(job.work.training_flops * _images_seen(job)),
         seconds=seconds / len(seeds),
         reached=score.mean >= target,
     )
@@ -205,15 +180,8 @@ def cheapest_training(
     Each length is a training of its own, with the recipe's whole schedule, from the same seeds; no network
     is stopped early. The lengths are chosen by the accuracy, which must not be of test images.
 
-    Args:
-        synthetic: what to train on; a whole real dataset is one too.
-        target: accuracy the mean over seeds has to reach.
-        evaluator: validation images, recipe (its length is set aside), machine and seeds.
-        num_seeds: networks a length.
-        max_steps: longest training tried.
-
     Returns:
-        The first that reaches ``target``; otherwise the longest one, with ``reached`` false.
+        The first whose mean over seeds reaches ``target``; otherwise the longest one, with ``reached`` false.
 
     Raises:
         ConfigError: ``target`` is no fraction, or ``max_steps`` is below 1.
@@ -238,11 +206,13 @@ def stored_bytes(images: Tensor, *others: Tensor | None, pixel_bytes: int = 4) -
     return images.numel() * pixel_bytes + rest
 
 
-def _images_seen(num_steps: int, batch_size: int, num_images: int) -> int:
+def _images_seen(job: TrainingJob) -> int:
     """Images of all updates together; the last batch of an epoch may be short."""
-    steps_per_epoch = -(-num_images // batch_size)
-    epochs, rest = divmod(num_steps, steps_per_epoch)
-    return epochs * num_images + min(rest * batch_size, num_images)
+    if job.schedule is not None:
+        return job.num_steps * job.batch_size
+    num_images = len(job.images)
+    epochs, rest = divmod(job.num_steps, -(-num_images // job.batch_size))
+    return epochs * num_images + min(rest * job.batch_size, num_images)
 
 
 def _now(compute: Compute) -> float:

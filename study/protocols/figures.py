@@ -30,15 +30,10 @@ def draw_pairs(
 ) -> Figure:
     """Synthetic images, each with its nearest real one to the right; flagged pairs have a red frame.
 
-    Args:
-        synthetic: [n, C, H, W] pixels in [0, 1], at most :data:`MAX_PAIRS`.
-        real: [n, C, H, W], the other half of each pair.
-        captions: one a pair.
-        flagged: one a pair.
-        title: of the picture.
+    Both halves are [n, C, H, W] pixels in [0, 1], at most :data:`MAX_PAIRS`.
     """
     num_rows = -(-len(captions) // PAIRS_A_ROW)
-    figure = _figure(width=1.9 * PAIRS_A_ROW, height=1.25 * num_rows + 0.5)
+    figure = new_figure(width=1.9 * PAIRS_A_ROW, height=1.25 * num_rows + 0.5)
     grid = figure.subplots(num_rows, PAIRS_A_ROW, squeeze=False)
     gap = max(1, synthetic.shape[3] // 8)
     for position, axes in enumerate(grid.flat):
@@ -71,15 +66,10 @@ def draw_curves(
 ) -> Figure:
     """Accuracies in percent over a setting, one panel beside the other, deviations as bars.
 
-    Args:
-        panels: for each panel's title the curves by name, one score a position.
-        positions: values of the setting.
-        xlabel: its name.
-        ylabel: what the scores are.
-        title: of the picture.
-        labels: what the legend calls curves, by their names, where that differs.
+    ``panels`` has for each panel's title the curves by name, one score a position; ``labels`` what the legend calls
+    a curve, where that is not its name.
     """
-    figure = _figure(width=4.6 * len(panels) + 0.6, height=3.8)
+    figure = new_figure(width=4.6 * len(panels) + 0.6, height=3.8)
     rows = figure.subplots(1, len(panels), squeeze=False, sharey=True)
     # Evenly spaced, whatever the values: levels of noise crowd near 0.
     places = range(len(positions))
@@ -100,15 +90,9 @@ def draw_curves(
 
 
 def draw_models(scores: Mapping[str, Mapping[str, Score]], *, ylabel: str, title: str) -> Figure:
-    """Accuracies in percent of several architectures, sets side by side, deviations as error bars.
-
-    Args:
-        scores: for each architecture the scores by name of the set.
-        ylabel: what the scores are.
-        title: of the picture.
-    """
+    """Accuracies in percent by architecture and name of the set, sets side by side, deviations as error bars."""
     names = list(next(iter(scores.values())))
-    figure = _figure(width=1.6 + 1.0 * len(scores), height=3.8)
+    figure = new_figure(width=1.6 + 1.0 * len(scores), height=3.8)
     axes = figure.add_subplot()
     width = 0.8 / len(names)
     for index, name in enumerate(names):
@@ -125,13 +109,8 @@ def draw_models(scores: Mapping[str, Mapping[str, Score]], *, ylabel: str, title
 
 
 def draw_bars(values: Mapping[str, Mapping[str, float]], *, title: str) -> Figure:
-    """Bars side by side, one panel a quantity.
-
-    Args:
-        values: for each panel's title the bars by name.
-        title: of the picture.
-    """
-    figure = _figure(width=2.6 * len(values) + 0.4, height=3.4)
+    """Bars by name, one panel a quantity."""
+    figure = new_figure(width=2.6 * len(values) + 0.4, height=3.4)
     panels = figure.subplots(1, len(values), squeeze=False)
     for axes, (heading, bars) in zip(panels.flat, values.items(), strict=True):
         drawn = axes.bar(
@@ -146,8 +125,8 @@ def draw_bars(values: Mapping[str, Mapping[str, float]], *, title: str) -> Figur
     return figure
 
 
-def _figure(*, width: float, height: float) -> Figure:
-    # A figure of its own instead of pyplot: runs may be threads, and nothing is to be shown.
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of its own, sizes in inches: no pyplot, as runs may be threads and nothing is shown."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

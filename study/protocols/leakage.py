@@ -34,7 +34,7 @@ class Leakage(Protocol):
     trains: ClassVar[bool] = False
 
     def measure(self, session: Session) -> Findings:
-        """Distances to the nearest training images; the closest pairs side by side."""
+        """One row a close pair; metrics count near and exact copies."""
         synthetic, train = session.synthetic, session.on_validation.train
         session.report(f"comparing {len(synthetic)} with {len(train)} real images")
         report = check_leakage(synthetic, train, session.on_validation.compute)
@@ -100,10 +100,7 @@ class LeakageReport:
     or brightness, since the network has instance norm; copies that were rotated, mirrored, blended or clipped
     hard are not found.
 
-    Attributes:
-        pixels: distances in normalised space.
-        features: distances between features of a random network.
-        quantile: share of real-to-real distances below the thresholds.
+    ``pixels`` are distances in normalised space, ``features`` those of a random network's features.
     """
 
     pixels: SpaceDistances
@@ -151,10 +148,10 @@ def check_leakage(
     quantile: float = 0.01,
     num_reference: int = NUM_REFERENCE,
 ) -> LeakageReport:
-    """Compare every synthetic image with every real training image.
+    """Compare every synthetic image with every real training image, both in the same normalised space.
 
     Args:
-        synthetic: the set, in the same normalised space as ``train``.
+        synthetic: the set.
         train: every real image that the method saw.
         compute: device; distances are taken in float32 whatever its precision.
         generators: ``init`` draws the network, ``reference`` the real images of the comparison; by default the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -31,8 +31,6 @@ KEYS = {DISTILLED: "distilled", AGAINST: "against", RANDOM: "random"}
 """A metric's part for a curve's name."""
 START = "distill.init"
 
-Curves = Mapping[str, Mapping[str, list[Score]]]
-
 
 @register
 class Noise(Protocol):
@@ -47,20 +45,20 @@ class Noise(Protocol):
         unit = float(session.on_validation.train.images.std())
         curves = _curves(session, unit)
         labels = _labels(session)
-        rows = [
-            {"noise_on": where.removeprefix("on "), "trained_on": labels[name], "level": level,
-             **score_row(score), **_by_agreement(score)}
-            for where, by_name in curves.items()
-            for name, scores in by_name.items()
-            for level, score in zip(NOISE_LEVELS, scores, strict=True)
-        ]  # fmt: skip
-        points = {
-            f"noise/{where.split()[1]}/{KEYS[name]}": [
-                (round(100 * level), score.mean) for level, score in zip(NOISE_LEVELS, scores, strict=True)
-            ]
-            for where, by_name in curves.items()
-            for name, scores in by_name.items()
-        }
+        rows, points, means = [], {}, {}
+        for where, by_name in curves.items():
+            for name, scores in by_name.items():
+                levels = list(zip(NOISE_LEVELS, scores, strict=True))
+                rows += [
+                    {"noise_on": where.removeprefix("on "), "trained_on": labels[name], "level": level,
+                     **score_row(score), **_by_agreement(score)}
+                    for level, score in levels
+                ]  # fmt: skip
+                key = f"noise/{where.split()[1]}/{KEYS[name]}"
+                points[key] = [(round(100 * level), score.mean) for level, score in levels]
+                # Of the levels above 0.
+                above = [score.mean for score in scores[1:]]
+                means[f"noise/{where.split()[1]}_{KEYS[name]}_mean"] = sum(above) / len(above)
         figure = draw_curves(
             {f"noise {where}": by_name for where, by_name in curves.items()},
             NOISE_LEVELS,
@@ -70,7 +68,7 @@ class Noise(Protocol):
             labels=labels,
         )
         notes = _notes(session, unit)
-        return Findings(_means(curves), rows, curves=points, figures={"noise.png": figure}, notes=notes)
+        return Findings(means, rows, curves=points, figures={"noise.png": figure}, notes=notes)
 
 
 def _by_agreement(score: Score) -> dict[str, float]:
@@ -97,7 +95,7 @@ def _curves(session: Session, unit: float) -> dict[str, dict[str, list[Score]]]:
 
 
 def _labels(session: Session) -> dict[str, str]:
-    """What table and picture call the curves: with two sets, which is which and how each started."""
+    """Names of the curves: with two sets, which is which and how each started."""
     if session.against is None:
         return {DISTILLED: DISTILLED, RANDOM: RANDOM}
     return {
@@ -109,15 +107,6 @@ def _labels(session: Session) -> dict[str, str]:
 
 def _start(stored: StoredSet) -> str:
     return str(flatten(stored.manifest.config).get(START))
-
-
-def _means(curves: Curves) -> dict[str, float]:
-    """Mean over the levels above 0 of each curve."""
-    return {
-        f"noise/{where.split()[1]}_{KEYS[name]}_mean": sum(s.mean for s in scores[1:]) / (len(scores) - 1)
-        for where, by_name in curves.items()
-        for name, scores in by_name.items()
-    }
 
 
 def _notes(session: Session, unit: float) -> list[str]:
@@ -156,12 +145,12 @@ class NoiseTest:
         unit: size of noise level 1 in normalised space: the deviation of the real training images.
         levels: sizes of the noise in units of ``unit``.
         num_seeds: networks of each score.
-        votes: [n] int64 annotators who chose class 1 of each real image, or None. Where given, further
-            metrics tell accuracies apart as :func:`accuracy_by_agreement` does.
-        num_annotators: votes an image.
+        votes: [n] int64, of ``num_annotators`` those who chose class 1 of each real image, for
+            :func:`accuracy_by_agreement`; or None.
 
     Raises:
-        ConfigError: a level is below 0 or not finite, or there is no level or no seed.
+        ConfigError: a level is below 0 or not finite, or there is no level, no seed, or neither one set nor one a
+            seed.
     """
 
     evaluator: Evaluator
@@ -179,11 +168,7 @@ class NoiseTest:
             raise ConfigError(f"{len(self.levels)} levels, {self.num_seeds} seeds: need one of each at least")
 
     def on_training_images(self, sets: Sequence[SyntheticSet]) -> list[Score]:
-        """Scores of networks that learned from noisy images and classify clean ones, one score a level.
-
-        Raises:
-            ConfigError: there is neither one set nor one a seed.
-        """
+        """Scores of networks that learned from noisy images and classify clean ones, one score a level."""
         noise = [
             _noise(one.images, self.evaluator.generators.child("noise", index))
             for index, one in enumerate(sets)
@@ -201,13 +186,7 @@ class NoiseTest:
         return scores
 
     def on_real_images(self, sets: Sequence[SyntheticSet]) -> list[Score]:
-        """Scores of networks that learned from clean images and classify noisy ones, one score a level.
-
-        Each network is trained once and classifies every level.
-
-        Raises:
-            ConfigError: there is neither one set nor one a seed.
-        """
+        """Scores of networks that learned from clean images and each classify noisy ones, one score a level."""
         started = time.perf_counter()
         images = self._real.images
         noise = _noise(images, self.evaluator.generators.child("noise"))
@@ -254,12 +233,11 @@ def accuracy_by_agreement(
     Args:
         logits: [n, 2].
         labels: [n] int64, the majority's class.
-        votes: [n] int64, annotators who chose class 1.
+        votes: [n] int64, those of ``num_annotators`` who chose class 1.
         num_annotators: of each image.
 
     Returns:
-        ``accuracy_agreement_<k>`` for every number k of annotators who chose the majority's class that
-        occurs, from the hardest images to the easiest.
+        ``accuracy_agreement_<k>`` for every size k of the majority that occurs, smallest first.
 
     Raises:
         ShapeError: there is not one vote count an image, or one exceeds ``num_annotators``.

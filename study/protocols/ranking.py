@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from study.core.errors import ConfigError
@@ -28,9 +27,8 @@ class Ranking(Protocol):
         hard = found["own recipe"][0]
         if soft and session.evaluator.config.resolve().use_soft_labels:
             session.report("training with hard labels")
-            hard = session.evaluator.with_recipe(use_soft_labels=False).score(
-                session.synthetic, session.num_seeds
-            )
+            evaluator = session.evaluator.with_recipe(use_soft_labels=False)
+            hard = evaluator.score(session.synthetic, session.num_seeds)
         session.report("training on all real data, unless that is cached")
         full = session.full_data.score(session.options.split, lambda: session.real)
         lrs = label_robust_score(
@@ -59,21 +57,16 @@ class Ranking(Protocol):
                 {"trained_on": who, "recipe": name, **score_row(score)}
                 for who, score in zip((DISTILLED, RANDOM), pair, strict=True)
             ]
-        metrics = {
-            "ranking/lrs": lrs.score,
-            "ranking/hard_label_recovery": lrs.hard_label_recovery,
-            "ranking/improvement_over_random": lrs.improvement_over_random,
-            "ranking/ars": ars.score,
-            "ranking/improvement_augmented": ars.improvement_augmented,
-            "ranking/improvement_plain": ars.improvement_plain,
-            "ranking/full_data_accuracy": full.mean,
-        }
+        metrics = {"ranking/lrs": lrs.pop("score"), "ranking/ars": ars.pop("score"),
+                   **{f"ranking/{name}": value for name, value in {**lrs, **ars}.items()},
+                   "ranking/full_data_accuracy": full.mean}  # fmt: skip
         bars = {name: {DISTILLED: pair[0].mean, RANDOM: pair[1].mean} for name, pair in found.items()}
-        title = f"{session.name}: accuracies behind LRS {lrs.score:.3f} and ARS {ars.score:.3f}"
+        lrs_and_ars = f"LRS {metrics['ranking/lrs']:.3f} and ARS {metrics['ranking/ars']:.3f}"
+        figure = draw_bars(bars, title=f"{session.name}: accuracies behind {lrs_and_ars}")
         notes = [ANCHOR]
         if soft:
             notes.append("random images have hard labels, which favours a set with soft ones")
-        return Findings(metrics, rows, figures={"ranking.png": draw_bars(bars, title=title)}, notes=notes)
+        return Findings(metrics, rows, figures={"ranking.png": figure}, notes=notes)
 
 
 def _score_recipes(session: Session) -> dict[str, tuple[Score, Score]]:
@@ -95,58 +88,22 @@ def _score_recipes(session: Session) -> dict[str, tuple[Score, Score]]:
     return found
 
 
-@dataclass(frozen=True)
-class LabelRobustScore:
-    """How much of a set's accuracy is its images', not its soft labels'.
-
-    Attributes:
-        hard_label_recovery: accuracy of the whole real set minus the synthetic set's, both with hard labels
-            (HLR); lower is better.
-        improvement_over_random: accuracy of the synthetic set minus that of random real images, both with
-            the method's own labels, loss and augmentation (IOR); higher is better.
-        score: LRS in [0, 1]; 0.2689 for a set that neither loses to the real one nor beats random images.
-    """
-
-    hard_label_recovery: float
-    improvement_over_random: float
-    score: float
-
-    def plain(self) -> dict[str, float]:
-        """Plain values for metrics and tables."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class AugmentationRobustScore:
-    """How much of a set's lead over random real images survives without augmentation.
-
-    Attributes:
-        improvement_augmented: synthetic minus random, both trained with augmentation.
-        improvement_plain: the same, both trained without.
-        score: ARS in [0, 1]; 0.2689 for a set that is no better than random images.
-    """
-
-    improvement_augmented: float
-    improvement_plain: float
-    score: float
-
-    def plain(self) -> dict[str, float]:
-        """Plain values for metrics and tables."""
-        return asdict(self)
-
-
 def label_robust_score(
     *, real_hard: float, synthetic_hard: float, synthetic_own: float, random_own: float, weight: float = 0.5
-) -> LabelRobustScore:
-    """LRS of a synthetic set.
+) -> dict[str, float]:
+    """LRS of a synthetic set: how much of its accuracy is its images', not its soft labels'.
 
     Args:
         real_hard: accuracy of networks trained on the whole real set, hard labels.
         synthetic_hard: accuracy of networks trained on the synthetic images, hard labels.
-        synthetic_own: accuracy of networks trained on the synthetic set as its method wants it: its labels,
-            loss and augmentation.
+        synthetic_own: accuracy under the method's own labels, loss and augmentation.
         random_own: accuracy of as many random real images under that same recipe.
         weight: share of the improvement over random images, in [0, 1]; the rest is the recovery's.
+
+    Returns:
+        ``hard_label_recovery`` (HLR, real minus synthetic with hard labels; lower is better),
+        ``improvement_over_random`` (IOR; higher is better) and their ``score`` in [0, 1]; 0.2689 for a set that
+        neither loses to the real one nor beats random images.
 
     Raises:
         ConfigError: an accuracy or the weight is no fraction, such as a percentage.
@@ -155,15 +112,12 @@ def label_robust_score(
         chooses learning rates on the test set; only the formula is used here.
     """
     _check_fractions(
-        real_hard=real_hard,
-        synthetic_hard=synthetic_hard,
-        synthetic_own=synthetic_own,
-        random_own=random_own,
+        real_hard=real_hard, synthetic_hard=synthetic_hard, synthetic_own=synthetic_own, random_own=random_own,
         weight=weight,
-    )
-    recovery = real_hard - synthetic_hard
-    improvement = synthetic_own - random_own
-    return LabelRobustScore(recovery, improvement, _to_unit(weight * improvement - (1 - weight) * recovery))
+    )  # fmt: skip
+    recovery, improvement = real_hard - synthetic_hard, synthetic_own - random_own
+    score = _to_unit(weight * improvement - (1 - weight) * recovery)
+    return {"hard_label_recovery": recovery, "improvement_over_random": improvement, "score": score}
 
 
 def augmentation_robust_score(
@@ -173,15 +127,15 @@ def augmentation_robust_score(
     synthetic_plain: float,
     random_plain: float,
     weight: float = 0.5,
-) -> AugmentationRobustScore:
-    """ARS of a synthetic set.
+) -> dict[str, float]:
+    """ARS of a synthetic set: how much of its lead over random real images survives without augmentation.
 
-    Args:
-        synthetic_augmented: accuracy of networks trained on the synthetic set with augmentation.
-        random_augmented: accuracy of as many random real images, likewise.
-        synthetic_plain: accuracy of networks trained on the synthetic set without augmentation.
-        random_plain: accuracy of as many random real images, likewise.
-        weight: share of the augmented pair, in [0, 1] (Greek gamma).
+    Takes accuracies of networks trained on the set and on as many random real images, with augmentation and
+    without; ``weight`` is the share of the augmented pair, in [0, 1] (Greek gamma).
+
+    Returns:
+        ``improvement_augmented`` and ``improvement_plain``, synthetic minus random, and their ``score`` in [0, 1];
+        0.2689 for a set that is no better than random images.
 
     Raises:
         ConfigError: an accuracy or the weight is no fraction, such as a percentage.
@@ -189,15 +143,12 @@ def augmentation_robust_score(
     Source: as for :func:`label_robust_score`.
     """
     _check_fractions(
-        synthetic_augmented=synthetic_augmented,
-        random_augmented=random_augmented,
-        synthetic_plain=synthetic_plain,
-        random_plain=random_plain,
-        weight=weight,
-    )
-    augmented = synthetic_augmented - random_augmented
-    plain = synthetic_plain - random_plain
-    return AugmentationRobustScore(augmented, plain, _to_unit(weight * augmented + (1 - weight) * plain))
+        synthetic_augmented=synthetic_augmented, random_augmented=random_augmented,
+        synthetic_plain=synthetic_plain, random_plain=random_plain, weight=weight,
+    )  # fmt: skip
+    augmented, plain = synthetic_augmented - random_augmented, synthetic_plain - random_plain
+    score = _to_unit(weight * augmented + (1 - weight) * plain)
+    return {"improvement_augmented": augmented, "improvement_plain": plain, "score": score}
 
 
 def _to_unit(advantage: float) -> float:

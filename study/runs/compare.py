@@ -14,12 +14,7 @@ from study.runs.catalog.sets import load_set
 from study.runs.context.callbacks import Callback
 from study.runs.context.recording import describe_run, recorded
 from study.runs.context.run_context import open_context
-from study.runs.context.stored_set import (
-    check_comparable,
-    check_fingerprint,
-    config_in_space_of,
-    stored_config,
-)
+from study.runs.context.saved import check_comparable, check_fingerprint, config_in_space_of, stored_config
 from study.runs.context.stores import StoreOptions, open_tracking
 
 
@@ -34,6 +29,13 @@ class SetComparison:
         difference: first minus second, seed by seed: mean, deviation, n and bootstrap interval.
         p_value: two-sided, of the sign-flip test over the pairs.
         smallest_p_value: what so many pairs can reach at best.
+
+    Example:
+        >>> import study
+        >>> one, two = (study.distill("random", budget="smoke", seed=seed).winner.set for seed in (0, 1))
+        >>> found = study.compare(one, two, seeds=2)
+        >>> found.difference["n"], found.smallest_p_value
+        (2, 0.5)
     """
 
     sets: tuple[str, str]
@@ -63,15 +65,8 @@ def compare_sets(
 ) -> SetComparison:
     """Train on two sets with the same networks at the start and the same recipe, and compare seed by seed.
 
-    Recipe, architecture and seeds are those of the first set; of the second only the preprocessing is
-    kept, since its images live in that space.
-
-    Args:
-        first: registered name, run id or folder.
-        second: likewise; of the same real data, at the same resolution and split.
-        options: split, seeds, recipe. Protocol and pool are not used.
-        stores: where sets, runs and data lie.
-        callback: told of the stages.
+    Recipe, architecture and seeds are those of the first set; of the second only the preprocessing is kept, since
+    its images live in that space. Of ``options`` split, seeds and recipe are used.
 
     Raises:
         ConfigError: the sets cannot be compared, or there are fewer than two seeds.
@@ -80,10 +75,7 @@ def compare_sets(
     stores, callback = stores or StoreOptions(), callback or Callback()
     if options.num_seeds < 2:
         raise ConfigError(f"num_seeds = {options.num_seeds}: a paired comparison needs at least 2")
-    stored = [
-        load_set(reference, tracking_uri=stores.tracking_uri, root=stores.root)
-        for reference in (first, second)
-    ]
+    stored = [load_set(reference, stores) for reference in (first, second)]
     config = stored_config(stored[0], options.overrides)
     other = stored_config(stored[1], {})
     check_comparable(first, config, second, other)
@@ -103,13 +95,11 @@ def compare_sets(
                 real = context.splits.test.open(f"study compare {reference} --split test")
                 evaluator = evaluator.changed(real=real.to(context.compute.device))
             scores.append(evaluator.score(one.synthetic, options.num_seeds))
-        statistics = (
-            contexts[0].evaluator("score", "evaluate", seed=options.seed).generators.child("statistics")
-        )
+        judge = contexts[0].evaluator("score", "evaluate", seed=options.seed)
+        statistics = judge.generators.child("statistics")
         comparison = compare_scores(scores[0], scores[1], statistics["difference"])
-        recorder.log_metrics(
-            {"compare/first": scores[0].mean, "compare/second": scores[1].mean, **_metrics(comparison)}
-        )
+        means = {"compare/first": scores[0].mean, "compare/second": scores[1].mean}
+        recorder.log_metrics({**means, **_metrics(comparison)})
         run_id = recorder.run_id
     return SetComparison(
         sets=(first, second),
@@ -123,7 +113,7 @@ def compare_sets(
             describe_score(scores[0], statistics.child("first")),
             describe_score(scores[1], statistics.child("second")),
         ),
-        difference=comparison.difference.plain(),
+        difference=asdict(comparison.difference),
         p_value=comparison.p_value,
         smallest_p_value=comparison.smallest_p_value,
         run_id=run_id,

@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from study.runs.config.configure import RunConfig
-from study.runs.config.naming import experiment_name, set_name
 from study.runs.context.callbacks import Callback
-from study.runs.context.recording import Stopwatch, describe_run, recorded
-from study.runs.context.run_context import open_context
-from study.runs.context.stores import StoreOptions, open_tracking_meanwhile
-from study.runs.figures.method import log_score_figures
-from study.runs.registration.register import register_winner
+from study.runs.context.recording import describe_run, prepare, recorded
+from study.runs.context.stores import StoreOptions
+from study.runs.figures.run import log_score_figures
+from study.runs.registration.register import log_trial_set, register_winner
 from study.runs.registration.results import SearchResult
-from study.runs.registration.set_folder import log_trial_set
 from study.runs.trials.trial import run_trial
 
 
-@dataclass(frozen=True)
-class DistillOptions:
-    """Where the run is kept.
-
-    Attributes:
-        stores: tracking store and real data.
-        name: of the run.
-        output: folder for a copy of the set.
-    """
-
-    stores: StoreOptions = field(default_factory=StoreOptions)
-    name: str | None = None
-    output: Path | None = None
-
-
-def distill(config: RunConfig, options: DistillOptions, callback: Callback | None = None) -> SearchResult:
-    """Distil one set, score it, register it.
+def distill(
+    config: RunConfig,
+    stores: StoreOptions,
+    callback: Callback | None = None,
+    *,
+    name: str | None = None,
+    output: Path | None = None,
+) -> SearchResult:
+    """Distil one set, score it, register it; a copy goes into the folder ``output``.
 
     The set is the one that a search trial with the same parameters and seed makes.
 
@@ -44,15 +33,8 @@ def distill(config: RunConfig, options: DistillOptions, callback: Callback | Non
     """
     callback = callback or Callback()
     started = time.perf_counter()
-    callback.on_phase(f"loading {config.dataset}")
-    context = open_context(config, options.stores.data_root)
-    opening = open_tracking_meanwhile(options.stores)
-    callback.on_phase("scoring random real images under the same recipe")
-    context.score_baselines()
-    watch = Stopwatch()
-    with watch.running():
-        tracker = watch.wrap(opening.result())
-    name = options.name or set_name(config)
+    context, watch, tracker = prepare(config, stores, callback)
+    name = name or config.set_name
     with recorded(tracker, config, name, kind="distill") as recorder:
         describe_run(recorder, config, context)
         log_score_figures(recorder, config, context)
@@ -65,9 +47,7 @@ def distill(config: RunConfig, options: DistillOptions, callback: Callback | Non
         chosen = replace(
             result, score=scorer.score(result.synthetic, num_seeds), random=context.random("finalist")
         )
-        winner = register_winner(
-            tracker, watch, context, chosen, callback, origin=name, output=options.output
-        )
+        winner = register_winner(tracker, watch, context, chosen, callback, origin=name, output=output)
         recorder.log_metrics(
             {**winner.metrics(), "cost/tracking_seconds": watch.seconds}, config.distill.num_iterations
         )
@@ -82,7 +62,7 @@ def distill(config: RunConfig, options: DistillOptions, callback: Callback | Non
         trials=[],
         seconds=time.perf_counter() - started,
         winner=winner,
-        links=tracker.links(experiment_name(config)),
+        links=tracker.links(config.experiment_name),
         tracking_seconds=watch.seconds,
         objective=config.search.objective,
     )

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from study.core.errors import ConfigError, UnknownSetError
 from study.protocols.base import EvaluateOptions, Findings, Session, find_protocol
 from study.runs.catalog.sets import load_set
-from study.runs.config.twin import twin_command
 from study.runs.context.callbacks import Callback
 from study.runs.context.recording import describe_run, recorded
 from study.runs.context.run_context import RunContext, open_context
-from study.runs.context.stored_set import check_comparable, check_fingerprint, stored_config
+from study.runs.context.saved import check_comparable, check_fingerprint, stored_config, twin_command
 from study.runs.context.stores import StoreOptions, open_tracking
 from study.sets.files import StoredSet
 from study.tracking.base import Recorder, Tracker
@@ -22,8 +21,8 @@ from study.tracking.base import Recorder, Tracker
 PICTURE_DPI = 130
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Findings):
     """What a protocol found about a set; accuracies are fractions, deviations have ddof 1.
 
     Attributes:
@@ -31,12 +30,14 @@ class Evaluation:
         model: the architecture the set was distilled with.
         recipe: by which networks were trained on it.
         n: evaluation seeds of every score; 0 where nothing was trained.
-        metrics: numbers by name, as the run records them.
-        rows: the table.
-        columns: keys of the rows that a terminal shows, with their headings; empty for all.
-        totals: further rows below the table.
-        notes: what a reader has to know, a sentence each.
         artifacts: files of the run.
+
+    Example:
+        >>> import study
+        >>> made = study.distill("random", budget="smoke")
+        >>> found = study.evaluate(made.winner.set, seeds=2, pool="none", full_data=False)
+        >>> found.n, found.split, sorted(found.rows[0])[:2]
+        (2, 'validation', ['distilled', 'distilled_high'])
     """
 
     protocol: str
@@ -48,17 +49,13 @@ class Evaluation:
     model: str
     recipe: dict[str, Any]
     n: int
-    metrics: dict[str, float]
-    rows: list[dict[str, Any]]
-    columns: dict[str, str]
-    totals: list[dict[str, Any]]
-    notes: list[str]
     artifacts: list[str]
     run_id: str
 
     def plain(self) -> dict[str, Any]:
-        """Nested plain values for ``--json``."""
-        return asdict(self)
+        """Nested plain values for ``--json``, without pictures and curves."""
+        left_out = ("figures", "curves")
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in left_out}
 
 
 def evaluate(
@@ -69,12 +66,6 @@ def evaluate(
 ) -> Evaluation:
     """Train fresh networks on a stored set and judge it by a protocol, beside random real images.
 
-    Args:
-        reference: registered name, run id or folder.
-        options: protocol, split, seeds, recipe.
-        stores: where sets, runs and data lie.
-        callback: told of the stages.
-
     Raises:
         UnknownNameError: no protocol has that name.
         StudyError: the set is unknown or altered, the real data is missing or differs from the data it was made
@@ -83,7 +74,7 @@ def evaluate(
     options, stores, callback = options or EvaluateOptions(), stores or StoreOptions(), callback or Callback()
     protocol = find_protocol(options.protocol)()
     protocol.check(options)
-    stored = load_set(reference, tracking_uri=stores.tracking_uri, root=stores.root)
+    stored = load_set(reference, stores)
     config = stored_config(stored, options.overrides)
     callback.on_phase(f"loading {config.dataset}")
     context = open_context(config, stores.data_root)
@@ -118,6 +109,7 @@ def evaluate(
         artifacts = _record(recorder, protocol.name, found)
         run_id = recorder.run_id
     return Evaluation(
+        **vars(found),
         protocol=protocol.name,
         set=reference,
         dataset=config.dataset,
@@ -127,11 +119,6 @@ def evaluate(
         model=config.model.name,
         recipe=config.evaluation.resolve().model_dump(mode="json"),
         n=options.num_seeds if protocol.trains else 0,
-        metrics=found.metrics,
-        rows=found.rows,
-        columns=found.columns,
-        totals=found.totals,
-        notes=found.notes,
         artifacts=artifacts,
         run_id=run_id,
     )
@@ -143,7 +130,7 @@ def _load_against(against: str, reference: str, context: RunContext, stores: Sto
     Raises:
         ConfigError: it is not.
     """
-    stored = load_set(against, tracking_uri=stores.tracking_uri, root=stores.root)
+    stored = load_set(against, stores)
     config, other = context.config, stored_config(stored, {})
     check_comparable(reference, config, against, other)
     check_fingerprint(against, stored, context)

@@ -12,7 +12,6 @@ from study.core.spaces import Choice, describe
 from study.evaluation.architectures import num_rate_networks
 from study.methods.base import find_method
 from study.runs.config.configure import RunConfig
-from study.runs.config.naming import experiment_name, set_name
 from study.runs.context.run_context import RunContext, open_context
 from study.runs.context.stores import StoreOptions
 from study.runs.trials.trial import rung_iterations
@@ -35,6 +34,11 @@ class Plan:
             many different ones the space asks for; None for other methods.
         cross: the other architectures that trials are scored on, measured: seconds of one network of each,
             how many networks of each the search trains, and what that comes to; None where there are none.
+
+    Example:
+        >>> import study
+        >>> study.plan(study.configure("dm", budget="smoke")).space["distill.image_lr"]
+        '0.1 to 10, log'
     """
 
     name: str
@@ -69,34 +73,28 @@ def plan(config: RunConfig, stores: StoreOptions) -> Plan:
     per_trial = num_rungs * search.num_rung_seeds + search.num_trial_seeds
     scores = search.num_trials * per_trial + search.num_random_seeds * 2
     scores += search.num_finalist_seeds * (min(search.num_finalists, search.num_trials) + 2)
+    seconds = search.num_trials * iterations * seconds_per_iteration + scores * seconds_per_score
     preparation = _plan_preparation(config, context)
-    preparing = 0.0
     if preparation is not None:
-        preparing = preparation["estimated_seconds"] * min(search.num_trials, preparation["variants"])
+        seconds += preparation["estimated_seconds"] * min(search.num_trials, preparation["variants"])
     cross = _plan_cross(config, context, synthetic, num_rungs)
-    crossing = cross["estimated_seconds"] if cross else 0.0
-    counts = context.splits.class_counts()
+    if cross is not None:
+        seconds += cross["estimated_seconds"]
+    splits, counts = context.splits, context.splits.class_counts()
+    data = {"image_shape": list(splits.image_shape), "classes": splits.num_classes, "train": sum(counts["train"]),
+            "validation": sum(counts["validation"]), "test": len(splits.test)}  # fmt: skip
     return Plan(
-        name=set_name(config),
-        experiment=experiment_name(config),
+        name=config.set_name,
+        experiment=config.experiment_name,
         digest=config.digest,
         num_trials=search.num_trials,
         num_iterations=iterations,
         space={key: describe(parameter) for key, parameter in config.space.items()},
-        data={
-            "image_shape": list(context.splits.image_shape),
-            "classes": context.splits.num_classes,
-            "train": sum(counts["train"]),
-            "validation": sum(counts["validation"]),
-            "test": len(context.splits.test),
-        },
+        data=data,
         machine=context.compute.describe(),
         seconds_per_iteration=seconds_per_iteration,
         seconds_per_score=seconds_per_score,
-        estimated_seconds=search.num_trials * iterations * seconds_per_iteration
-        + scores * seconds_per_score
-        + preparing
-        + crossing,
+        estimated_seconds=seconds,
         peak_memory_bytes=peak_memory(),
         preparation=preparation,
         cross=cross,

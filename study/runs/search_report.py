@@ -7,7 +7,7 @@ from pathlib import Path
 
 from study.runs.context.recording import Stopwatch
 from study.runs.context.run_context import RunContext
-from study.runs.figures.images import GRID_NAME
+from study.runs.figures.run import GRID_NAME
 from study.runs.registration.results import WinnerResult
 from study.search.figures import search_page
 from study.search.optimize import Search
@@ -27,16 +27,7 @@ def log_comparison(
     context: RunContext,
     watch: Stopwatch,
 ) -> None:
-    """Record ``compare.html``, ``search.html`` and the table of trials with the parent run.
-
-    Args:
-        parent: run of the search.
-        tracker: keeps the grids of the trials.
-        search: gives the trials.
-        winner: the registered set and its scores.
-        context: knows the score of random real images.
-        watch: counts the time this takes.
-    """
+    """Record ``compare.html``, ``search.html`` and the table of trials with the search's own run, ``parent``."""
     records = search.records()
     random = context.random()
     with watch.running():

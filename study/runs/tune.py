@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from study.core.errors import ConfigError
 from study.runs.config.configure import RunConfig
-from study.runs.config.naming import experiment_name, set_name
 from study.runs.context.callbacks import Callback
-from study.runs.context.recording import Stopwatch, describe_run, recorded, run_tags
-from study.runs.context.run_context import RunContext, open_context
-from study.runs.context.stores import StoreOptions, open_search_storage, open_tracking_meanwhile
-from study.runs.figures.method import log_bar_figures, log_score_figures
+from study.runs.context.recording import Stopwatch, describe_run, prepare, recorded, run_tags
+from study.runs.context.run_context import RunContext
+from study.runs.context.stores import StoreOptions, open_search_storage
 from study.runs.figures.pareto_front import log_front
-from study.runs.registration.register import register_winner
+from study.runs.figures.run import log_bar_figures, log_score_figures
+from study.runs.registration.register import log_trial_set, register_winner
 from study.runs.registration.results import SearchResult, WinnerResult
-from study.runs.registration.set_folder import log_trial_set
 from study.runs.search_report import log_comparison
 from study.runs.trials.finalists import FinalistRound, choose_winner, note_result
 from study.runs.trials.trial import run_trial
@@ -27,35 +26,28 @@ from study.search.optimize import Pruned, Search, TrialHandle, create_search, fi
 from study.tracking.base import Recorder, Tracker
 
 
-@dataclass(frozen=True)
-class TuneOptions:
-    """Where a search is kept and when it stops; nothing here changes what a trial computes.
+def tune(
+    config: RunConfig,
+    stores: StoreOptions,
+    callback: Callback | None = None,
+    *,
+    name: str | None = None,
+    resume: str | None = None,
+    timeout_seconds: float | None = None,
+    num_trials: int | None = None,
+    output: Path | None = None,
+) -> SearchResult:
+    """Search the hyperparameters of one method on one dataset at one IPC.
 
-    Attributes:
-        stores: tracking store, search storage and real data.
+    Args:
+        config: what is searched; :func:`study.runs.context.saved.resume_config` gives that of an old search.
+        stores: where runs, the search and real data lie.
+        callback: told what happens.
         name: of a new search; by default the set name and a number.
         resume: name of a search to continue.
         timeout_seconds: no trial starts after this long; the running one is finished.
         num_trials: extends or shortens a resumed search.
         output: folder for a copy of the winning set.
-    """
-
-    stores: StoreOptions = field(default_factory=StoreOptions)
-    name: str | None = None
-    resume: str | None = None
-    timeout_seconds: float | None = None
-    num_trials: int | None = None
-    output: Path | None = None
-
-
-def tune(config: RunConfig, options: TuneOptions, callback: Callback | None = None) -> SearchResult:
-    """Search the hyperparameters of one method on one dataset at one IPC.
-
-    Args:
-        config: what is searched; from :func:`study.runs.config.configure.configure`, or
-            :func:`study.runs.resume.resume_config` for a search that exists.
-        options: where it is kept and when it stops.
-        callback: told what happens.
 
     Returns:
         The winner with its validation and test scores, beside random real images.
@@ -70,26 +62,16 @@ def tune(config: RunConfig, options: TuneOptions, callback: Callback | None = No
         )
     started = time.perf_counter()
     callback = callback or Callback()
-    callback.on_phase(f"loading {config.dataset}")
-    context = open_context(config, options.stores.data_root)
-    opening = open_tracking_meanwhile(options.stores)
-    callback.on_phase("scoring random real images under the same recipe")
-    context.score_baselines()
-    watch = Stopwatch()
-    with watch.running():
-        tracker = watch.wrap(opening.result())
-    search = _open_search(config, options)
-    return _TuneRun(config, options, callback, context, watch, tracker, search, started).run()
-
-
-def _open_search(config: RunConfig, options: TuneOptions) -> Search:
-    storage = open_search_storage(options.stores)
-    if options.resume is not None:
-        return Search(find_search(storage, options.resume), config.search, config.space, config.seed)
-    prefix = set_name(config)
-    search = create_search(storage, options.name, prefix, config.search, config.space, config.seed)
-    search.note("config", config.plain())
-    return search
+    context, watch, tracker = prepare(config, stores, callback)
+    storage = open_search_storage(stores)
+    if resume is not None:
+        search = Search(find_search(storage, resume), config.search, config.space, config.seed)
+    else:
+        search = create_search(storage, name, config.set_name, config.search, config.space, config.seed)
+        search.note("config", config.plain())
+    num_trials = num_trials or config.search.num_trials
+    run = _TuneRun(config, callback, context, watch, tracker, search, started, num_trials, timeout_seconds)
+    return run.run(output)
 
 
 @dataclass
@@ -97,25 +79,23 @@ class _TuneRun:
     """The parts of one search in this process, wired together."""
 
     config: RunConfig
-    options: TuneOptions
     callback: Callback
     context: RunContext
     watch: Stopwatch
     tracker: Tracker
     search: Search
     started: float
+    num_trials: int
+    timeout_seconds: float | None
 
-    def __post_init__(self) -> None:
-        self.num_trials = self.options.num_trials or self.config.search.num_trials
-
-    def run(self) -> SearchResult:
+    def run(self, output: Path | None) -> SearchResult:
         parent = self._open_parent()
         try:
             self._run_trials(parent)
             finalists = choose_winner(self.context, self.search, self.tracker, self.callback)
             winner = register_winner(
                 self.tracker, self.watch, self.context, finalists.winner, self.callback,
-                origin=self.search.name, output=self.options.output,
+                origin=self.search.name, output=output,
             )  # fmt: skip
             result = self._finish(parent, finalists, winner)
         except BaseException as error:
@@ -133,7 +113,7 @@ class _TuneRun:
             self.tracker.end_stale_runs(tags, keep=frozenset({str(known)}))
             return self.tracker.resume_run(str(known))
         parent = self.tracker.start_run(
-            experiment_name(self.config), self.search.name, tags=run_tags(self.config, "search", **tags)
+            self.config.experiment_name, self.search.name, tags=run_tags(self.config, "search", **tags)
         )
         self.search.note("run_id", parent.run_id)
         describe_run(parent, self.config, self.context)
@@ -149,11 +129,10 @@ class _TuneRun:
             random = self.context.random()
             parent.log_metrics({"random/val_accuracy": random.mean, "random/val_accuracy_std": random.std})
             self.callback.on_phase(f"searching {', '.join(self.config.space)}")
-        self.search.optimize(
-            lambda handle: self._trial(handle, parent), self.num_trials, self.options.timeout_seconds
-        )
+        trial = functools.partial(self._trial, parent)
+        self.search.optimize(trial, self.num_trials, self.timeout_seconds)
 
-    def _trial(self, handle: TrialHandle, parent: Recorder) -> tuple[float, ...]:
+    def _trial(self, parent: Recorder, handle: TrialHandle) -> tuple[float, ...]:
         self.callback.on_trial_start(handle.number, handle.params, self.config.distill.num_iterations)
         outcome, values = "INTERRUPTED", {}
         try:
@@ -203,13 +182,9 @@ class _TuneRun:
             }
         )
         parent.set_tags(
-            {
-                "study.winner": str(winner.trial),
-                "study.set": winner.set,
-                "study.objective": self.config.search.objective,
-                "study.choice": finalists.rule,
-            }
-        )
+            {"study.winner": str(winner.trial), "study.set": winner.set,
+             "study.objective": self.config.search.objective, "study.choice": finalists.rule}
+        )  # fmt: skip
         return SearchResult(
             search=self.search.name,
             dataset=self.config.dataset,
@@ -220,7 +195,7 @@ class _TuneRun:
             trials=[record.plain() for record in records],
             seconds=seconds,
             winner=winner,
-            links=self.tracker.links(experiment_name(self.config), parent.run_id),
+            links=self.tracker.links(self.config.experiment_name, parent.run_id),
             tracking_seconds=self.watch.seconds,
             objective=self.config.search.objective,
             front=tuple(record.number for record in records if record.on_front),

@@ -20,10 +20,6 @@ def search_page(optuna_study: optuna.Study, objectives: Sequence[str]) -> str:
 
     With several objectives the front stands first, and each objective has figures of its own. Figures that
     the trials at hand cannot carry, such as importance from one trial, are left out with a line that says why.
-
-    Args:
-        optuna_study: the search.
-        objectives: names of its values.
     """
     parts, script = [], True
     for title, draw in _figures(optuna_study, objectives).items():

@@ -15,9 +15,8 @@ from optuna.trial import TrialState
 from study.core.errors import DivergedError, SearchError
 from study.core.spaces import Choice, Parameter, Space
 from study.search.config import SearchConfig
-from study.search.front import choose_finalists, front_numbers
 from study.search.pruning import build_pruner, report
-from study.search.records import DIVERGED, TrialRecord, outcome_of
+from study.search.records import DIVERGED, TrialRecord, choose_finalists, front_numbers, outcome_of
 from study.search.sampler import TRIAL_NUMBER, SeededSampler, trial_number
 from study.search.storage import owner_is_dead, owner_tag
 
@@ -89,10 +88,7 @@ class Search:
         return [latest[number] for number in sorted(latest)]
 
     def best(self, count: int) -> list[TrialRecord]:
-        """The best complete trials, best first; an earlier one wins a tie.
-
-        With several objectives those that :func:`study.search.front.choose_finalists` chooses from the front.
-        """
+        """The best complete trials, best first, an earlier one before its equals; see :func:`choose_finalists`."""
         complete = [record for record in self.records() if record.value is not None]
         if len(self._config.objectives) > 1:
             return choose_finalists([record for record in complete if record.on_front], count)
@@ -142,14 +138,8 @@ class Search:
             raise
 
 
-def create_search(
-    storage: optuna.storages.BaseStorage,
-    name: str | None,
-    prefix: str,
-    config: SearchConfig,
-    space: Space,
-    seed: int,
-) -> Search:
+def create_search(storage: optuna.storages.BaseStorage, name: str | None, prefix: str, config: SearchConfig,
+                  space: Space, seed: int) -> Search:  # fmt: skip
     """Make a new search; without a name it gets the first free one of ``prefix-1``, ``prefix-2``, ...
 
     Raises:

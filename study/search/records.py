@@ -1,12 +1,13 @@
-"""Trials as the storage knows them, however they ended and however many objectives they have."""
+"""Trials as the storage knows them, and those of several objectives that none dominates."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from study.search.pruning import rung_scores
@@ -25,8 +26,7 @@ class TrialRecord:
         number: position in the search, from 0; the number that users see.
         outcome: how it ended; ``INTERRUPTED`` trials are repeated, all others count.
         params: sampled values by dotted key.
-        values: of the objectives on validation, in the order of
-            :attr:`study.search.config.SearchConfig.objectives`; None unless complete.
+        values: of the configured objectives on validation, in their order; None unless complete.
         reported: score by percent of iterations done.
         attributes: what the objective noted, such as the run id.
         seconds: wall time so far.
@@ -84,11 +84,31 @@ class TrialRecord:
 
 def outcome_of(trial: FrozenTrial) -> TrialOutcome:
     """How a trial ended; Optuna knows one kind of failure, here there are two."""
-    if trial.state is TrialState.COMPLETE:
-        return "COMPLETE"
-    if trial.state is TrialState.PRUNED:
-        return "PRUNED"
-    if trial.state is TrialState.FAIL:
-        # Whatever else ended it, Ctrl-C or the death of its process, it is to be repeated.
-        return "DIVERGED" if DIVERGED in trial.user_attrs else "INTERRUPTED"
-    return "RUNNING"
+    # Whatever else ended it, Ctrl-C or the death of its process, it is to be repeated.
+    failed: TrialOutcome = "DIVERGED" if DIVERGED in trial.user_attrs else "INTERRUPTED"
+    outcomes: dict[TrialState, TrialOutcome] = {
+        TrialState.COMPLETE: "COMPLETE", TrialState.PRUNED: "PRUNED", TrialState.FAIL: failed,
+    }  # fmt: skip
+    return outcomes.get(trial.state, "RUNNING")
+
+
+def front_numbers(optuna_study: optuna.Study) -> frozenset[int] | None:
+    """Optuna's own numbers of the trials that no other trial dominates; None for a single objective."""
+    if len(optuna_study.directions) == 1:
+        return None
+    return frozenset(trial.number for trial in optuna_study.best_trials)
+
+
+def choose_finalists(front: Sequence[TrialRecord], count: int) -> list[TrialRecord]:
+    """At most ``count`` trials of a front of complete trials.
+
+    First the one with the highest mean of its objectives, then the best of each objective, so that both ends
+    of the front are kept where three or more are asked for, then the rest by mean. An earlier trial wins a tie.
+    """
+    if not front:
+        return []
+    by_mean = sorted(front, key=lambda record: (-(record.value or 0.0), record.number))
+    num_objectives = len(front[0].values or ())
+    ends = [max(by_mean, key=lambda record: (record.values or ())[index]) for index in range(num_objectives)]
+    chosen = {record.number: record for record in (by_mean[0], *ends, *by_mean)}
+    return list(chosen.values())[:count]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sqlite3
@@ -38,7 +39,8 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Creating the tables from several processes at once fails, so the first one does it alone.
             with filelock.FileLock(f"{path}.lock", timeout=LOCK_SECONDS):
-                _set_wal(path)
+                with contextlib.closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
+                    connection.execute("PRAGMA journal_mode=WAL")
                 return _connect(url, connect_args)
         return _connect(url, connect_args)
     except filelock.Timeout as error:
@@ -58,14 +60,6 @@ def _connect(url: str, connect_args: dict[str, float]) -> optuna.storages.RDBSto
             heartbeat_interval=HEARTBEAT_SECONDS,
             grace_period=GRACE_SECONDS,
         )
-
-
-def _set_wal(path: Path) -> None:
-    connection = sqlite3.connect(path, timeout=LOCK_SECONDS)
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-    finally:
-        connection.close()
 
 
 def owner_tag() -> str:
@@ -94,5 +88,5 @@ def _answers(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass  # it is there, and somebody else's
     return True

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from study.core.errors import ConfigError, CorruptSetError, DataError, ShapeError, UnknownSetError
 from study.core.files import replace_folder, sha256_file
-from study.core.records import StepSchedule, SyntheticSet
+from study.core.records import StepSchedule, SyntheticSet, image_shape
 from study.data.preprocess import Preprocessing
 from study.sets.card import render_card
 from study.sets.manifest import SCHEMA_VERSION, FileRecord, Manifest, ScheduleRecord, parse_manifest
@@ -37,6 +37,12 @@ class StoredSet:
         manifest: provenance, scores, recipe.
         preprocessing: from pixels to the space of the images, and back.
         folder: where it was read; may be temporary, nothing is read from it again.
+
+    Example:
+        >>> import study
+        >>> stored = study.load(study.distill("random", budget="smoke").winner.set)
+        >>> stored.manifest.method, stored.images.shape
+        ('random', torch.Size([10, 1, 8, 8]))
     """
 
     synthetic: SyntheticSet
@@ -86,14 +92,13 @@ def write_set(
 ) -> Manifest:
     """Write a set folder; it appears whole, by rename, or not at all.
 
-    The same set gives the same bytes of ``data.safetensors`` in every process: names are sorted and
-    nothing reads a clock.
+    The same set gives the same bytes of ``data.safetensors`` in every process.
 
     Args:
         folder: must not exist, or be empty.
         synthetic: finite images, on any device.
         manifest: what the caller knows; facts of the set and file hashes are filled in.
-        preprocessing: of the real data the set was made from.
+        preprocessing: of the real data.
 
     Returns:
         The manifest as stored.
@@ -103,8 +108,7 @@ def write_set(
         ShapeError: an image or a soft label is not finite.
     """
     synthetic = synthetic.to(torch.device("cpu"))
-    tensors = _tensors(synthetic, preprocessing)
-    facts = _facts(synthetic, preprocessing)
+    tensors, facts = _tensors(synthetic, preprocessing), _facts(synthetic, preprocessing)
     manifest = manifest.model_copy(update={"schema_version": SCHEMA_VERSION, **facts})
     try:
         with replace_folder(folder) as temporary:
@@ -112,11 +116,12 @@ def write_set(
             pixels = preprocessing.invert(synthetic.images)
             class_rows(pixels, synthetic.labels, synthetic.class_names).save(temporary / PREVIEW_NAME)
             (temporary / CARD_NAME).write_text(render_card(manifest), encoding="utf-8")
-            files = {path.name: _record(path) for path in sorted(temporary.iterdir())}
+            files = {
+                path.name: {"sha256": sha256_file(path), "size": path.stat().st_size}
+                for path in sorted(temporary.iterdir())
+            }
             # Validated again, so that what is written is sure to be readable.
-            manifest = Manifest.model_validate(
-                {**manifest.plain(), "files": {name: record.model_dump() for name, record in files.items()}}
-            )
+            manifest = Manifest.model_validate({**manifest.plain(), "files": files})
             (temporary / MANIFEST_NAME).write_text(manifest.dumps(), encoding="utf-8")
     except OSError as error:
         raise unwritable(folder, error) from error
@@ -178,13 +183,9 @@ def read_set(folder: Path) -> StoredSet:
         # Cloned, since what is loaded is a view of the file, which may be a temporary one.
         tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
         synthetic = SyntheticSet(
-            images=tensors["images"],
-            labels=tensors["labels"],
-            class_names=manifest.class_names,
-            logits=tensors.get("logits"),
-            step_size=manifest.step_size,
-            schedule=_schedule(manifest, tensors),
-        )
+            tensors["images"], tensors["labels"], manifest.class_names, logits=tensors.get("logits"),
+            step_size=manifest.step_size, schedule=_schedule(manifest, tensors),
+        )  # fmt: skip
         preprocessing = Preprocessing.from_plain(manifest.preprocessing, tensors)
     except KeyError as error:
         raise CorruptSetError(f"{path} has no tensor {error.args[0]!r}") from error
@@ -220,21 +221,16 @@ def _tensors(synthetic: SyntheticSet, preprocessing: Preprocessing) -> dict[str,
 
 
 def _facts(synthetic: SyntheticSet, preprocessing: Preprocessing) -> dict[str, object]:
-    channels, height, width = synthetic.images.shape[1:]
     return {
         "class_names": tuple(synthetic.class_names),
         "ipc": synthetic.ipc,
         "num_images": len(synthetic),
-        "image_shape": (channels, height, width),
+        "image_shape": image_shape(synthetic.images),
         "soft_labels": synthetic.logits is not None,
         "step_size": synthetic.step_size,
         "schedule": None if synthetic.schedule is None else ScheduleRecord.of(synthetic.schedule),
         "preprocessing": preprocessing.to_plain(),
     }
-
-
-def _record(path: Path) -> FileRecord:
-    return FileRecord(sha256=sha256_file(path), size=path.stat().st_size)
 
 
 def _check_file(path: Path, record: FileRecord) -> None:

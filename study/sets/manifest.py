@@ -209,11 +209,7 @@ class Manifest(Frozen):
 
 
 def parse_manifest(text: str, where: str) -> Manifest:
-    """Read the text of a manifest.
-
-    Args:
-        text: JSON.
-        where: what to call the file in messages.
+    """Read the JSON of a manifest, which messages call ``where``.
 
     Raises:
         CorruptSetError: it is not JSON, was written by a newer version, or has a wrong value.

@@ -28,13 +28,10 @@ BACKGROUND, INK, FAINT = (255, 255, 255), (32, 32, 32), (120, 120, 120)
 
 
 def near_square_grid(images: Tensor) -> Image.Image:
-    """All images in order, row by row, in the squarest grid that holds them.
+    """All images in order, row by row, in the squarest grid that holds them, grey or RGB.
 
     Args:
         images: [n, C, H, W] float32 pixels, 1 or 3 channels; clamped to [0, 1].
-
-    Returns:
-        A grey or an RGB picture.
 
     Raises:
         ShapeError: there is no image, or it has other channels.

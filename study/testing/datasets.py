@@ -24,8 +24,7 @@ class DatasetContract:
     Attributes:
         dataset: what users write after ``--dataset``.
         resolution: pixels a side to test at; None for the size of the files.
-        other_resolution: pixels a side that the files do not have, for the test that it is honoured; None
-            for a dataset of one size.
+        other_resolution: another size, for the test that it is honoured; None for a dataset of one size.
 
     Example::
 

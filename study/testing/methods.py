@@ -10,7 +10,7 @@ import pickle
 import random
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,10 +26,10 @@ from study.core.spaces import Choice
 from study.methods.base import Method, MethodConfig, Task, find_method
 from study.methods.hooks import BarFigure, Estimate, Preparation
 from study.models.pool import ModelConfig
-from study.testing.tasks import toy_task
+from study.testing.tasks import OwnCache, toy_task
 
 
-class MethodContract:
+class MethodContract(OwnCache):
     """A suite that a method passes; subclass it in a test file.
 
     The method has to lie in a module that another process can import. Iterations and sizes are those of
@@ -48,14 +48,6 @@ class MethodContract:
     """Below ``distill``."""
     task: ClassVar[Any] = staticmethod(toy_task)
     """Builds the toy task, ``task(ipc=1)`` one with changed fields."""
-
-    @pytest.fixture(scope="class", autouse=True)
-    @classmethod
-    def cache_of_the_suite(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-        """A cache folder of the suite's own, so that it neither reads nor fills the user's."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("STUDY_CACHE", str(tmp_path_factory.mktemp("cache")))
-            yield
 
     @pytest.fixture
     def digest_elsewhere(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,9 +24,10 @@ from study.models.pool import ModelConfig
 from study.protocols.base import EvaluateOptions, Findings, Protocol, Session, find_protocol
 from study.sets.files import StoredSet, read_set, write_set
 from study.sets.manifest import Manifest
+from study.testing.tasks import OwnCache
 
 
-class ProtocolContract:
+class ProtocolContract(OwnCache):
     """A suite that a protocol passes; subclass it in a test file.
 
     Every test asks it of two random digits a class, with networks that are trained for a moment::
@@ -42,14 +42,6 @@ class ProtocolContract:
     protocol: type[Protocol]
     options: ClassVar[dict[str, Any]] = {}
     """Of :class:`~study.protocols.base.EvaluateOptions`, besides protocol, seeds and split."""
-
-    @pytest.fixture(scope="class", autouse=True)
-    @classmethod
-    def cache_of_the_suite(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-        """A cache folder of the suite's own, so that it neither reads nor fills the user's."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("STUDY_CACHE", str(tmp_path_factory.mktemp("cache")))
-            yield
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -1,9 +1,11 @@
-"""A toy task on which every method runs in a moment."""
+"""What the contract suites share: a cache of their own, and a toy task for methods."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import torch
 
 from study.core.device import Compute
@@ -13,15 +15,22 @@ from study.methods.base import Task
 from study.models.pool import ModelConfig
 
 
+class OwnCache:
+    """A suite with a cache folder of its own, so that it neither reads nor fills the user's."""
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def cache_of_the_suite(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+        """Point ``STUDY_CACHE`` at it."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("STUDY_CACHE", str(tmp_path_factory.mktemp("cache")))
+            yield
+
+
 def toy_images(
     counts: tuple[int, ...] = (14, 9, 11), shape: tuple[int, int, int] = (1, 8, 8)
 ) -> ImageDataset:
-    """Images whose classes are bars at different places under noise, shuffled together.
-
-    Args:
-        counts: images of each class.
-        shape: (C, H, W); two columns a class.
-    """
+    """Images whose classes are bars, two columns each, at different places under noise, shuffled."""
     generator = torch.Generator().manual_seed(5)
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     labels = labels[torch.randperm(len(labels), generator=generator)]

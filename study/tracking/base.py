@@ -16,23 +16,19 @@ RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 @dataclass(frozen=True)
 class RegisteredSet:
-    """One version of a registered synthetic set.
-
-    Attributes:
-        name: registry name, such as ``digits-dm-ipc1``.
-        version: number within the name, as text.
-        aliases: names that point at this version, such as ``best``.
-        tags: plain text by key.
-        run_id: the run it came from.
-        created: seconds since the epoch.
-    """
+    """One version of a registered synthetic set."""
 
     name: str
+    """In the registry, such as ``digits-dm-ipc1``."""
     version: str
+    """Number within the name, as text."""
     aliases: tuple[str, ...]
+    """Names that point at this version, such as ``best``."""
     tags: Mapping[str, str]
     run_id: str
+    """Of the run it came from."""
     created: float
+    """Seconds since the epoch."""
 
 
 @dataclass(frozen=True)

@@ -40,16 +40,13 @@ class CompareRow:
 def render_compare_page(
     title: str, rows: Sequence[CompareRow], *, best: str | None = None, subtitle: str = ""
 ) -> str:
-    """A self-contained HTML page with sortable columns.
+    """A self-contained HTML page with sortable columns; text is escaped, pictures are inline.
 
     Args:
         title: heading, such as the name of the search.
         rows: trials and baselines; baselines are shown first and stay there.
         best: name of the row to highlight.
         subtitle: a line below the heading, such as how the random baseline was drawn.
-
-    Returns:
-        HTML text; everything in it is escaped, pictures are inline.
     """
     trials = [row for row in rows if not row.is_baseline]
     shared, varied = _split_params(trials)

@@ -21,17 +21,14 @@ _GOLDEN = 0.61803398875
 def deep_links(
     base: str, experiment_id: str, parent: str | None = None, view: str | None = None
 ) -> dict[str, str]:
-    """Links by name.
+    """Links: ``runs`` (table), ``charts`` (curves and images side by side), ``sets`` (the registry).
 
     Args:
-        base: address of the UI, without a slash at its end.
+        base: address of the UI.
         experiment_id: of the experiment in that store.
-        parent: run id of a search; its trials are then listed flat, best first.
+        parent: run id of a search. Its trials are then listed flat, best first, and ``search`` is the page that
+            compares them with their images.
         view: key of a stored view of that search, see :func:`runs_view`.
-
-    Returns:
-        ``runs`` (table), ``charts`` (curves and images side by side), ``sets`` (the registry), and with
-        a parent also ``search`` (the page that compares its trials with their images).
     """
     page = f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs"
     # The plain landing page opens in a mode for language models and hides the trials below their parent;
@@ -60,12 +57,8 @@ def runs_view(
     """
     named = {"tags": tags, "metrics": metrics, "params": params}
     columns = [f"{kind}.`{name}`" for kind, names in named.items() for name in names]
-    return {
-        "searchFilter": _children_of(parent),
-        "orderByKey": _ORDER,
-        "orderByAsc": False,
-        "selectedColumns": columns,
-    }
+    order = {"orderByKey": _ORDER, "orderByAsc": False}
+    return {"searchFilter": _children_of(parent), **order, "selectedColumns": columns}
 
 
 def _children_of(parent: str) -> str:

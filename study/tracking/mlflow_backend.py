@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import json
+import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,9 +105,7 @@ class MlflowTracker(MlflowRegistry):
                 # Of a nested path it keeps the last part only, so its answer says where the copy is.
                 local = Path(self._client.download_artifacts(run_id, path, str(destination)))
             except (MlflowException, OSError) as error:
-                if not any(
-                    sign in str(error) for sign in ("No such artifact", "Failed to download artifacts")
-                ):
+                if not re.search("No such artifact|Failed to download artifacts", str(error)):
                     raise
                 local = destination / "nothing"
         if not local.exists() or (local.is_dir() and not any(local.iterdir())):
@@ -196,15 +195,9 @@ def _quoted(value: str) -> str:
 
 
 def _info(run: Any, experiment: str) -> RunInfo:
-    return RunInfo(
-        run_id=run.info.run_id,
-        name=run.info.run_name or "",
-        status=run.info.status,
-        experiment=experiment,
-        params=dict(run.data.params),
-        metrics=dict(run.data.metrics),
-        tags=dict(run.data.tags),
-    )
+    info, data = run.info, run.data
+    params, metrics, tags = dict(data.params), dict(data.metrics), dict(data.tags)
+    return RunInfo(info.run_id, info.run_name or "", info.status, experiment, params, metrics, tags)
 
 
 def _platform_tags() -> dict[str, str]:

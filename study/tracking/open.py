@@ -13,12 +13,9 @@ DEFAULT_ROOT = Path("mlruns")
 
 
 def open_tracker(uri: str | None = None, root: Path = DEFAULT_ROOT, *, create: bool = True) -> Tracker:
-    """Open a tracking store; the embedded one is created where it is new.
+    """Open the tracking store that :func:`study.tracking.stores.locate` finds.
 
-    Args:
-        uri: ``http://HOST:PORT``, a database URL or a folder; None asks ``MLFLOW_TRACKING_URI``, then ``root``.
-        root: folder of the embedded store.
-        create: whether an embedded store that is not there is made; commands that only read refuse instead.
+    An embedded store that is not there is created; commands that only read refuse instead (``create=False``).
 
     Raises:
         TrackingError: it does not answer, cannot be written, holds something else, or is not there.

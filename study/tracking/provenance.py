@@ -38,19 +38,13 @@ def provenance() -> dict[str, str]:
 
 
 def git_commit(package: Path) -> str:
-    """Commit of the repository that tracks a package folder, with ``-dirty`` where the folder differs from it.
+    """Commit (40 hex digits) of the repository that tracks a package, with ``-dirty`` where its folder differs.
 
-    Args:
-        package: a folder with an ``__init__.py``.
-
-    Returns:
-        40 hex digits, perhaps with ``-dirty``; empty where git is missing, or the package is installed
-        somewhere inside a repository that does not track it.
+    Empty where git is missing, or the package is installed inside a repository that does not track it.
     """
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return ""
-    commit = _git(package, "rev-parse", "HEAD")
-    changes = _git(package, "status", "--porcelain", "--", ".")
+    commit, changes = _git(package, "rev-parse", "HEAD"), _git(package, "status", "--porcelain", "--", ".")
     if commit is None or changes is None:
         return ""
     return f"{commit}-dirty" if changes else commit

@@ -30,13 +30,7 @@ class MlflowRecorder:
     """A :class:`study.tracking.base.Recorder` on an ``MlflowClient``; safe to use from several threads."""
 
     def __init__(self, client: Any, run_id: str, shown: str) -> None:
-        """Attach to a run that exists.
-
-        Args:
-            client: an ``MlflowClient``.
-            run_id: of the run.
-            shown: the store's URI for messages.
-        """
+        """Attach an ``MlflowClient`` to a run that exists; ``shown`` is the store's URI for messages."""
         self.run_id = run_id
         self._client = client
         self._shown = shown
@@ -47,12 +41,9 @@ class MlflowRecorder:
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record plain values; long ones are shortened to what the store takes."""
-        with translated(self._shown):
-            from mlflow.entities import Param
+        from mlflow.entities import Param
 
-            entries = [Param(key, shorten(value, MAX_PARAM_LENGTH)) for key, value in params.items()]
-            for start in range(0, len(entries), MAX_PARAMS):
-                self._client.log_batch(self.run_id, params=entries[start : start + MAX_PARAMS])
+        self._send(params=[Param(key, shorten(value, MAX_PARAM_LENGTH)) for key, value in params.items()])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record numbers at an iteration."""
@@ -136,12 +127,15 @@ class MlflowRecorder:
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set or replace tags."""
-        with translated(self._shown):
-            from mlflow.entities import RunTag
+        from mlflow.entities import RunTag
 
-            entries = [RunTag(key, shorten(value, MAX_TAG_LENGTH)) for key, value in tags.items()]
-            for start in range(0, len(entries), MAX_PARAMS):
-                self._client.log_batch(self.run_id, tags=entries[start : start + MAX_PARAMS])
+        self._send(tags=[RunTag(key, shorten(value, MAX_TAG_LENGTH)) for key, value in tags.items()])
+
+    def _send(self, **entries: list[Any]) -> None:
+        ((kind, values),) = entries.items()
+        with translated(self._shown):
+            for start in range(0, len(values), MAX_PARAMS):
+                self._client.log_batch(self.run_id, **{kind: values[start : start + MAX_PARAMS]})
 
     def finish(self, status: RunStatus = "FINISHED") -> None:
         """Send what is buffered and end the run; a second call does nothing."""

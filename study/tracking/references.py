@@ -33,13 +33,8 @@ def parse_reference(text: str) -> Reference:
     """
     name, at, alias = text.partition("@")
     name, slash, version = name.partition("/")
-    well_formed = (
-        bool(_NAME.fullmatch(name))
-        and not (at and slash)
-        and (not at or bool(_ALIAS.fullmatch(alias)))
-        and (not slash or version.isdecimal())
-    )
-    if not well_formed:
+    named = _NAME.fullmatch(name) and not (at and slash)
+    if not named or (at and not _ALIAS.fullmatch(alias)) or (slash and not version.isdecimal()):
         raise UnknownSetError(
             f"{text!r} is no reference to a synthetic set: write name, name@alias or name/version, "
             "such as digits-dm-ipc1@best"
@@ -73,38 +68,33 @@ def check_alias(alias: str) -> None:
 
 
 def pick(reference: Reference, versions: Sequence[RegisteredSet], names: Iterable[str]) -> RegisteredSet:
-    """Choose the version that is meant.
+    """The version that is meant.
 
     Args:
         reference: what was asked for.
-        versions: every version of that name, newest first; empty where there is none.
-        names: every registered name, read only for the hint of an error.
+        versions: every version of that name, newest first.
+        names: every registered name, for the hint of an error.
 
     Raises:
         UnknownSetError: the name, the alias or the version does not exist; the message says what does.
     """
     if not versions:
-        raise UnknownSetError(_unknown(reference.name, sorted(names)))
+        raise UnknownSetError(f"no synthetic set {reference.name!r}{_hint(reference.name, sorted(names))}")
     by_number = {entry.version: entry for entry in versions}
     by_alias = {alias: entry for entry in versions for alias in entry.aliases}
-    if reference.version is None and reference.alias is None:
-        return by_alias.get(BEST, versions[0])
     if reference.version is not None:
         kind, wanted, known = "version", reference.version, by_number
-    else:
+    elif reference.alias is not None:
         kind, wanted, known = "alias", repr(reference.alias), dict(sorted(by_alias.items()))
-    found = known.get(reference.version or reference.alias or "")
-    if found is None:
-        raise UnknownSetError(
-            f"{reference.name} has no {kind} {wanted}. Choices: {', '.join(known) or 'none'}"
-        )
-    return found
+    else:
+        return by_alias.get(BEST, versions[0])
+    if found := known.get(reference.version or reference.alias or ""):
+        return found
+    raise UnknownSetError(f"{reference.name} has no {kind} {wanted}. Choices: {', '.join(known) or 'none'}")
 
 
-def _unknown(name: str, names: list[str]) -> str:
+def _hint(name: str, names: list[str]) -> str:
     if not names:
-        return (
-            f"no synthetic set {name!r}: nothing is registered in this store yet; `study tune` registers one"
-        )
+        return ": nothing is registered in this store yet; `study tune` registers one"
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    return f"no synthetic set {name!r}.{suggestion(name, names)} Choices: {shown}"
+    return f".{suggestion(name, names)} Choices: {shown}"

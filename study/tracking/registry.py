@@ -33,16 +33,8 @@ class MlflowRegistry:
         self.location = location
         self._client = connect(location)
 
-    def register_set(
-        self,
-        folder: Path,
-        name: str,
-        *,
-        run_id: str,
-        tags: Mapping[str, str],
-        card: str,
-        alias: str | None = None,
-    ) -> RegisteredSet:
+    def register_set(self, folder: Path, name: str, *, run_id: str, tags: Mapping[str, str],
+                     card: str, alias: str | None = None) -> RegisteredSet:  # fmt: skip
         """Store a set folder as a new version of ``name``, independent of the run's life.
 
         Raises:
@@ -57,11 +49,7 @@ class MlflowRegistry:
         every = {**tags, KIND_TAG: MODEL_TYPE}
         with translated(self.location.shown):
             model = self._client.create_logged_model(
-                experiment_id,
-                name=name.replace(".", "-"),
-                source_run_id=run_id,
-                tags=every,
-                model_type=MODEL_TYPE,
+                experiment_id, name.replace(".", "-"), run_id, tags=every, model_type=MODEL_TYPE
             )
             try:
                 self._client.log_model_artifacts(model.model_id, str(folder))
@@ -187,14 +175,9 @@ def _process_uri(location: StoreLocation) -> Iterator[None]:
 
 
 def _entry(version: Any, aliases: tuple[str, ...]) -> RegisteredSet:
-    return RegisteredSet(
-        name=version.name,
-        version=str(version.version),
-        aliases=aliases,
-        tags=dict(version.tags),
-        run_id=version.run_id or "",
-        created=version.creation_timestamp / 1000,
-    )
+    created = version.creation_timestamp / 1000
+    tags, run_id = dict(version.tags), version.run_id or ""
+    return RegisteredSet(version.name, str(version.version), aliases, tags, run_id, created)
 
 
 def _description(card: str) -> str:

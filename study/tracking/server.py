@@ -53,7 +53,10 @@ class Server:
         """End it and its workers; a second call does nothing."""
         for sign in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                _signal_group(self.process, sign)
+                if hasattr(os, "killpg"):
+                    os.killpg(self.process.pid, sign)
+                else:
+                    self.process.terminate()
             try:
                 self.process.wait(STOP_SECONDS)
                 return
@@ -68,12 +71,11 @@ def choose_port(host: str, wanted: int | None) -> int:
         ConfigError: the port asked for is out of range, taken, or blocked by browsers.
     """
     if wanted is None:
-        for port in range(DEFAULT_PORT, DEFAULT_PORT + 100):
+        first, last = DEFAULT_PORT, DEFAULT_PORT + 99
+        for port in range(first, last + 1):
             if port not in BLOCKED_PORTS and _is_free(host, port):
                 return port
-        raise ConfigError(
-            f"no port from {DEFAULT_PORT} to {DEFAULT_PORT + 99} is free on {host}; give --port"
-        )
+        raise ConfigError(f"no port from {first} to {last} is free on {host}; give --port")
     if not 1024 <= wanted <= 65535:
         raise ConfigError(f"--port {wanted}: choose one from 1024 to 65535")
     if wanted in BLOCKED_PORTS:
@@ -84,12 +86,9 @@ def choose_port(host: str, wanted: int | None) -> int:
 
 
 def start_server(location: StoreLocation, host: str = "127.0.0.1", port: int | None = None) -> Server:
-    """Start a server on a store and wait until it answers.
+    """Start a server on a store, which is created if need be, and wait until it answers.
 
-    Args:
-        location: an SQLite store, created if need be, or another database.
-        host: address to listen on; anything but loopback lets others read and write the store.
-        port: see :func:`choose_port`.
+    Any host but loopback lets others read and write the store.
 
     Raises:
         ConfigError: the port cannot be used.
@@ -180,10 +179,3 @@ def _is_free(host: str, port: int) -> bool:
                 raise ConfigError(f"--host {host!r} is no address of this machine") from error
             return False
     return True
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    if hasattr(os, "killpg"):
-        os.killpg(process.pid, number)
-    else:
-        process.terminate()

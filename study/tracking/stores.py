@@ -64,7 +64,7 @@ class StoreLocation:
 
 
 def locate(uri: str | None, root: Path) -> StoreLocation:
-    """Turn what the user gave into a place; nothing is opened or created.
+    """The place that the user means; nothing is opened or created.
 
     Args:
         uri: a server, a database URL or a folder; None asks ``MLFLOW_TRACKING_URI``, then ``root``.
@@ -82,11 +82,9 @@ def locate(uri: str | None, root: Path) -> StoreLocation:
         )
     if uri.startswith("sqlite:///"):
         return _sqlite(Path(unquote(uri.removeprefix("sqlite:///"))).absolute())
-    if "://" not in uri:
-        if uri in {"databricks", "uc"}:
-            return StoreLocation(uri)
-        return _sqlite(Path(uri).expanduser().absolute() / DATABASE_NAME)
-    return StoreLocation(uri.rstrip("/"))
+    if "://" in uri or uri in {"databricks", "uc"}:
+        return StoreLocation(uri.rstrip("/"))
+    return _sqlite(Path(uri).expanduser().absolute() / DATABASE_NAME)
 
 
 def _sqlite(database: Path) -> StoreLocation:
@@ -129,11 +127,7 @@ def _open(location: StoreLocation) -> Any:
 
 @contextlib.contextmanager
 def translated(shown: str) -> Iterator[None]:
-    """Turn whatever a store raises into a one-line ``TrackingError`` that names it.
-
-    Args:
-        shown: the store's URI as users may see it.
-    """
+    """Turn whatever a store raises into a one-line ``TrackingError`` with its URI as users may see it."""
     try:
         yield
     except StudyError:
@@ -209,9 +203,8 @@ def _check_database(path: Path) -> None:
         raise TrackingError(f"{path} is not a file; move it away, or choose another --tracking-uri")
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=20)) as connection:
-            tables = {
-                name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")
-            }
+            rows = connection.execute("SELECT name FROM sqlite_master WHERE type='table'")
+            tables = {name for (name,) in rows}
     except sqlite3.Error as error:
         raise TrackingError(
             f"{path} cannot be read as an SQLite database ({error}); restore it, or move it away for a new one"
@@ -225,26 +218,23 @@ def _check_database(path: Path) -> None:
 
 @contextlib.contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
+    before = {name: os.environ[name] for name in values if name in os.environ}
     os.environ.update(values)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in values:
+            os.environ.pop(name, None)
+        os.environ.update(before)
 
 
 @contextlib.contextmanager
 def _quiet(*names: str) -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
+    levels = {logger: logger.level for logger in map(logging.getLogger, names)}
+    for logger in levels:
         logger.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, level in levels.items():
             logger.setLevel(level)

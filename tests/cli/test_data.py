@@ -33,8 +33,10 @@ def test_list_fits_a_screen(tmp_path, build_medmnist, monkeypatch):
     result = run("list", "--data-root", tmp_path)
     assert result.exit_code == 0
     table, ways = result.stdout.split("To get one that is not here:")
-    rows = {line.split()[0]: line.split()[-1] for line in table.splitlines()[2:] if line.strip()}
-    assert list(rows) == list(DATASETS), "a row takes more than a line"
+    cells = [line.split("│")[1:-1] for line in table.splitlines() if line.startswith("│")]
+    rows = {name.strip(): here.strip() for name, _, here in cells}
+    assert len(cells) == len(rows), "a row takes more than a line"
+    assert list(rows) == list(DATASETS)
     assert {name for name, here in rows.items() if here == "yes"} == {"digits", "pneumoniamnist"}
     assert "cifar10, fashion-mnist, mnist: study data prepare NAME\n" in ways
     assert "mhist: request it at https://bmirds.github.io/MHIST/" in ways

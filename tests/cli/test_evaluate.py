@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from study.cli.app import app
 from study.cli.common import out
-from study.cli.tables import print_evaluation
+from study.cli.tables import show_evaluation
 from study.evaluation.recipes import EvaluationConfig
 from study.runs.evaluate import Evaluation
 
@@ -93,7 +93,7 @@ def test_tables_fit_80_columns_with_a_line_a_row_and_what_they_compare_side_by_s
     capsys, protocol, rows, num_lines
 ):
     out.cache_clear()  # its width is that of an earlier test
-    print_evaluation(result_of(protocol, rows), as_json=False)
+    show_evaluation(result_of(protocol, rows))
     printed = capsys.readouterr().out.splitlines()
     lines = [line for line in printed if line.startswith("│")]
     assert len(lines) == num_lines

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from study.cli.common import out
-from study.cli.summary import print_result
+from study.cli.summary import show_result
 from study.core.records import Score, SyntheticSet
 from study.runs.registration.results import SearchResult, WinnerResult
 
@@ -17,7 +17,7 @@ def show(monkeypatch, capsys):
         monkeypatch.setenv("COLUMNS", str(columns))
         out.cache_clear()  # its width is that of an earlier screen
         params = {f"distill.parameter_{i}": 0.125 + i for i in range(num_params)}
-        print_result(result_of(params, **winner), as_json=False)
+        show_result(result_of(params, **winner))
         return capsys.readouterr().out.splitlines()
 
     yield printed

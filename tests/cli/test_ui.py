@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
 import urllib.request
 
 import pytest
 from typer.testing import CliRunner
+from ui_process import ui_process
 
 from study.cli.app import app
 from study.tracking.open import open_tracker
@@ -41,30 +38,10 @@ def test_ctrl_c_stops_the_server_cleanly(store_root):
     tracker = open_tracker(None, store_root)
     search = tracker.start_run("digits-ipc1", "digits-dm-ipc1-1", tags={"study.kind": "search"})
     search.finish()
-    command = [sys.executable, "-c", "from study.cli.app import main; main()", "ui", "--json"]
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    with subprocess.Popen(
-        command, cwd=store_root.parent, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        # Whoever runs the tests in the background may have had Ctrl-C ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:  # fmt: skip
-        try:
-            lines = []
-            for line in process.stdout:
-                lines.append(line)
-                if line == "}\n":
-                    break
-            shown = json.loads("".join(lines))
-            with urllib.request.urlopen(f"{shown['address']}/health", timeout=5) as answer:
-                assert answer.status == 200
-            assert shown["address"].startswith("http://127.0.0.1:")
-            assert search.run_id in shown["links"]["runs"]
-            process.send_signal(signal.SIGINT)
-            output, errors = process.communicate(timeout=30)
-        finally:
-            process.kill()
-    assert (process.returncode, output) == (0, "")
-    assert errors.splitlines()[-1] == "Stopped."
+    with ui_process(store_root.parent) as shown:
+        with urllib.request.urlopen(f"{shown['address']}/health", timeout=5) as answer:
+            assert answer.status == 200
+        assert shown["address"].startswith("http://127.0.0.1:")
+        assert search.run_id in shown["links"]["runs"]
     with pytest.raises(ProcessLookupError):
         os.kill(shown["pid"], 0)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def test_interval_depends_on_the_generator_alone() -> None:
 
 
 def test_a_single_value_has_no_interval_and_equal_values_a_point() -> None:
-    assert summarize([0.9], generator()).plain() == {
+    assert asdict(summarize([0.9], generator())) == {
         "mean": 0.9, "std": 0.0, "n": 1, "low": None, "high": None, "confidence": 0.95,
     }  # fmt: skip
     same = summarize([0.5] * 4, generator())
@@ -149,8 +150,8 @@ def test_scores_of_one_metric_are_compared() -> None:
     first, second = Score("accuracy", (0.9, 0.8, 0.7)), Score("accuracy", (0.8, 0.8, 0.5))
     found = compare_scores(first, second, generator())
     assert found == compare_paired(first.values, second.values, generator())
-    assert found.plain()["p_value"] == 0.5
-    assert found.plain()["n"] == 3
+    assert found.p_value == 0.5
+    assert found.difference.n == 3
     with pytest.raises(ConfigError, match="accuracy cannot be compared with balanced_accuracy"):
         compare_scores(first, Score("balanced_accuracy", (0.8, 0.8, 0.5)), generator())
 

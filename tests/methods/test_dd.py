@@ -12,11 +12,9 @@ from torch.nn import functional
 
 from study.core.errors import ConfigError, DivergedError
 from study.core.seeding import Generators
-from study.data.augment import AugmentationConfig
 from study.methods import dd
-from study.methods.dd import DDConfig, classification_loss
+from study.methods.dd import DDConfig, LearnedStepSchedule, classification_loss, mini_sets
 from study.methods.trajectories.adjoint import StudentGradients, student_gradients
-from study.methods.trajectories.learned_schedule import LearnedStepSchedule, mini_sets
 from study.methods.trajectories.student import ordered_steps
 from study.models.flat_params import flatten_parameters, forward_flat
 from study.models.pool import ModelConfig, build_model
@@ -56,7 +54,7 @@ def test_the_backward_pass_is_that_of_the_unrolled_student(chunk_size: int | Non
     sizes = torch.tensor([0.3, 0.1, 0.2], dtype=torch.float64)
     order = mini_sets(3, 2, 2)[:3]
     real = torch.randn(7, 1, 6, 6, generator=generator, dtype=torch.float64), torch.arange(7) % 3
-    steps = ordered_steps(list(order), 1, AugmentationConfig(strategy="none"), (1, 6, 6), generator)
+    steps = ordered_steps(list(order), (1, 6, 6), generator)
     found = student_gradients(
         network, images, labels, sizes, flatten_parameters(network), steps,
         partial(classification_loss, network, *real, chunk_size=3), chunk_size=chunk_size,

@@ -15,10 +15,10 @@ from study.evaluation.baselines import random_real_sets
 from study.evaluation.recipes import EvaluationConfig
 from study.protocols.base import PROTOCOLS, EvaluateOptions
 from study.runs.config.configure import Request, configure
-from study.runs.config.twin import twin_command
 from study.runs.context.callbacks import Callback
 from study.runs.context.recording import Stopwatch
 from study.runs.context.run_context import open_context
+from study.runs.context.saved import twin_command
 from study.runs.context.stores import StoreOptions
 from study.runs.evaluate import evaluate
 from study.runs.registration.register import register_winner

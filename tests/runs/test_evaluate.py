@@ -10,7 +10,7 @@ from study.protocols.base import EvaluateOptions
 from study.runs.compare import compare_sets
 from study.runs.config.configure import Request, configure
 from study.runs.context.stores import StoreOptions, open_tracking
-from study.runs.distill import DistillOptions, distill
+from study.runs.distill import distill
 from study.runs.evaluate import evaluate
 
 
@@ -21,7 +21,7 @@ def stored(tmp_path_factory):
     root = base / "mlruns"
     for name, seed in (("first", 0), ("second", 1)):
         config = configure(Request("random", "digits", 1, "smoke", seed))
-        distill(config, DistillOptions(StoreOptions(root=root), output=base / name))
+        distill(config, StoreOptions(root=root), output=base / name)
     return base
 
 
@@ -163,6 +163,6 @@ def test_sets_scored_on_different_images_are_not_compared(stored, tmp_path):
     config = configure(
         Request("random", "digits", 1, "smoke", overrides={"data": {"split_seed": 7}})
     )  # fmt: skip
-    distill(config, DistillOptions(StoreOptions(root=tmp_path / "mlruns"), output=tmp_path / "other"))
+    distill(config, StoreOptions(root=tmp_path / "mlruns"), output=tmp_path / "other")
     with pytest.raises(ConfigError, match="split_seed"):
         compare_sets(str(stored / "first"), str(tmp_path / "other"), options())

@@ -12,7 +12,7 @@ from study.runs.config.configure import Request, configure
 from study.runs.context.callbacks import Callback
 from study.runs.context.stores import StoreOptions, open_tracking
 from study.runs.plan import plan
-from study.runs.tune import TuneOptions, tune
+from study.runs.tune import tune
 
 
 class Watching(Callback):
@@ -30,7 +30,7 @@ def searched(tmp_path_factory):
     config = configure(Request("pad", "digits", 1, "smoke", seed=5, space=held))
     watching = Watching()
     planned = plan(config, StoreOptions(root=root))
-    result = tune(config, TuneOptions(StoreOptions(root=root)), watching)
+    result = tune(config, StoreOptions(root=root), watching)
     return root, config, planned, result, watching
 
 

@@ -9,9 +9,8 @@ import pytest
 from study.core.errors import DivergedError
 from study.core.spaces import Choice, Range
 from study.search.config import SearchConfig
-from study.search.front import choose_finalists
 from study.search.optimize import Pruned, Search, create_search, find_search
-from study.search.records import TrialRecord
+from study.search.records import TrialRecord, choose_finalists
 from study.search.storage import default_storage_url, open_storage
 
 BOTH = SearchConfig(objective="accuracy,cross-arch", num_startup_trials=2, pruner="none")

@@ -24,18 +24,10 @@ MOMENTUM = 0.9
 def extract_features(
     task: Task, source: FeatureSource, generators: Generators, *, num_epochs: int, batch_size: int
 ) -> Tensor:
-    """Features [n, d] float32 of every training image on the CPU.
+    """Features [n, d] float32 of every training image on the CPU; ConfigError where training diverged.
 
-    Args:
-        task: gives images and network.
-        source: ``trained`` is what the classifier of a network sees that was trained on all training images
-            (:func:`train_plainly`), ``random`` that of a fresh one, ``pixels`` the normalised pixels.
-        generators: ``networks`` and ``batches`` are used.
-        num_epochs: of training.
-        batch_size: of training.
-
-    Raises:
-        ConfigError: training diverged.
+    ``trained`` is what the classifier of a network sees that :func:`train_plainly` trained, ``random`` that
+    of a fresh one, ``pixels`` the normalised pixels. Generators ``networks`` and ``batches`` are used.
     """
     images = task.train.images
     if source == "pixels":
@@ -59,12 +51,9 @@ def train_plainly(
 ) -> Iterator[tuple[Network, Tensor]]:
     """Train a network of the task on all training images, and yield after every epoch.
 
-    SGD with learning rate 0.01 and momentum 0.9, cross-entropy on hard labels; no rate decay, weight decay
-    or augmentation. Every epoch is a fresh permutation, and its last batch may be short.
-
-    Yields:
-        The network, the same each time, and whether it classified each image correctly when the epoch
-        showed it, before learning from it: [n] bool on the CPU.
+    SGD with learning rate 0.01 and momentum 0.9, cross-entropy on hard labels, nothing else. Every epoch is a
+    fresh permutation, and its last batch may be short. Yields the network, the same each time, and [n] bool
+    on the CPU: whether it classified each image correctly when the epoch showed it, before learning from it.
     """
     images, labels = task.train.images, task.train.labels
     network = task.network(generators["networks"])

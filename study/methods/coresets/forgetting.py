@@ -25,10 +25,7 @@ class ForgettingConfig(CoresetConfig):
 
 @register
 class Forgetting(Coreset[ForgettingConfig]):
-    """The images of each class that a network forgets most often while it is trained on all of them.
-
-    Source: Toneva et al. 2019; see :func:`choose_by_forgetting`.
-    """
+    """The images of each class that a network forgets most often while it is trained on all of them."""
 
     name: ClassVar[str] = "forgetting"
     Config: ClassVar[type[MethodConfig]] = ForgettingConfig
@@ -42,14 +39,10 @@ class Forgetting(Coreset[ForgettingConfig]):
 
 
 def count_forgetting(correct: Tensor) -> Tensor:
-    """How often each image went from right to wrong between two epochs of training.
+    """How often each image [n] went from right to wrong between two epochs of training.
 
-    Args:
-        correct: [epochs, n] bool, whether an image was classified correctly when the epoch showed it.
-
-    Returns:
-        [n] int64. An image that was never right counts as forgotten ``epochs`` times, more often than any
-        other can be.
+    ``correct`` [epochs, n] bool says whether it was classified correctly when the epoch showed it. One that
+    was never right counts as forgotten ``epochs`` times, more often than any other can be.
 
     Source: Toneva et al. 2019.
     """

@@ -9,15 +9,12 @@ from torch import Tensor
 
 from study.core.seeding import Generators
 from study.methods.base import register
-from study.methods.coresets.base import FeatureCoreset, checked_rows, squared_distances
+from study.methods.coresets.distances import FeatureCoreset, checked_rows, squared_distances
 
 
 @register
 class Herding(FeatureCoreset):
-    """Images whose mean feature stays closest to that of their class, chosen one by one.
-
-    Source: Welling 2009; see :func:`choose_by_herding`.
-    """
+    """Images whose mean feature stays closest to that of their class, chosen one by one."""
 
     name: ClassVar[str] = "herding"
 
@@ -26,10 +23,9 @@ class Herding(FeatureCoreset):
 
 
 def choose_by_herding(features: Tensor, count: int) -> Tensor:
-    """Positions [count] of rows of [n, d] whose running mean stays closest to the mean of all, in order of choice.
+    """Positions [count] of rows of [n, d] whose running mean stays closest to the mean of all, as chosen.
 
-    The k-th choice minimises ‖k·μ − Σ − z‖, where μ is the mean of all rows and Σ the sum of the rows
-    chosen so far, in float64.
+    Choice k minimises ‖k·μ − Σ − z‖ in float64, with μ the mean of all rows and Σ the sum of those chosen.
 
     Source: Welling 2009, in the greedy form of Rebuffi et al. 2017 (iCaRL).
     """

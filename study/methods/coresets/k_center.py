@@ -9,15 +9,12 @@ from torch import Tensor
 
 from study.core.seeding import Generators
 from study.methods.base import register
-from study.methods.coresets.base import FeatureCoreset, checked_rows, squared_distances
+from study.methods.coresets.distances import FeatureCoreset, checked_rows, squared_distances
 
 
 @register
 class KCenter(FeatureCoreset):
-    """Images that leave no image of their class far from a chosen one; the first is nearest to the mean.
-
-    Source: Sener and Savarese 2018; see :func:`choose_by_k_center`.
-    """
+    """Images that leave no image of their class far from a chosen one; the first is nearest to the mean."""
 
     name: ClassVar[str] = "k-center"
 
@@ -26,12 +23,11 @@ class KCenter(FeatureCoreset):
 
 
 def choose_by_k_center(features: Tensor, count: int) -> Tensor:
-    """Positions [count] of rows of [n, d]: the one nearest to the mean, then the farthest from all chosen ones.
+    """Positions [count] of rows of [n, d]: the one nearest to the mean, then the farthest from those chosen.
 
     Distances are taken in float64. The covering radius is at most twice the smallest possible one.
 
-    Source: Gonzalez 1985, as Sener and Savarese 2018 use it; the start is ours, since the comparisons of
-        distillation papers do not state theirs.
+    Source: Gonzalez 1985, as Sener and Savarese 2018 use it; papers do not state their start, this is ours.
     """
     rows = checked_rows(features, count)
     chosen = [int(squared_distances(rows, rows.mean(0)).argmin())]

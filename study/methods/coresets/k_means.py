@@ -10,17 +10,14 @@ from torch import Tensor
 
 from study.core.seeding import Generators, derive_seed
 from study.methods.base import register
-from study.methods.coresets.base import FeatureCoreset, checked_rows, squared_distances
+from study.methods.coresets.distances import FeatureCoreset, checked_rows, squared_distances
 
 NUM_K_MEANS_STARTS = 3
 
 
 @register
 class KMeansCoreset(FeatureCoreset):
-    """The real image nearest to each of ``ipc`` cluster centres of its class.
-
-    Source: Cui et al. 2022 (DC-BENCH); see :func:`choose_by_k_means`.
-    """
+    """The real image nearest to each of ``ipc`` cluster centres of its class."""
 
     name: ClassVar[str] = "k-means"
 
@@ -29,14 +26,9 @@ class KMeansCoreset(FeatureCoreset):
 
 
 def choose_by_k_means(features: Tensor, count: int, seed: int) -> Tensor:
-    """Positions [count] of rows of [n, d]: for each cluster centre the nearest row that no earlier one has taken.
+    """Positions [count] of rows of [n, d]: for each cluster centre the nearest row that is not yet taken.
 
-    Args:
-        features: [n, d].
-        count: clusters, at most n.
-        seed: of the starts of k-means; the best of three is kept.
-
-    Source: Cui et al. 2022 (DC-BENCH), which clusters each class and takes real images by the centres.
+    Source: Cui et al. 2022 (DC-BENCH), which clusters each class. Of three starts the best is kept.
     """
     # Not at the top: every command imports every method, and this takes a second.
     from sklearn.cluster import KMeans

@@ -1,7 +1,4 @@
-"""PAD's curriculum: which training images each epoch of an expert sees, from easy to hard.
-
-How hard an image is comes from :mod:`study.methods.difficulty.scores`; shuffling belongs to whoever trains.
-"""
+"""PAD's curriculum: which training images each epoch of an expert sees, from easy to hard."""
 
 from __future__ import annotations
 
@@ -91,8 +88,7 @@ class Curriculum:
     rm2 < e          all but the easiest ⌊r2·n⌋
     ================ =========================================================
 
-    Source: Li et al. 2024 (PAD). The released script takes 5,000 images a class for granted; here n is
-    counted in each class.
+    Source: Li et al. 2024 (PAD), where n is 5,000 in every class.
     """
 
     def __init__(
@@ -100,10 +96,8 @@ class Curriculum:
     ) -> None:
         """Check that the curriculum fits the classes.
 
-        Args:
-            config: the shares and epochs.
-            ranking: for each class, the positions of its images, easiest first; together all of 0 .. n-1.
-            difficulty: plain values that determine the ranking.
+        ``ranking`` are for each class the positions of its images, easiest first; ``difficulty`` are the
+        plain values that determine it.
 
         Raises:
             ShapeError: the ranking names a position twice or leaves one out.
@@ -150,8 +144,7 @@ def build_curriculum(
 ) -> EpochOrder:
     """The curriculum of a task; images are scored only where their difficulty matters.
 
-    Raises:
-        ConfigError: the curriculum leaves a class without images, or the scores cannot be made.
+    Raises ConfigError where a class is left without images, or the scores cannot be made.
     """
     if config.is_whole:
         return WholeSet()

@@ -11,18 +11,10 @@ from study.core.errors import ShapeError
 
 
 def rank_by_class(scores: Tensor, labels: Tensor, num_classes: int) -> list[Tensor]:
-    """Positions of each class's images, easiest first; equal scores in the order of the training set.
+    """Positions of each class's images, int64 on the CPU, smallest score and so easiest first.
 
-    Args:
-        scores: [n], small is easy.
-        labels: [n] int64.
-        num_classes: length of the result.
-
-    Returns:
-        For each class, [images of the class] int64 on the CPU.
-
-    Raises:
-        ShapeError: scores and labels differ in length, or a score is not a number.
+    Scores and labels are [n]; equal scores keep the order of the training set. Raises ShapeError where they
+    differ in length, or a score is not a number.
     """
     if scores.shape != labels.shape or scores.ndim != 1:
         raise ShapeError(
@@ -38,11 +30,9 @@ def rank_by_class(scores: Tensor, labels: Tensor, num_classes: int) -> list[Tens
 def difficulty_histogram(
     scores: Tensor, labels: Tensor, num_classes: int, num_bins: int = 20
 ) -> tuple[Tensor, Tensor]:
-    """Count finite scores [n] of each class in equal bins between the smallest and the largest of all.
+    """Edges [bins + 1] float32 of equal bins, and counts [classes, bins] int64 of finite scores [n] in them.
 
-    Returns:
-        Edges [bins + 1] float32, ascending, and counts [classes, bins] int64; a bin holds its left edge, the
-        last one both.
+    Bins span the scores of all classes; each holds its left edge, the last one both.
     """
     low, high = float(scores.min()), float(scores.max())
     edges = torch.linspace(low, high if high > low else low + 1.0, num_bins + 1)

@@ -48,22 +48,19 @@ class DifficultyConfig(Frozen):
 
 
 def difficulty_scores(task: Task, config: DifficultyConfig, generators: Generators) -> Tensor:
-    """Score [n] float32 of every training image on the CPU, small for easy ones, kept in the user's cache folder.
+    """Score [n] float32 of every training image on the CPU, small for easy ones, kept in the cache folder.
 
-    Scores of one call compare with each other only. They are means over ``num_networks`` networks after
-    ``num_epochs`` epochs or ``max_steps`` steps, whichever is less, without augmentation:
+    Scores of one call compare with each other only. They are means over ``num_networks`` networks, network i
+    from ``generators.child("difficulty", i)``, after ``num_epochs`` epochs or ``max_steps`` steps:
 
     - ``el2n``: ||softmax(f(x)) - onehot(y)||, not squared, in [0, √2].
-    - ``grand``: Euclidean norm of the gradient of the cross-entropy of the one image in *all* parameters,
-      exact, in float32; scoring an image takes some eight times as long as for the others.
+    - ``grand``: Euclidean norm of the gradient of the one image's cross-entropy in *all* parameters, exact,
+      in float32; it takes some eight times as long.
     - ``loss``: cross-entropy, in nats.
-    - ``forgetting``: over training as a whole, how often the image was answered rightly when its batch came
-      and wrongly the next time; an image that was never right counts ``num_epochs``, more than any other can.
+    - ``forgetting``: how often in training the image was answered rightly when its batch came and wrongly
+      the next time; one that was never right counts ``num_epochs``, more than any other can.
 
-    Network i is drawn and trained from ``generators.child("difficulty", i)``.
-
-    Raises:
-        ConfigError: ``forgetting`` with less than two epochs, or a learning rate at which training diverges.
+    Raises ConfigError where training diverges, or has less than two epochs for ``forgetting``.
 
     Source: Paul et al. 2021, "Deep Learning on a Data Diet" (EL2N, GraNd); Toneva et al. 2019 (forgetting).
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +17,7 @@ from study.methods.base import Task
 from study.methods.experts.config import EpochOrder, ExpertConfig
 from study.methods.experts.store import ExpertEntry
 from study.methods.experts.training import ExpertRecorder
-
-OnEpoch = Callable[[int, int], None]
-"""Gets the epochs trained so far and those to train in all; called from the thread that asked for experts."""
+from study.methods.hooks import Report
 
 POLL_SECONDS = 0.2
 
@@ -30,7 +28,7 @@ class _Stopped(Exception):
 
 @dataclass(eq=False)
 class ExpertBuild:
-    """Trains the missing experts of an entry in a few threads, taking turns with other processes."""
+    """Trains the missing experts of an entry; reports epochs trained, of those to train in all."""
 
     task: Task
     config: ExpertConfig
@@ -47,17 +45,17 @@ class ExpertBuild:
         self._stop, self._lock = threading.Event(), threading.Lock()
         self._done_epochs = self._num_built = 0
 
-    def run(self, num_workers: int, on_epoch: OnEpoch | None) -> int:
+    def run(self, num_workers: int, report: Report | None) -> int:
         """Build until nothing is missing; gives how many were trained here."""
         num_workers = min(num_workers, len(self._waiting))
         num_threads = torch.get_num_threads()
-        if on_epoch is not None:
-            on_epoch(0, self._total)
+        if report is not None:
+            report(0, self._total)
         try:
             with ThreadPoolExecutor(num_workers, thread_name_prefix="expert") as pool:
                 workers = [pool.submit(self._work) for _ in range(num_workers)]
                 try:
-                    self._watch(workers, on_epoch)
+                    self._watch(workers, report)
                 finally:
                     self._stop.set()
         finally:
@@ -65,13 +63,13 @@ class ExpertBuild:
             torch.set_num_threads(num_threads)
         return self._num_built
 
-    def _watch(self, workers: Sequence[Future[None]], on_epoch: OnEpoch | None) -> None:
+    def _watch(self, workers: Sequence[Future[None]], report: Report | None) -> None:
         reported, running = 0, set(workers)
         while running:
             done, running = wait(running, POLL_SECONDS, return_when=FIRST_EXCEPTION)
-            if on_epoch is not None and self._done_epochs > reported:
+            if report is not None and self._done_epochs > reported:
                 reported = self._done_epochs
-                on_epoch(reported, self._total)
+                report(reported, self._total)
             for worker in done:
                 worker.result()
 

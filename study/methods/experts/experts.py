@@ -30,17 +30,13 @@ _FORMAT = 1
 
 
 class Experts:
-    """Trajectories of trained networks, read from the cache one snapshot at a time.
-
-    While it lives, no process evicts them.
+    """Trajectories of trained networks, read from the cache; while they live, no process evicts them.
 
     Attributes:
         key: name of their folder in the cache.
         num_experts: trajectories, 0 .. num_experts - 1.
-        num_epochs: the last snapshot of each.
-        num_parameters: length D of a snapshot.
-        num_built: trained for this call; 0 where the cache had them all.
-        build_seconds: wall time this call spent until they were all there.
+        num_epochs: the last snapshot of each, of length ``num_parameters``.
+        num_built: trained for this call, which took ``build_seconds``; 0 where the cache had them all.
         train_accuracies: of each last snapshot on training images without augmentation.
     """
 
@@ -64,8 +60,7 @@ class Experts:
 
         Raises:
             ShapeError: there is no such expert or epoch.
-            DataError: the file was damaged since it was opened; it is removed, and the next call of
-                :func:`obtain_experts` trains it again.
+            DataError: the file was damaged since; it is removed, and :func:`obtain_experts` trains it again.
         """
         if not (0 <= expert < self.num_experts and 0 <= epoch <= self.num_epochs):
             raise ShapeError(
@@ -123,8 +118,7 @@ def experts_key(
 def estimate_experts(task: Task, config: ExpertConfig, order: EpochOrder, generators: Generators) -> Estimate:
     """How many experts :func:`obtain_experts` would train, and how long by a few timed steps; none is built.
 
-    Raises:
-        ConfigError: the architecture has running statistics.
+    Raises ConfigError for an architecture with running statistics.
     """
     recorder = ExpertRecorder(task, config, order, generators)
     key = _name(experts_key(task, config, order, generators))
@@ -156,17 +150,10 @@ def obtain_experts(
 ) -> Experts:
     """Experts from the cache; those that are missing are trained first.
 
-    On CPUs each expert is trained by one thread, several at a time, and expert i is the same to the bit
-    whether it is trained alone, among others or by another process. Processes that need the same experts at the same
-    time share the work. A build that is killed keeps the experts that were finished.
-
-    Args:
-        task: images, model, augmentation and compute.
-        config: number and training.
-        order: which images each epoch sees.
-        generators: expert i draws from ``generators.child("expert", i)``, whatever was drawn before.
-        report: told of epochs trained, if anything is built.
-        num_workers: experts trained at a time; by default one a core, and one in all on an accelerator.
+    On CPUs each expert is trained by one thread, ``num_workers`` at a time (by default one a core, and one in
+    all on an accelerator). Expert i draws from ``generators.child("expert", i)`` and is the same to the bit
+    in whatever company. Processes that need the same experts share the work; a build that is killed keeps
+    what was finished. ``report`` is told of epochs trained, if anything is built.
 
     Raises:
         ConfigError: the architecture has running statistics.
@@ -174,8 +161,8 @@ def obtain_experts(
         ExpertDivergedError: the learning rate is too large.
         ShapeError: the order gives an epoch no image, or positions outside of the training set.
 
-    Source: Cazenavette et al. 2022 (MTT). The released code keeps ``p.detach().cpu()``, which on a CPU shares
-        memory with the weights and makes all snapshots equal; here they are copied.
+    Source: Cazenavette et al. 2022 (MTT). The released code keeps ``p.detach().cpu()``, which on a CPU makes
+        all snapshots equal; here they are copied.
     """
     started = time.perf_counter()
     recorder = ExpertRecorder(task, config, order, generators)

@@ -20,11 +20,7 @@ class BrokenExpertError(DataError):
 
 
 def write_expert(path: Path, snapshots: Tensor, train_accuracy: float, seconds: float) -> None:
-    """Write snapshots [epochs + 1, D] float32 on the CPU with a checksum of each; an old file is overwritten.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Write snapshots [epochs + 1, D] float32 on the CPU with a checksum of each, or raise OSError."""
     metadata = {
         "crc32": " ".join(_checksum(snapshot) for snapshot in snapshots),
         "train_accuracy": repr(train_accuracy),
@@ -69,8 +65,7 @@ class ExpertFile:
     def snapshot(self, epoch: int) -> Tensor:
         """Parameters [D] float32 after that many epochs, in memory of their own.
 
-        Raises:
-            BrokenExpertError: the bytes are not those that were written; the file is taken away.
+        Raises BrokenExpertError where the bytes are not those that were written, and takes the file away.
         """
         flat: Tensor = self._slice[epoch].clone()
         if _checksum(flat) != self._checksums[epoch]:

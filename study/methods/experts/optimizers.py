@@ -36,24 +36,15 @@ class FlatSGD:
 def gsam_direction(
     flat: Tensor, gradient_at: Callable[[Tensor], Tensor], *, rho: float, alpha: float, adaptive: bool = True
 ) -> Tensor:
-    """Descent direction that also lowers the gap between a point and the worst one near it.
+    """Descent direction [D] that also lowers the gap between a point and the worst one near it.
 
-    With g the gradient at θ and g̃ the one at θ + ρ θ²⊙g / ‖|θ|⊙g‖ (or θ + ρ g / ‖g‖ where not adaptive),
-    the direction is g̃ − α g⊥, where g⊥ is the part of g orthogonal to g̃.
+    With g the gradient at θ and g̃ the one at θ + ρ θ²⊙g / ‖|θ|⊙g‖ (or θ + ρ g / ‖g‖ where not ``adaptive``),
+    the direction is g̃ − α g⊥, where g⊥ is the part of g orthogonal to g̃; α = 0 is (adaptive) SAM.
 
-    Args:
-        flat: [D] float32 or float64, the parameters θ; not changed.
-        gradient_at: gradient [D] of the loss of one batch at given parameters; called twice, and has to
-            see the same pixels both times.
-        rho: radius of the ascent step.
-        alpha: weight of the orthogonal part; 0 is (adaptive) SAM.
-        adaptive: scale the ascent step of each parameter by its own size.
+    ``flat`` [D] is θ, and is not changed. ``gradient_at`` gives the gradient [D] of one batch's loss; it is
+    called twice and has to see the same pixels.
 
-    Returns:
-        [D], a new tensor.
-
-    Source: Zhuang et al. 2022 (GSAM), as FTD, DATM and PAD train their experts. They schedule ``rho`` with
-    equal ends, so it is constant here.
+    Source: Zhuang et al. 2022 (GSAM), as FTD, DATM and PAD train their experts, with a constant ``rho``.
     """
     gradient = gradient_at(flat)
     scale = flat.abs() if adaptive else torch.ones_like(flat)

@@ -1,7 +1,6 @@
 """Where expert trajectories are kept: one folder a key, one file an expert, evicted by size.
 
-A file appears by rename and is checked when it is read, so a killed build leaves nothing that is taken for
-an expert. Locks end with the process that held them.
+A killed build leaves nothing that is taken for an expert: files appear by rename and are checked when read.
 """
 
 from __future__ import annotations
@@ -37,8 +36,7 @@ REMOVED = ".removed-"
 def size_limit() -> int:
     """Bytes all experts together may take: ``STUDY_CACHE_GB``, or 20 GB.
 
-    Raises:
-        ConfigError: the variable is no number of at least 0.
+    Raises ConfigError where the variable is no number of at least 0.
     """
     text = os.environ.get("STUDY_CACHE_GB") or str(DEFAULT_LIMIT_GB)
     try:
@@ -55,7 +53,6 @@ class EntryInfo:
     """What a folder of experts takes and when it served last.
 
     Attributes:
-        key: name of the folder.
         meta: what :meth:`ExpertEntry.describe` wrote; empty where that is missing.
         num_experts: complete files.
         size: bytes of everything in the folder.
@@ -75,11 +72,7 @@ class ExpertEntry:
     """The experts of one key; from its construction until it is garbage, no other process evicts it."""
 
     def __init__(self, root: Path, key: str) -> None:
-        """Make the folder if need be, and hold it.
-
-        Raises:
-            DataError: the cache folder cannot be written.
-        """
+        """Make the folder if need be, and hold it; DataError where that cannot be written."""
         self.key, self.folder = key, root / key
         try:
             weakref.finalize(self, share(_holders(root, key)))
@@ -108,11 +101,7 @@ class ExpertEntry:
         return FileLock(self.path(expert).with_suffix(".lock"))
 
     def write(self, expert: int, snapshots: Tensor, train_accuracy: float, seconds: float) -> None:
-        """Store a finished expert; call it under :meth:`building`.
-
-        Raises:
-            DataError: the disk is full or not writable.
-        """
+        """Store a finished expert under :meth:`building`; DataError where the disk does not take it."""
         path = self.path(expert)
         try:
             for leftover in self.folder.glob(f".{path.name}.*"):  # of a build that was killed
@@ -173,12 +162,9 @@ class ExpertStore:
     def prune(
         self, *, max_bytes: int | None = None, unused_seconds: float | None = None, everything: bool = False
     ) -> list[EntryInfo]:
-        """Remove entries until the rest fits, those unused for that long, or all; the least recently used first.
+        """Remove entries until the rest fits, those unused for so long, or all; those longest unused first.
 
-        Entries in use stay, whatever was asked. Gives what was removed.
-
-        Raises:
-            DataError: a folder cannot be removed.
+        Entries in use stay. Gives what was removed; DataError where a folder cannot be removed.
         """
         entries = self.entries()
         total, removed = sum(info.size for info in entries), []
@@ -225,10 +211,7 @@ class ExpertStore:
 
 
 def _holders(root: Path, key: str) -> Path:
-    """Folder of the locks of an entry's users.
-
-    It lies beside the entries and is never removed: a lock that goes away with what it protects protects nothing.
-    """
+    """Locks of an entry's users: beside it, since a lock that goes away with it protects nothing."""
     return root / LOCKS / f"{key}.holders"
 
 

@@ -1,7 +1,4 @@
-"""One expert trajectory: a network trained on real images, with its parameters after every epoch.
-
-Nothing here touches the disk; :mod:`study.methods.experts.experts` decides which trajectories are needed.
-"""
+"""One expert trajectory: a network trained on real images, with its parameters after every epoch."""
 
 from __future__ import annotations
 
@@ -22,8 +19,7 @@ from study.data.augment import augment, draw
 from study.methods.base import Task
 from study.methods.experts.config import EpochOrder, ExpertConfig
 from study.methods.experts.optimizers import FlatSGD, gsam_direction
-from study.models.network import Network, mixes_images
-from study.models.pool import build_model
+from study.models.network import mixes_images
 from study.models.work import work_of
 
 MAX_SCORED_IMAGES = 2048
@@ -43,12 +39,9 @@ class ExpertDivergedError(DivergedError):
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """What is kept of one expert.
+    """Snapshots [epochs + 1, D] float32 on the CPU, from the start on, with what is known of their expert.
 
-    Attributes:
-        snapshots: [epochs + 1, D] float32 on the CPU: parameters at the start and after every epoch.
-        train_accuracy: of the last snapshot on training images without augmentation.
-        seconds: wall time of training.
+    ``train_accuracy`` is the last one's on training images without augmentation; ``seconds`` are wall time.
     """
 
     snapshots: Tensor
@@ -65,22 +58,18 @@ def expert_compute(task: Task, config: ExpertConfig) -> Compute:
 class ExpertRecorder:
     """Trains experts one after the other; each is determined by the task, the settings and its own number.
 
-    Networks are not stacked and steps are not compiled: at 256 images a step neither was worth having on
-    CPUs, and an expert's numbers must not depend on which others are trained beside it.
+    So networks are not stacked, and steps not compiled: at 256 images neither was worth having on CPUs.
     """
 
     def __init__(self, task: Task, config: ExpertConfig, order: EpochOrder, generators: Generators) -> None:
         """Build the network; expert i draws from ``generators.child("expert", i)``.
 
-        Raises:
-            ConfigError: the architecture has running statistics, which snapshots of parameters leave out.
+        Raises ConfigError for running statistics, which snapshots of parameters leave out.
         """
         self._task, self._config, self._order, self._generators = task, config, order, generators
         self._compute = expert_compute(task, config)
-        train = task.train
-        shape, device = train.image_shape, self._compute.device
         # Its own numbers do not matter: every expert starts from its own draw.
-        self._network: Network = build_model(task.model, shape, train.num_classes, device=device)
+        self._network = task.network()
         if mixes_images(self._network):
             raise ConfigError(
                 f"model {task.model.name!r} with norm {task.model.norm!r} has batch norm: experts keep parameters "
@@ -101,11 +90,8 @@ class ExpertRecorder:
     ) -> Trajectory:
         """Train an expert, by its number, from its own start and keep its parameters after every epoch.
 
-        ``after_epoch`` is called after every epoch, ``before_batch`` before every step; it may raise to stop.
-
-        Raises:
-            ExpertDivergedError: the parameters are not finite.
-            ShapeError: the order gives no image, or positions outside of the training set.
+        ``before_batch`` may raise to stop. Raises ExpertDivergedError where parameters are not finite, and
+        ShapeError where the order gives no image, or positions outside of the training set.
         """
         # Numbers come from the CPU, whatever device computes: there is no waiting for an accelerator.
         family = Generators(self._generators.child("expert", expert).seed)

@@ -18,19 +18,11 @@ AttentionLayers = Literal["all-but-last", "all"]
 
 
 def spatial_attention(features: Tensor, power: float) -> Tensor:
-    """Where a layer is active: channels summed away, one unit vector an image.
+    """Where a layer is active: [n, channels, h, w] with channels summed away, one unit vector an image.
 
-    Args:
-        features: [n, channels, h, w] activations of a convolutional layer.
-        power: exponent of the absolute activations, at least 1; larger ones favour the strongest channel.
-
-    Returns:
-        [n, h · w] float32 (float64 for float64 features), each row of Euclidean length 1. An image on
-        which the whole layer is silent gives zeros.
-
-    Raises:
-        ShapeError: the features have no height and width. Logits and flattened embeddings summed over
-            their only axis would give the constant 1, a loss without a gradient.
+    ``power``, at least 1, is the exponent of the absolute activations; larger ones favour the strongest
+    channel. Gives [n, h · w] float32 (float64 for float64), zeros where the whole layer is silent. Raises
+    ShapeError without height and width: summed over its only axis, an embedding would give the constant 1.
 
     Source: Sajedi et al. 2023 (DataDAM), equation 2, after Zagoruyko and Komodakis 2017.
     """
@@ -54,9 +46,7 @@ def spatial_attention(features: Tensor, power: float) -> Tensor:
 class AttentionFeatures:
     """Attention maps of a network's layers, then its embedding; for ``RandomFeatures``.
 
-    Attributes:
-        power: exponent of :func:`spatial_attention`.
-        layers: the published ``all-but-last``, whose last layer counts through the embedding, or ``all``.
+    ``layers`` are the published ``all-but-last``, whose last layer counts through the embedding, or ``all``.
     """
 
     power: float
@@ -71,11 +61,7 @@ class AttentionFeatures:
 def attention_layer_names(
     layers: AttentionLayers, model: ModelConfig, image_shape: tuple[int, int, int]
 ) -> tuple[str, ...]:
-    """Names ``1``, ``2``, ... of a network's attention layers, first to last.
-
-    Raises:
-        ConfigError: the network leaves no layer to attend to.
-    """
+    """Names ``1``, ``2``, ... of a network's attention layers; ConfigError where there is none."""
     # Only shapes are wanted, so nothing is computed.
     network = build_model(model, image_shape, 2, device="meta")
     maps = network.feature_maps(torch.empty(2, *image_shape, device="meta"))
@@ -89,12 +75,9 @@ def attention_layer_names(
 
 
 def normalised_weights(weights: Mapping[str, float], names: tuple[str, ...]) -> dict[str, float]:
-    """Layer weights with mean 1: only their ratios count, their common scale belongs to the loss.
+    """Weights of all named layers with mean 1: their common scale belongs to the loss; missing ones weigh 1.
 
-    ``names`` are those of all attention layers; one that is not among the weights weighs 1.
-
-    Raises:
-        ConfigError: a weight is given for a layer that is not there, or all are 0.
+    Raises ConfigError where a weight is given for a layer that is not there, or all are 0.
     """
     for name in weights:
         if name not in names:

@@ -15,10 +15,10 @@ from study.core.chunks import fitting
 from study.core.records import Progress
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig, AugmentationRecord, augment, draw
-from study.methods.base import MethodConfig, Task
+from study.methods.base import Task
 from study.methods.matching.inner_training import InnerTraining
 from study.methods.matching.losses import GradientDistance, gradient_distance
-from study.methods.matching.synthetic_images import ClassBatches, SyntheticImages
+from study.methods.matching.synthetic_images import ClassBatches, MatchingConfig, SyntheticImages
 
 PUBLISHED_LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 """Outer steps and inner epochs by images per class."""
@@ -27,25 +27,18 @@ STATISTICS_PER_CLASS = 16
 """Real images a class from which a batch norm takes its statistics."""
 
 
-class GradientMatchingConfig(MethodConfig):
+class GradientMatchingConfig(MatchingConfig):
     """Settings of gradient matching; the published values are the defaults."""
 
     num_iterations: int = Field(1000, ge=0)
     """Updates of the synthetic images. Published are 1000 networks, so 1000 times ``num_outer_steps``."""
     image_lr: float = Field(0.1, gt=0)
-    """Learning rate of the pixels."""
-    momentum: float = Field(0.5, ge=0, lt=1)
-    """Of the pixels' SGD."""
-    batch_real: int = Field(256, ge=1)
-    """Real images a class in each iteration; a smaller class gives all it has."""
     distance: GradientDistance = "grouped_cosine"
     """Between gradients: the published ``grouped_cosine``, ``cosine`` or ``mse``."""
     num_outer_steps: int | None = Field(None, ge=1)
-    """Updates of the images before a new network is drawn; by default published by images per class (1 at
-    one, 10 at 10, 50 at 50), and interpolated between."""
+    """Updates of the images before a new network is drawn; see :func:`published_loops` for the default."""
     num_inner_epochs: int | None = Field(None, ge=0)
-    """Passes of network training over the synthetic images between two updates; by default published (50 at
-    10 images per class, 10 at 50)."""
+    """Passes of network training over the synthetic images between two updates; likewise."""
     model_lr: float = Field(0.01, gt=0)
     """Learning rate of this training, plain SGD."""
     batch_synthetic: int = Field(256, ge=1)
@@ -64,7 +57,7 @@ def published_loops(ipc: int) -> tuple[int, int]:
     """Outer steps and inner epochs, published for 1, 10, 20, 30, 40 and 50 images per class.
 
     In between both are interpolated linearly in the logarithm of the images per class and rounded; beyond 50
-    the last ones stay. The released code refuses every other number.
+    the last ones stay.
     """
     known = [math.log(number) for number in PUBLISHED_LOOPS]
     outer, inner = (
@@ -79,16 +72,14 @@ def match_gradients(
 ) -> Iterator[Progress]:
     """Yield the starting point, then one progress an update with its ``match/loss``.
 
-    A network is drawn, and for ``num_outer_steps`` updates compared on both kinds of images and trained on the
-    synthetic ones in between; at one outer step it is never trained.
+    For ``num_outer_steps`` updates one network is compared on both kinds of images and, in between, trained
+    on the synthetic ones; at one outer step it is never trained.
 
-    Memory: the second-order graph of some classes' synthetic images (16 images on a CPU), one float32
-    gradient a class, and the first-order graph of one class's real batch. Time an update, in forward passes:
-    3 a real image, about 8 a synthetic one, and 3 a synthetic image and inner epoch.
+    Memory: the second-order graph of some classes' synthetic images, one float32 gradient a class, and the
+    first-order graph of one class's real batch. Time, in forward passes: 3 a real image, 8 a synthetic one,
+    and 3 a synthetic image and inner epoch.
     """
-    synthetic = SyntheticImages(
-        task, config.init, generators["init"], lr=config.image_lr, momentum=config.momentum
-    )
+    synthetic = SyntheticImages(task, config, generators["init"])
     yield synthetic.progress(0)
     num_outer_steps, num_inner_epochs = config.loops(task.ipc)
     training = InnerTraining(task, config.model_lr, config.batch_synthetic, augmentation)
@@ -101,10 +92,8 @@ def match_gradients(
         else:
             training.train(synthetic.pixels.detach(), synthetic.labels, num_steps, generators["training"])
         training.freeze_batch_statistics(statistics.draw(generators["statistics"]))
-        siamese = draw(
-            augmentation, task.train.num_classes, task.train.image_shape, generators["augmentation"],
-            shared_op=False,
-        )  # fmt: skip
+        source = generators["augmentation"]
+        siamese = draw(augmentation, task.train.num_classes, task.train.image_shape, source, shared_op=False)
         targets = _real_gradients(training, real, siamese, generators["batches"])
         loss, gradient = _distance_and_gradient(training, synthetic, siamese, targets, config.distance, task)
         yield synthetic.descend(gradient, {"match/loss": loss}, iteration)
@@ -153,8 +142,8 @@ def synthetic_gradients(
 ) -> list[Tensor]:
     """Gradients [classes, *shape] of the mean cross-entropy of each class, with their graph, in float32.
 
-    Every class gets a copy of the network in one stacked pass: many small operations become few large ones.
-    Images [classes · ipc, C, H, W] are grouped by class, with a graph to the pixels; labels are [classes · ipc].
+    Images [classes · ipc, C, H, W] and labels are grouped by class. Every class gets a copy of the network in
+    one stacked pass: many small operations become few large ones.
     """
     network = training.network
     copies = {

@@ -10,18 +10,15 @@ from torch.nn import functional
 from study.data.augment import AugmentationConfig, augment, draw
 from study.methods.base import Task
 from study.models.instance_norm import replace_instance_norms
-from study.models.network import Network
-from study.models.pool import build_model
 
 
 class InnerTraining:
     """Plain SGD on a copy of the synthetic images that no gradient flows back to.
 
-    Memory: one float32 network and the activations of one batch. Time: three forward passes' worth a
-    step and image.
+    Memory: one float32 network and the activations of one batch. Time: three forward passes a step and image.
 
     Attributes:
-        network: the network, float32, differentiable to any order.
+        network: float32, differentiable to any order.
     """
 
     def __init__(
@@ -29,15 +26,13 @@ class InnerTraining:
     ) -> None:
         """Build the network; parameters are drawn later.
 
-        Steps are plain SGD as published, on ``batch_size`` images, or all where there are fewer. Augmentation
-        is one operation a batch, with parameters an image; by default none.
+        A step takes ``batch_size`` images, or all where there are fewer, under one operation of augmentation
+        with parameters an image; by default under none.
         """
-        shape, num_classes, device = task.train.image_shape, task.train.num_classes, task.compute.device
-        self.network: Network = build_model(task.model, shape, num_classes, device=device)
+        self.network, self._program = task.network(), task.network()
         self._compute, self._lr, self._batch_size = task.compute, lr, batch_size
         self._augmentation = augmentation or AugmentationConfig()
-        self._program: Network = build_model(task.model, shape, num_classes, device=device)
-        if device.type == "cpu":
+        if task.compute.device.type == "cpu":
             # Training needs first derivatives only, for which there is a quicker instance norm.
             replace_instance_norms(self._program)
         # The same tensors, so that batch statistics gathered in training are those of the network.
@@ -91,8 +86,7 @@ class InnerTraining:
     def freeze_batch_statistics(self, images: Tensor) -> None:
         """Set the statistics of every batch norm to those of these images and use them from now on.
 
-        A no-op for other networks. Source: Zhao, Mopuri and Bilen 2021 (DC). Their code moves the running
-        values by a tenth only towards this batch; here they become the batch's own.
+        Source: Zhao, Mopuri and Bilen 2021 (DC), whose code moves the running values by a tenth only.
         """
         norms = [
             module

@@ -16,17 +16,10 @@ COSINE_EPSILON = 1e-6
 
 
 def distribution_matching_loss(real_means: Tensor, synthetic_means: Tensor) -> Tensor:
-    """Squared distance between class-mean embeddings, summed over features and classes.
+    """Squared distance between class-mean embeddings [classes, d], summed over features and classes.
 
-    Args:
-        real_means: [classes, d] float32 or float64, mean embedding of each class's real images, detached.
-        synthetic_means: [classes, d], the same of the synthetic images; gradient flows through it.
-
-    Returns:
-        Scalar >= 0, no unit. It grows with d, so an image learning rate belongs to one embedding.
-
-    Raises:
-        ShapeError: the shapes differ or are not two-dimensional.
+    The real means are detached; gradient flows through the synthetic ones. Gives a scalar >= 0, no unit, that
+    grows with d, so an image learning rate belongs to one embedding. Raises ShapeError for other shapes.
 
     Source: Zhao and Bilen 2023 (DM), equation 4, with a sum where the paper writes a norm: no root, no mean.
     """
@@ -43,18 +36,10 @@ def attention_matching_loss(
 ) -> Tensor:
     """Squared distances between class-mean attention maps, summed over pixels and classes, weighted by layer.
 
-    Args:
-        real_maps: [classes, h · w] a layer, mean over each class's real images of unit-length maps, detached.
-        synthetic_maps: the same of the synthetic images; gradient flows through them.
-        layer_weights: one number a layer; all ones in the paper.
+    Maps are [classes, h · w] a layer, means of unit-length maps; the real ones are detached. Gives a scalar
+    >= 0, no unit, at most 4 · classes · sum of the weights. Raises ShapeError where layers do not match.
 
-    Returns:
-        Scalar >= 0, no unit; at most 4 · classes · sum of the weights.
-
-    Raises:
-        ShapeError: the layers differ in number or shape.
-
-    Source: Sajedi et al. 2023 (DataDAM), equation 3.
+    Source: Sajedi et al. 2023 (DataDAM), equation 3; all its weights are 1.
     """
     if not len(real_maps) == len(synthetic_maps) == len(layer_weights) > 0:
         raise ShapeError(
@@ -70,23 +55,15 @@ def attention_matching_loss(
 def gradient_distance(
     real: Sequence[Tensor], synthetic: Sequence[Tensor], metric: GradientDistance = "grouped_cosine"
 ) -> Tensor:
-    """Distance between the gradients of a network on real and on synthetic images, class by class.
+    """Distance between a network's gradients [classes, *shape] on real and on synthetic images, by parameter.
 
     ``grouped_cosine``: each parameter is cut into rows, one an output unit, and 1 - cos is summed over
     rows, parameters and classes; parameters of one axis (biases, norms) do not count. ``cosine``: one
     angle a class, over all parameters. ``mse``: squared distance, summed over all parameters.
 
-    Args:
-        real: gradients [classes, *shape] of each parameter, detached.
-        synthetic: the same on synthetic images; gradient flows through them.
-        metric: which distance.
-
-    Returns:
-        Scalar. Equal gradients give about 0, not exactly: a row of length g leaves 1e-6 / (g² + 1e-6),
-        and a row that is zero on one side counts 1.
-
-    Raises:
-        ShapeError: the gradients differ in number or shape.
+    The real gradients are detached. Gives a scalar >= 0, no unit; equal gradients give about 0, not exactly:
+    a row of length g leaves 1e-6 / (g² + 1e-6), and a row that is zero on one side counts 1. Raises
+    ShapeError where the gradients differ in number or shape.
 
     Source: Zhao, Mopuri and Bilen 2021 (DC), equation 9 and its released code: sums, not means.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial, reduce
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,6 @@ from study.core.programs import ProgramCache, go_on_plain
 from study.methods.base import Task
 from study.models.instance_norm import replace_instance_norms
 from study.models.network import Network, mixes_images
-from study.models.pool import build_model
 from study.models.work import work_of_model, worth_compiling
 
 Extract = Callable[[Network, Tensor], tuple[Tensor, ...]]
@@ -34,12 +34,7 @@ def embedding(network: Network, images: Tensor) -> tuple[Tensor, ...]:
 
 
 def averaging_matrix(labels: Tensor, num_classes: int) -> Tensor:
-    """Matrix [classes, n] float32 that turns features of n images into class means.
-
-    Args:
-        labels: [n] int64; every class needs an image.
-        num_classes: rows of the matrix.
-    """
+    """Matrix [classes, n] float32 that turns features of n images into class means; every class needs one."""
     member = torch.nn.functional.one_hot(labels, num_classes).T.float()
     return member / member.sum(1, keepdim=True)
 
@@ -47,16 +42,14 @@ def averaging_matrix(labels: Tensor, num_classes: int) -> Tensor:
 class RandomFeatures:
     """A frozen random network, drawn anew in each iteration, that gives class means of its features.
 
-    Convolutions run in the compute type, sums over images in float32. All classes share one stacked
-    pass, cut into chunks; where a norm looks across images (batch norm) there is a single chunk, so
-    that it sees the mixture.
+    Convolutions run in the compute type, sums over images in float32. All classes share one stacked pass, in
+    chunks that fit the cache; batch norm gets a single chunk, so that it sees the mixture.
     """
 
     def __init__(self, task: Task, extract: Extract = embedding) -> None:
         """Build the network of a task.
 
-        ``extract`` is to be hashable and equal where it does the same, such as a function defined at module
-        level, since compiled programs are kept by it for as long as the process.
+        Compiled programs are kept by ``extract``, which is to be hashable and equal where it does the same.
         """
         self.compute = task.compute
         self._key = (task.model, task.train.image_shape, task.train.num_classes, task.compute, extract)
@@ -80,34 +73,24 @@ class RandomFeatures:
             mine.copy_(its)
 
     def class_means(self, images: Tensor, averaging: Tensor) -> tuple[Tensor, ...]:
-        """Mean features [classes, d] float32 of each class, for each layer that is extracted.
+        """Mean features [classes, d] float32 of images [n, C, H, W] float32, for each extracted layer.
 
-        Images are [n, C, H, W] float32; gradient flows to them, never to the network. ``averaging`` [classes, n]
-        is from :func:`averaging_matrix`.
+        Gradient flows to the images, never to the network. ``averaging`` is from :func:`averaging_matrix`.
         """
         images = images.to(self.compute.dtype, memory_format=torch.channels_last)
         sizes = self._split(len(images))
         chunks = zip(torch.split(images, sizes), torch.split(averaging, sizes, dim=1), strict=True)
-        totals: tuple[Tensor, ...] | None = None
-        rebuilds = self._rebuilds(images)
-        for chunk, weights in chunks:
-            if rebuilds:
-                found = checkpoint(self._class_means, chunk, weights, use_reentrant=False)
-                parts: tuple[Tensor, ...] = found
-            else:
-                parts = self._class_means(chunk, weights)
-            totals = parts if totals is None else tuple(a + b for a, b in zip(totals, parts, strict=True))
-        assert totals is not None
-        return totals
+        run = self._class_means
+        if self._rebuilds(images):
+            run = partial(checkpoint, run, use_reentrant=False)
+        parts = [run(chunk, weights) for chunk, weights in chunks]
+        return tuple(reduce(torch.add, of_layer) for of_layer in zip(*parts, strict=True))
 
     def compile_for(self, num_iterations: int, num_real: int, num_synthetic: int) -> bool:
-        """Compile both passes where that many iterations are long enough to earn it back.
+        """Compile both passes where that many iterations earn it back; says whether compiled ones will run.
 
-        An iteration passes ``num_real`` images without gradient and ``num_synthetic`` with one. Says whether
-        compiled programs will run; where the compiler fails, plain ones stay in place.
-
-        Raises:
-            ConfigError: ``compute.compile`` is ``on`` and the compiler fails.
+        An iteration passes ``num_real`` images without gradient and ``num_synthetic`` with one. Where the
+        compiler fails, plain programs stay; ConfigError where ``compute.compile`` is ``on``.
         """
         flops = (num_real + 3 * num_synthetic) * self._work.embedding_flops
         if not worth_compiling("features", self.compute, flops, num_iterations):
@@ -140,7 +123,7 @@ class RandomFeatures:
                     torch.autograd.grad([part.sum() for part in parts], images)
 
     def _rebuilds(self, images: Tensor) -> bool:
-        """Whether the graph of all chunks together would be too large to keep, and each is built again backwards."""
+        """Whether the graph of all chunks is too large to keep, so that each is built again backwards."""
         if not (images.requires_grad and torch.is_grad_enabled()) or self.chunk_size is None:
             return False
         kept_of_image = GRAPH_MAPS * self._work.all_feature_maps * self.compute.dtype.itemsize
@@ -153,8 +136,7 @@ class RandomFeatures:
 
 def _build_network(task: Task) -> Network:
     """A network that takes channels-last images of the compute type; parameters are drawn later."""
-    compute, train = task.compute, task.train
-    network = build_model(task.model, train.image_shape, train.num_classes, device=compute.device)
+    compute, network = task.compute, task.network()
     network.requires_grad_(False).to(memory_format=torch.channels_last)
     for module in network.modules():
         # Converted once an iteration instead of once a chunk, as autocast would. Norms stay float32.

@@ -5,13 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from study.core.records import ImageDataset, Progress, SyntheticSet
-from study.methods.base import Task
-from study.methods.divergence import check_losses, check_pixels
-from study.methods.initialize import Initialization, initialize
-from study.methods.matching.random_features import averaging_matrix
+from study.core.seeding import Generators
+from study.data.augment import augment, draw
+from study.methods.base import MethodConfig, Task
+from study.methods.initialize import initialize
+from study.methods.learned import LearnedImages
+from study.methods.matching.random_features import RandomFeatures, averaging_matrix
+
+
+class MatchingConfig(MethodConfig):
+    """Settings of methods that compare batches of real images with all synthetic ones."""
+
+    image_lr: float = Field(1.0, gt=0)
+    """Learning rate of the pixels."""
+    momentum: float = Field(0.5, ge=0, lt=1)
+    """Of the pixels' SGD."""
+    batch_real: int = Field(256, ge=1)
+    """Real images a class in each iteration; a smaller class gives all it has."""
 
 
 class ClassBatches:
@@ -45,7 +59,7 @@ class ClassBatches:
         return self._images[self._indices.gather(1, order).flatten()[self._kept]]
 
 
-class SyntheticImages:
+class SyntheticImages(LearnedImages):
     """The images a method optimises, by SGD with momentum, and nothing else.
 
     Attributes:
@@ -54,44 +68,48 @@ class SyntheticImages:
         averaging: [classes, classes · ipc] float32, see :func:`averaging_matrix`.
     """
 
-    def __init__(
-        self, task: Task, init: Initialization, generator: torch.Generator, *, lr: float, momentum: float
-    ) -> None:
-        """Draw the starting point.
-
-        Raises:
-            ConfigError: the task asks for more images a class than there are real ones, or for none.
-        """
-        images, labels = initialize(init, task.train, task.ipc, generator)
+    def __init__(self, task: Task, config: MatchingConfig, generator: torch.Generator) -> None:
+        """Draw the starting point; raises as :func:`study.methods.initialize.initialize` does."""
+        images, labels = initialize(config.init, task.train, task.ipc, generator)
         self.pixels = images.requires_grad_()
         self.labels = labels.cpu()
         self.averaging = averaging_matrix(labels, task.train.num_classes)
         self._class_names = task.train.class_names
-        self._optimizer = torch.optim.SGD([self.pixels], lr=lr, momentum=momentum)
+        self._optimizer = torch.optim.SGD([self.pixels], lr=config.image_lr, momentum=config.momentum)
 
     def step(self, losses: Mapping[str, Tensor], iteration: int) -> Progress:
         """Descend along the gradient of ``match/loss``, which has its graph; otherwise as :meth:`descend`."""
-        check_losses(losses, iteration)
         return self.descend(torch.autograd.grad(losses["match/loss"], self.pixels)[0], losses, iteration)
 
     def descend(self, gradient: Tensor, losses: Mapping[str, Tensor], iteration: int) -> Progress:
-        """Descend along a gradient [classes · ipc, C, H, W] that the caller has worked out, and report.
+        """Descend along a gradient [classes · ipc, C, H, W]; ``iteration`` counts the updates with this one.
 
-        Losses are scalars by name; ``iteration`` counts the updates done after this one.
-
-        Raises:
-            DivergedError: a loss is not finite, or a pixel has left every sensible range.
+        Raises DivergedError where a loss is not finite, or a pixel has left every sensible range.
         """
-        check_losses(losses, iteration)
         self.pixels.grad = gradient
-        self._optimizer.step()
-        check_pixels(self.pixels, iteration)
+        self._move(losses, iteration)
         return self.progress(iteration, {name: loss.detach() for name, loss in losses.items()})
-
-    def progress(self, iteration: int, losses: Mapping[str, Tensor] | None = None) -> Progress:
-        """A report without an update."""
-        return Progress(iteration, losses or {}, self._snapshot)
 
     def _snapshot(self) -> SyntheticSet:
         pixels = self.pixels.detach().clone()
         return SyntheticSet(pixels, self.labels.to(pixels.device, copy=True), self._class_names)
+
+
+def paired_means(
+    task: Task,
+    features: RandomFeatures,
+    real: ClassBatches,
+    synthetic: SyntheticImages,
+    generators: Generators,
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Class means [classes, d] a layer of a real batch, and of all synthetic images with their graph.
+
+    Both kinds of images of a class are augmented by the same draw.
+    """
+    source, train = generators["augmentation"], task.train
+    siamese = draw(task.augmentation, train.num_classes, train.image_shape, source, shared_op=False)
+    with torch.no_grad():
+        batch = augment(real.draw(generators["batches"]), siamese, real.labels)
+        real_means = features.class_means(batch, real.averaging)
+    augmented = augment(synthetic.pixels, siamese, synthetic.labels)
+    return real_means, features.class_means(augmented, synthetic.averaging)

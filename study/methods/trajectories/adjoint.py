@@ -1,9 +1,8 @@
 """A student's run on synthetic images, and the exact gradient of its end in memory of one step.
 
-Forwards, N steps of plain SGD leave N parameter vectors and nothing else. Backwards, the adjoint λ, the
-derivative of the final loss in the parameters, is carried from the last step to the first; each step is
-rebuilt from its stored parameters and its record, and one double backward pass gives everything that
-step contributes. The inner product of a step's gradient with λ is a sum over images, so where no norm
+Forwards, N steps of plain SGD leave N parameter vectors. Backwards, the adjoint λ, the derivative of the
+final loss in the parameters, is carried from the last step to the first: each step is rebuilt, and one double
+backward pass gives what it contributes. A step's gradient times λ is a sum over images, so where no norm
 looks across images, both sweeps run in chunks of them and stay exact.
 """
 
@@ -27,14 +26,12 @@ Backward = Literal["adjoint", "unroll", "tesla"]
 
 @dataclass(frozen=True, eq=False)
 class StudentGradients:
-    """The final loss of a student and its gradients, detached.
+    """The final loss of a student, its parameters ``end`` [D], and the loss's gradients, all detached.
 
     Attributes:
-        loss: scalar.
-        end: [D], the student's parameters after its last step.
-        images: [n, C, H, W], like the synthetic images.
-        labels: [n, classes], like the soft labels; None for hard ones.
-        step_sizes: like the step sizes, a scalar or [N].
+        images: [n, C, H, W].
+        labels: [n, classes], in soft labels; None for hard ones.
+        step_sizes: a scalar or [N].
     """
 
     loss: Tensor
@@ -62,17 +59,15 @@ def student_gradients(
     A step is θ ← θ − β · gradient of the mean cross-entropy.
 
     Args:
-        network: gives the architecture; it is left unchanged. Batch norm uses the statistics of a step
-            where the network is in training mode.
+        network: gives the architecture; it is left unchanged.
         images: [n, C, H, W] synthetic images in normalised space.
         labels: [n, classes] raw logits of soft labels, which are learned, or [n] int64 hard ones.
         step_sizes: β, a scalar shared by all steps, or [N], one a step.
         start: [D] parameters to set out from.
         steps: from :func:`study.methods.trajectories.student.plan_steps`.
-        objective: takes the final parameters [D] to a scalar, which may depend on nothing else that is learned.
-        backward: ``adjoint`` is exact in the memory of one step and N vectors; ``unroll`` keeps the graph of
-            all steps, the obvious way to the same gradient; ``tesla`` holds the adjoint fixed, which omits
-            every step's effect on the later ones and is exact for one step only.
+        objective: takes the final parameters [D] to a scalar, which may depend on nothing else learned.
+        backward: ``adjoint`` is exact; ``unroll`` keeps the graph of all steps and gives the same; ``tesla``
+            holds the adjoint fixed, and so omits every step's effect on the later ones.
         chunk_size: images worked on at once, to bound memory; results change by rounding alone.
         program: made of this network, where steps may be compiled; ``unroll`` has no use for it.
 
@@ -86,16 +81,10 @@ def student_gradients(
     check_fit(network, images, labels, step_sizes, start, len(steps))
     _check_choice(network, backward, chunk_size)
     images, labels, step_sizes = images.detach(), labels.detach(), step_sizes.detach()
+    targets = _probabilities(network, labels)
+    run = _Run(program or CompiledStep(network), images, targets, step_sizes, steps, chunk_size)
     if backward == "unroll":
-        return _unroll(network, images, labels, step_sizes, start.detach(), steps, objective)
-    run = _Run(
-        program or CompiledStep(network),
-        images,
-        _probabilities(network, labels),
-        step_sizes,
-        steps,
-        chunk_size,
-    )
+        return _unroll(run, labels, start.detach(), objective)
     visited, end = run.forwards(start.detach())
     end.requires_grad_()
     with torch.enable_grad():
@@ -172,23 +161,17 @@ class _Run:
 
 
 def _unroll(
-    network: Network,
-    images: Tensor,
-    labels: Tensor,
-    step_sizes: Tensor,
-    flat: Tensor,
-    steps: Sequence[StudentStep],
-    objective: Callable[[Tensor], Tensor],
+    run: _Run, labels: Tensor, flat: Tensor, objective: Callable[[Tensor], Tensor]
 ) -> StudentGradients:
     """The graph of all steps at once."""
-    soft = labels.ndim == 2
+    network, images, step_sizes, soft = run.program.network, run.images, run.step_sizes, labels.ndim == 2
     learned = [images, step_sizes, labels][: 3 if soft else 2]
     for tensor in learned:
         tensor.requires_grad_()
     flat.requires_grad_()
     with torch.enable_grad():
         targets = _probabilities(network, labels)
-        for index, step in enumerate(steps):
+        for index, step in enumerate(run.steps):
             chosen = step.indices.to(images.device, non_blocking=True)
             pixels = step.augmented(images[chosen], slice(0, len(chosen)))
             loss = step_loss(network, flat, pixels, targets[chosen]) / len(chosen)

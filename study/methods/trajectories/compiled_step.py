@@ -28,8 +28,7 @@ _compiled: ProgramCache[Callable[..., Any]] = ProgramCache(16, shared=True)
 class CompiledStep:
     """How a student step is computed; :func:`study.methods.trajectories.adjoint.student_gradients` takes one.
 
-    Compiled programs are looked up by what they compute, so that trials of a search, each with a network
-    object of its own, share them within a process.
+    Compiled programs are looked up by what they compute, so that trials of a search share them in a process.
 
     Attributes:
         network: the student's architecture.
@@ -44,11 +43,10 @@ class CompiledStep:
         self._own: dict[str, Callable[..., Any]] = {}
 
     def compile_for(self, compute: Compute, num_steps: int, size: int) -> bool:
-        """Compile where that many student steps, over all iterations, earn the compiler's time back.
+        """Compile where that many student steps, over all iterations, earn it back; says whether they do.
 
-        Says whether chunks (or whole steps) of ``size`` images will be compiled; others, such as a remainder,
-        run plain. Where the compiler fails, plain programs stay in place, unless compilation was demanded.
-        Student steps are float32, whatever the precision of ``compute``.
+        Only chunks (or whole steps) of ``size`` images are compiled; a remainder runs plain, and everything
+        where the compiler fails, unless compilation was demanded. Steps are float32, whatever the precision.
         """
         work = work_of(self.network)
         flops = FORWARD_PASSES * size * work.embedding_flops

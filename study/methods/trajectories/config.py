@@ -24,7 +24,6 @@ class TrajectoryConfig(MethodConfig):
     """Settings of trajectory matching; MTT's published values are the defaults."""
 
     num_iterations: int = Field(5000, ge=0)
-    """Updates of the synthetic images."""
     image_lr: float = Field(1000.0, gt=0)
     """Learning rate of the pixels."""
     momentum: float = Field(0.5, ge=0, lt=1)

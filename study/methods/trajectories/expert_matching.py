@@ -6,6 +6,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Protocol, TypeVar
 
 import torch
@@ -41,8 +42,7 @@ class Matching:
     Attributes:
         start_range: first start epoch and the one after the last, at an iteration counted from 0.
         threshold: no update where the loss is above it; None updates always.
-        discard_fraction: share of the parameters that the loss leaves out.
-        drop: which ones.
+        discard_fraction: share of the parameters that the loss leaves out; ``drop`` says which.
     """
 
     start_range: Callable[[int], tuple[int, int]]
@@ -81,13 +81,11 @@ class ExpertMatching(Method[ConfigT]):
         """Start epochs, threshold and discarded parameters."""
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
-        """Yield the starting point, then one progress an iteration; experts that are missing are trained first.
+        """Yield the starting point, then one progress an iteration; missing experts are trained first.
 
         Losses: ``match/loss``; ``match/step_size``, the learned one; ``match/updated``, 0 where the threshold
-        forbade the update.
-
-        Memory: one student step, in chunks where it would exceed ``memory_gb``, and N + 3 parameter vectors.
-        Time an iteration: about 12 forward passes of every image that the N student steps see.
+        forbade the update. Memory: one student step, in chunks where it would exceed ``memory_gb``, and N + 3
+        parameter vectors. Time an iteration: about 12 forward passes of every image that N student steps see.
         """
         yield from self._match(task, self.experts(task, generators), generators)
 
@@ -129,12 +127,10 @@ class ExpertMatching(Method[ConfigT]):
                 len(synthetic.labels), config.num_student_steps, config.batch_synthetic,
                 task.augmentation, shape, generators["student"],
             )  # fmt: skip
-
-            def distance(end: Tensor, start: Tensor = start, target: Tensor = target) -> Tensor:
-                return trajectory_matching_loss(
-                    end, target, start, discard_fraction=matching.discard_fraction, drop=matching.drop
-                )
-
+            distance = partial(
+                trajectory_matching_loss, target=target, start=start,
+                discard_fraction=matching.discard_fraction, drop=matching.drop,
+            )  # fmt: skip
             found = student_gradients(
                 network, synthetic.pixels, synthetic.targets, synthetic.step_size, start, steps, distance,
                 backward=config.backward, chunk_size=chunk, program=program,

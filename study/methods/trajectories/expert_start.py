@@ -24,22 +24,13 @@ def start_from_experts(
     experts: Trajectories,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Images, classes and soft labels to begin with.
+    """Images [n, C, H, W] to begin with, their labels [n] int64, and soft labels as logits [n, classes].
 
-    Args:
-        init: ``correct``, or one of :func:`study.methods.initialize.initialize`.
-        task: gives real images, images a class and the network.
-        experts: their last snapshots judge.
-        generator: of the order in which images are looked at.
+    Images are real ones that experts classify correctly (``correct``), or drawn by
+    :func:`study.methods.initialize.initialize`, which may raise ConfigError. The logits are the mean over the
+    final experts that name the right class, or over all where none does and the released code divides by 0.
 
-    Returns:
-        Images [n, C, H, W], labels [n] int64, and logits [n, classes]: the mean over the experts that name the
-        right class, or over all where none does.
-
-    Raises:
-        ConfigError: there are fewer real images of a class than asked for.
-
-    Source: Guo et al. 2024 (DATM). Where no expert is right the released code divides by zero.
+    Source: Guo et al. 2024 (DATM).
     """
     network = task.network().eval()
     finals = [experts.final(index) for index in range(experts.num_experts)]
@@ -57,8 +48,7 @@ def first_correct(
 ) -> Tensor:
     """Positions [classes · ipc]: of each class, in random order, the first that an expert gets right.
 
-    The first expert chooses as many as it can, the next one goes on; where all of them leave a place empty, it
-    is filled with the first images that are left.
+    The first expert chooses as many as it can, then the next; the first images that are left fill the rest.
     """
     positions = []
     for label, members in enumerate(train.class_indices()):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from study.core.errors import DivergedError
 from study.core.records import Progress, SyntheticSet
-from study.methods.divergence import check_losses, check_pixels
+from study.methods.learned import LearnedImages
 from study.methods.trajectories.adjoint import StudentGradients
 from study.methods.trajectories.config import TrajectoryConfig
 
@@ -26,8 +26,7 @@ class Start:
         images: [n, C, H, W], becomes the synthetic images.
         labels: [n] int64, grouped by class.
         logits: [n, classes] soft labels, or None for hard ones.
-        label_lr: of the soft labels.
-        label_momentum: of the soft labels.
+        label_lr: of the soft labels, as ``label_momentum``.
     """
 
     images: Tensor
@@ -37,12 +36,10 @@ class Start:
     label_momentum: float = 0.9
 
 
-class LearnedSet:
+class LearnedSet(LearnedImages):
     """Images, labels and a step size, moved by SGD along the gradients of a student's run.
 
     Attributes:
-        pixels: [n, C, H, W] float32.
-        labels: [n] int64 on the device of the images, grouped by class.
         logits: [n, classes] float32 soft labels, or None for hard ones.
         step_size: scalar float32.
     """
@@ -67,25 +64,15 @@ class LearnedSet:
         return self.labels if self.logits is None else self.logits
 
     def descend(self, gradients: StudentGradients, losses: Mapping[str, Tensor], iteration: int) -> Progress:
-        """Move everything that is learned, and report.
-
-        Raises:
-            DivergedError: a loss is not finite, or a pixel has left every sensible range.
-        """
-        check_losses(losses, iteration)
+        """Move everything that is learned, and report; DivergedError where it has run away."""
         self.pixels.grad, self.step_size.grad = gradients.images, gradients.step_sizes
         if self.logits is not None:
             self.logits.grad = gradients.labels
-        self._optimizer.step()
+        self._move(losses, iteration)
         self.step_size.clamp_(min=MIN_STEP_SIZE)
-        check_pixels(self.pixels, iteration)
         if not bool(self.step_size.isfinite()):
             raise DivergedError("the learned step size", iteration)
         return self.progress(iteration, losses)
-
-    def progress(self, iteration: int, losses: Mapping[str, Tensor] | None = None) -> Progress:
-        """A report without an update."""
-        return Progress(iteration, losses or {}, self._snapshot)
 
     def _snapshot(self) -> SyntheticSet:
         logits = None if self.logits is None else self.logits.clone()

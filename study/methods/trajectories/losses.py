@@ -15,8 +15,7 @@ Drop = Literal["shallow", "low_loss"]
 def num_discarded(num_parameters: int, discard_fraction: float) -> int:
     """Elements left out of the loss: ⌊fraction · D⌋, and at least one stays.
 
-    Raises:
-        ConfigError: the fraction is not in [0, 1).
+    Raises ConfigError for a fraction that is not in [0, 1).
     """
     if not 0 <= discard_fraction < 1:
         raise ConfigError(f"discard_fraction = {discard_fraction}: must be at least 0 and below 1")
@@ -33,20 +32,14 @@ def trajectory_matching_loss(
         end: [D], the student's parameters after its last step; gradient flows to them.
         target: [D], the expert's later snapshot.
         start: [D], the expert's snapshot both set out from.
-        discard_fraction: share of the elements, in [0, 1), that neither numerator nor denominator sees.
+        discard_fraction: share of the elements, in [0, 1), that are left out of both distances.
         drop: ``shallow`` leaves out the first elements of the vector, cutting through a layer where the
             count says so; ``low_loss`` those with the smallest squared error, chosen anew in each call.
 
-    Returns:
-        Scalar >= 0, no unit: 1 for a student that did not move, 0 at the target. Not finite where the
-        expert did not move in the elements that are kept.
+    Gives a scalar >= 0, no unit: 1 for a student that did not move, 0 at the target; not finite where the
+    expert did not move. Raises ShapeError for vectors that do not match, ConfigError for the fraction.
 
-    Raises:
-        ShapeError: the vectors differ in shape or are no vectors.
-        ConfigError: see :func:`num_discarded`.
-
-    Source: Cazenavette et al. 2022 (MTT), equation 2; discarding: Li et al. 2024 (PAD), where ``shallow``
-        is the paper's rule and ``low_loss`` that of the released code.
+    Source: Cazenavette et al. 2022 (MTT), equation 2; discarding: Li et al. 2024 (PAD), paper and code.
     """
     if end.ndim != 1 or not end.shape == target.shape == start.shape:
         raise ShapeError(

@@ -21,9 +21,7 @@ from study.models.work import work_of
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of all tensors that are alive among those made inside the context.
-
-    Storages are counted once, views not at all. The scratch space of single operations is not seen.
+    """Counts the bytes of all tensors that are alive among those made inside the context, views not counted.
 
     Attributes:
         now: bytes alive.
@@ -65,10 +63,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def bytes_of_step(network: Network, image_shape: tuple[int, int, int], num_images: int) -> int:
-    """Peak bytes of the backward half of one student step on that many images, done in one chunk.
-
-    Nothing is computed: tensors without contents go through the very same operations.
-    """
+    """Peak bytes of the backward half of a student step on that many images, counted without computing."""
     shapes = copy.deepcopy(network).to("meta")
     dtype = next(shapes.parameters()).dtype
     with torch.device("meta"), (live := LiveBytes()):
@@ -82,13 +77,10 @@ def bytes_of_step(network: Network, image_shape: tuple[int, int, int], num_image
 def fitting_chunk(
     network: Network, image_shape: tuple[int, int, int], batch_size: int, max_bytes: int
 ) -> int | None:
-    """Largest equal chunks of a student step that stay within a limit of memory, and on a CPU are quick to allocate.
+    """Largest equal chunks of a student step that stay within ``max_bytes`` and, on a CPU, allocate quickly.
 
-    ``max_bytes`` are for everything that one chunk needs, the synthetic set and stored parameters excepted. Gives
-    a chunk size for :func:`study.methods.trajectories.adjoint.student_gradients`; None where the whole step fits.
-
-    Raises:
-        ConfigError: not even one image fits, or a step with batch norm, which has to stay whole, does not.
+    The synthetic set and stored parameters are not counted. None where the whole step fits. Raises
+    ConfigError where not even one image fits, or a step with batch norm, which has to stay whole, does not.
     """
     most, whole = batch_size, mixes_images(network)
     if bytes_of_step(network, image_shape, batch_size) > max_bytes:

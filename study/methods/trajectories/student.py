@@ -41,10 +41,7 @@ class StudentStep:
             yield slice(start, min(start + (size or length), length))
 
     def augmented(self, images: Tensor, places: slice) -> Tensor:
-        """What the student sees of the images [k, C, H, W] that stand in these k places.
-
-        The numbers do not depend on how a step is cut into places. Gradient flows to ``images``.
-        """
+        """What the student sees of the images [k, C, H, W] in these k places, however they are cut."""
         return augment(images, self.record, torch.arange(places.start, places.stop))
 
 
@@ -59,13 +56,10 @@ def plan_steps(
     """Draw the steps of one student: pieces of a random permutation, a fresh one when it is used up.
 
     A batch size of None, or of more images than there are, takes the whole set in its order. Every step draws
-    one operation of augmentation, with parameters for each image.
+    one operation of augmentation, with parameters for each image. Raises ConfigError where there is no image,
+    a negative number of steps, or a batch of none.
 
-    Raises:
-        ConfigError: there is no image, a negative number of steps, or a batch of none.
-
-    Source: Cazenavette et al. 2022 (MTT). Where the batch size does not divide the set, the released code
-        uses the short remainder as a step of its own, before the full pieces of its permutation; so here.
+    Source: Cazenavette et al. 2022 (MTT). As in its code, a short remainder comes before the full pieces.
     """
     if num_images < 1 or num_steps < 0:
         raise ConfigError(f"{num_steps} student steps on {num_images} images: need at least 0 and 1")
@@ -87,21 +81,12 @@ def plan_steps(
 
 
 def ordered_steps(
-    batches: Sequence[Tensor],
-    num_epochs: int,
-    augmentation: AugmentationConfig,
-    image_shape: tuple[int, int, int],
-    generator: torch.Generator,
+    batches: Sequence[Tensor], image_shape: tuple[int, int, int], generator: torch.Generator
 ) -> tuple[StudentStep, ...]:
-    """Steps that go through batches of indices [b] int64 in their order, ``num_epochs`` times over.
-
-    They are augmented as in :func:`plan_steps`; strategy ``none`` draws nothing.
-
-    Source: Wang et al. 2018 (DD).
-    """
+    """Steps on batches of indices [b] int64 in their order, without augmentation, so nothing is drawn."""
+    none = AugmentationConfig(strategy="none")
     return tuple(
-        StudentStep(indices, draw(augmentation, len(indices), image_shape, generator, shared_op=True))
-        for _ in range(num_epochs)
+        StudentStep(indices, draw(none, len(indices), image_shape, generator, shared_op=True))
         for indices in batches
     )
 
@@ -109,8 +94,8 @@ def ordered_steps(
 def step_loss(network: Network, flat: Tensor, pixels: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy in nats, summed over images; a step divides by the size of its whole batch.
 
-    Pixels [k, C, H, W] are as the student sees them, targets [k, classes] probabilities, ``flat`` the parameters
-    [D]. The network gives the architecture; neither its parameters nor its buffers are changed.
+    Pixels [k, C, H, W] are as the student sees them, targets [k, classes] probabilities; ``flat`` [D] stands
+    in for the parameters of the network, which stays unchanged.
     """
     values = unflatten_parameters(flat, network)
     # Batch norm would otherwise update its running statistics in place.
@@ -137,11 +122,10 @@ def step_adjoint(
     to_targets: bool = True,
     to_parameters: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """The inner product s of a step's gradient and an adjoint vector, with its derivatives.
+    """The inner product s of a step's gradient and an adjoint vector [D], with its derivatives.
 
-    The network, ``flat``, ``pixels`` and ``targets`` are those of :func:`step_loss`; ``adjoint`` [D] is the
-    derivative of the final loss in the parameters after the step. Derivatives in the targets, and in the
-    parameters (a Hessian-vector product), are given where they are wanted.
+    The other arguments are those of :func:`step_loss`. Derivatives in the targets, and in the parameters (a
+    Hessian-vector product), are given where they are wanted.
 
     Returns:
         s, ∂s/∂pixels, ∂s/∂targets or None, ∂s/∂flat [D] or None; all detached.
@@ -162,11 +146,7 @@ def step_adjoint(
 def check_fit(
     network: Network, images: Tensor, labels: Tensor, step_sizes: Tensor, start: Tensor, num_steps: int
 ) -> None:
-    """Refuse what no student can be trained on; see :func:`study.methods.trajectories.adjoint.student_gradients`.
-
-    Raises:
-        ShapeError: one of them does not fit the others.
-    """
+    """Raise ShapeError for what no student can be trained on."""
     fits = labels.ndim == (2 if labels.dtype.is_floating_point else 1)
     if not fits or len(labels) != len(images):
         raise ShapeError(

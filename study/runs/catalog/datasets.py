@@ -39,9 +39,7 @@ def prepare_dataset(
 def check_dataset(name: str, data_root: Path | None = None, resolution: int | None = None) -> dict[str, Any]:
     """Load a dataset fully, divide it as a run with default settings would, and describe it.
 
-    Returns:
-        Plain values: image shape, counts by class for each split, fingerprint, mean and deviation of
-        the training pixels in [0, 1], cached files. Test labels are counted, nothing is scored.
+    Mean and deviation are of training pixels in [0, 1]. Test labels are counted, nothing is scored.
 
     Raises:
         UnknownNameError: no dataset has that name.

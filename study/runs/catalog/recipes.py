@@ -17,7 +17,13 @@ from study.runs.config.recipes import BUDGETS, DEFAULT, Layer, find_recipes, rec
 
 @dataclass(frozen=True)
 class Setting:
-    """One value, or the range of a searched parameter in words, and the source that decided it."""
+    """One value, or the range of a searched parameter in words, and the source that decided it.
+
+    Example:
+        >>> import study
+        >>> study.recipe("dm").space[0]
+        Setting(key='distill.image_lr', value='0.1 to 10, log', origin='method default')
+    """
 
     key: str
     value: Any
@@ -35,6 +41,11 @@ class Composition:
         space: every searched parameter.
         files: the recipe files, the lowest first.
         folder: where shipped recipes lie.
+
+    Example:
+        >>> import study
+        >>> [path.name for path in study.recipe("dm").files][:2]
+        ['dm.toml', 'digits.toml']
     """
 
     config: RunConfig

@@ -1,9 +1,7 @@
-"""Runs side by side: the table that the UI shows, for a terminal or a spreadsheet."""
+"""Runs side by side: the table that the UI shows, as plain values."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,14 +29,10 @@ KINDS = ("search", "distill")
 def compare_runs(
     references: Sequence[str], stores: StoreOptions, *, experiment: str | None = None, trials: bool = False
 ) -> list[dict[str, Any]]:
-    """One row a run, best validation score first.
+    """One row a run, best validation score first; without references every search and distillation.
 
-    Args:
-        references: run ids, names of searches, or registered sets; empty for every search and
-            distillation of ``experiment`` (or of all).
-        stores: where they are tracked.
-        experiment: such as ``digits-ipc1``.
-        trials: give the trials of each search instead of its own row.
+    References are run ids, names of searches or registered sets; ``trials`` gives the trials of each search instead
+    of its own row.
 
     Raises:
         UnknownSetError: a reference is neither run nor search nor set.
@@ -57,11 +51,7 @@ def compare_runs(
 
 
 def _find(tracker: Tracker, reference: str) -> RunInfo:
-    found = [
-        run
-        for run in tracker.find_runs(tags={"study.search": reference})
-        if run.tags.get("study.kind") == "search"
-    ]
+    found = tracker.find_runs(tags={"study.search": reference, "study.kind": "search"})
     if found:
         return found[0]
     try:
@@ -74,8 +64,7 @@ def _trials(tracker: Tracker, run: RunInfo) -> list[RunInfo]:
     search = run.tags.get("study.search")
     if search is None:
         return [run]
-    children = tracker.find_runs(run.experiment, {"study.search": search})
-    return [child for child in children if child.tags.get("study.kind") == "trial"]
+    return tracker.find_runs(run.experiment, {"study.search": search, "study.kind": "trial"})
 
 
 def _row(run: RunInfo) -> dict[str, Any]:
@@ -92,13 +81,3 @@ def _row(run: RunInfo) -> dict[str, Any]:
     row["machine"] = ", ".join(run.tags[key] for key in MACHINE_TAGS if key in run.tags)
     row["run_id"] = run.run_id
     return row
-
-
-def to_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as comma-separated text with a header; an absent value is empty."""
-    stream = io.StringIO()
-    names = list(rows[0]) if rows else ["run"]
-    writer = csv.DictWriter(stream, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()

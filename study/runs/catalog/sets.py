@@ -6,7 +6,7 @@ import contextlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 from study.core.errors import CorruptSetError, StudyError
 from study.core.files import replace_folder
+from study.runs.context.stores import StoreOptions, open_tracking
 from study.sets.files import (
     CARD_NAME,
     DATA_NAME,
@@ -26,40 +27,28 @@ from study.sets.files import (
     verify_set,
 )  # fmt: skip
 from study.tracking.base import RegisteredSet, Tracker
-from study.tracking.open import DEFAULT_ROOT, open_tracker
+from study.tracking.open import open_tracker
 from study.tracking.stores import locate
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
-def list_sets(
-    name: str | None = None, tracking_uri: str | None = None, root: Path = DEFAULT_ROOT
-) -> list[dict[str, Any]]:
-    """Every registered version, newest first; none where the embedded store does not exist yet.
-
-    Args:
-        name: only versions of this name.
-        tracking_uri: the store; see :func:`study.tracking.open.open_tracker`.
-        root: folder of the embedded store.
-    """
-    if _is_missing(tracking_uri, root):
+def list_sets(stores: StoreOptions, name: str | None = None) -> list[dict[str, Any]]:
+    """Every registered version (of a name), newest first; none where the embedded store does not exist yet."""
+    database = locate(stores.tracking_uri, stores.root).database
+    if database is not None and not database.exists():
         return []
-    return [_plain(entry) for entry in open_tracker(tracking_uri, root).list_sets(name)]
+    return [_plain(entry) for entry in open_tracking(stores).list_sets(name)]
 
 
-def show_set(reference: str, tracking_uri: str | None = None, root: Path = DEFAULT_ROOT) -> dict[str, Any]:
+def show_set(reference: str, stores: StoreOptions) -> dict[str, Any]:
     """Manifest, card and registration of a set, after checking every byte of it.
-
-    Args:
-        reference: ``name``, ``name@alias``, ``name/version``, a run id or a folder.
-        tracking_uri: the store.
-        root: folder of the embedded store.
 
     Raises:
         UnknownSetError: there is no such set.
         CorruptSetError: it was altered.
     """
-    with _fetched(reference, tracking_uri, root) as (folder, registered):
+    with _fetched(reference, stores) as (folder, registered):
         manifest = verify_set(folder)
         card = folder / CARD_NAME
         return {
@@ -71,23 +60,15 @@ def show_set(reference: str, tracking_uri: str | None = None, root: Path = DEFAU
         }
 
 
-def download_set(
-    reference: str, output: Path | None = None, tracking_uri: str | None = None, root: Path = DEFAULT_ROOT
-) -> dict[str, Any]:
-    """Copy a set into a folder, verified; the folder appears whole or not at all.
-
-    Args:
-        reference: ``name``, ``name@alias``, ``name/version``, a run id or a folder.
-        output: the new folder; by default the set's name, below the working directory.
-        tracking_uri: the store.
-        root: folder of the embedded store.
+def download_set(reference: str, output: Path | None, stores: StoreOptions) -> dict[str, Any]:
+    """Copy a set into a new folder, by default of its name, verified; the folder appears whole or not at all.
 
     Raises:
         UnknownSetError: there is no such set.
         CorruptSetError: what the store gave is incomplete or altered; nothing is left behind.
         ConfigError: ``output`` exists and is not empty, or cannot be written.
     """
-    with _fetched(reference, tracking_uri, root) as (folder, registered):
+    with _fetched(reference, stores) as (folder, registered):
         manifest = verify_set(folder)
         target = output if output is not None else Path(registered.name if registered else manifest.name)
         _copy(folder, target)
@@ -99,34 +80,31 @@ def download_set(
         }
 
 
-def verify_sets(
-    references: list[str] | None = None, tracking_uri: str | None = None, root: Path = DEFAULT_ROOT
-) -> list[dict[str, Any]]:
+def verify_sets(references: Sequence[str], stores: StoreOptions) -> list[dict[str, Any]]:
     """Check every byte of some sets, or of every registered version.
 
     Returns:
         For each set its reference, whether it is whole, its SHA-256, and otherwise the fault.
     """
-    if not references:
-        references = [f"{entry['name']}/{entry['version']}" for entry in list_sets(None, tracking_uri, root)]
-    return [_verdict(reference, tracking_uri, root) for reference in references]
+    all_sets = [] if references else list_sets(stores)
+    references = references or [f"{entry['name']}/{entry['version']}" for entry in all_sets]
+    return [_verdict(reference, stores) for reference in references]
 
 
-def load_set(reference: str, *, tracking_uri: str | None = None, root: Path = DEFAULT_ROOT) -> StoredSet:
+def load_set(reference: str, stores: StoreOptions) -> StoredSet:
     """Load a verified set by ``name``, ``name@alias``, ``name/version``, run id or folder.
 
     Raises:
         UnknownSetError: there is no such set.
         CorruptSetError: it is incomplete or altered.
     """
-    with _fetched(reference, tracking_uri, root) as (folder, _):
+    with _fetched(reference, stores) as (folder, _):
         return read_set(folder)
 
 
-def _verdict(reference: str, tracking_uri: str | None, root: Path) -> dict[str, Any]:
+def _verdict(reference: str, stores: StoreOptions) -> dict[str, Any]:
     try:
-        with _fetched(reference, tracking_uri, root) as (folder, _):
-            stored = read_set(folder)
+        stored = load_set(reference, stores)
     except StudyError as error:
         return {"set": reference, "whole": False, "sha256": None, "fault": str(error)}
     sha256 = stored.manifest.files[DATA_NAME].sha256
@@ -134,15 +112,13 @@ def _verdict(reference: str, tracking_uri: str | None, root: Path) -> dict[str, 
 
 
 @contextlib.contextmanager
-def _fetched(
-    reference: str, tracking_uri: str | None, root: Path
-) -> Iterator[tuple[Path, RegisteredSet | None]]:
+def _fetched(reference: str, stores: StoreOptions) -> Iterator[tuple[Path, RegisteredSet | None]]:
     """The files of a set in a folder that lasts as long as the block, unverified, and its registration."""
     folder = Path(reference).expanduser()
     if _is_path(reference, folder):
         yield folder, None
         return
-    tracker = open_tracker(tracking_uri, root, create=False)
+    tracker = open_tracker(stores.tracking_uri, stores.root, create=False)
     with tempfile.TemporaryDirectory(prefix="study-set-") as name:
         temporary = Path(name)
         try:
@@ -181,11 +157,6 @@ def _copy(folder: Path, target: Path) -> None:
                 shutil.copyfile(path, partial / path.name)
     except OSError as error:
         raise unwritable(target, error) from error
-
-
-def _is_missing(tracking_uri: str | None, root: Path) -> bool:
-    database = locate(tracking_uri, root).database
-    return database is not None and not database.exists()
 
 
 def _plain(entry: RegisteredSet) -> dict[str, Any]:

@@ -15,15 +15,18 @@ from study.tracking.stores import locate
 
 @dataclass(frozen=True)
 class View:
-    """A UI that answers.
-
-    Attributes:
-        address: to open in a browser.
-        server: the process that serves it, or None where a server was running already.
-    """
+    """A UI that answers at an address; its server is None where one was running already."""
 
     address: str
     server: Server | None = None
+
+    def links(self) -> dict[str, str]:
+        """Addresses of the newest search and of the registry, by name, asked from the server that shows them."""
+        tracker = open_tracker(self.address)
+        searches = tracker.find_runs(tags={"study.kind": "search"})
+        if not searches:
+            return {"sets": registry_link(self.address)}
+        return tracker.links(searches[0].experiment, searches[0].run_id)
 
 
 @contextlib.contextmanager
@@ -37,12 +40,7 @@ def open_ui(
 ) -> Iterator[View]:
     """Serve a store for the length of a block; a store behind a server is served by that one already.
 
-    Args:
-        tracking_uri: the store; see :func:`study.tracking.open.open_tracker`.
-        root: folder of the embedded store.
-        host: address to listen on.
-        port: default: the first free one from 5000 on.
-        keep: leave the server running after the block.
+    The port is by default the first free one from 5000 on; ``keep`` leaves the server running after the block.
 
     Raises:
         ConfigError: the port or the host cannot be used.
@@ -57,12 +55,3 @@ def open_ui(
     else:
         with serve(location, host, port) as server:
             yield View(server.address, server)
-
-
-def page_links(address: str) -> dict[str, str]:
-    """Links to the newest search and to the registry, asked from the server that shows them."""
-    tracker = open_tracker(address)
-    searches = tracker.find_runs(tags={"study.kind": "search"})
-    if not searches:
-        return {"sets": registry_link(address)}
-    return tracker.links(searches[0].experiment, searches[0].run_id)

@@ -61,6 +61,22 @@ class RunConfig(Frozen):
         plain.pop("variant")
         return digest(plain)
 
+    @property
+    def experiment_name(self) -> str:
+        """One experiment for each dataset and IPC, so that methods meet in one table."""
+        return f"{self.dataset}-ipc{self.ipc}{self._size}"
+
+    @property
+    def set_name(self) -> str:
+        """Registry name of the sets this makes, such as ``digits-dm-ipc1``."""
+        return f"{self.dataset}-{self.method}-ipc{self.ipc}{self._size}"
+
+    @property
+    def _size(self) -> str:
+        # Scores at another resolution answer another question, so they get a name of their own.
+        resolution, native = self.data.resolution, find_dataset(self.dataset).resolution
+        return f"-{resolution}px" if resolution is not None and resolution != native else ""
+
     def with_params(self, params: Mapping[str, Any]) -> RunConfig:
         """The configuration of one trial.
 
@@ -158,19 +174,15 @@ def _assemble(tree: Mapping[str, Any], space: Mapping[str, Parameter]) -> RunCon
             raise unknown_name("key", key, RunConfig.model_fields)
     method = find_method(str(tree["method"]))
     sections: dict[str, type[Frozen]] = {
-        "data": DataConfig,
-        "model": ModelConfig,
-        "distill": method.Config,
-        "evaluation": EvaluationConfig,
-        "search": SearchConfig,
-        "compute": ComputeConfig,
-    }
-    for name in sections:
-        if not isinstance(tree.get(name, {}), Mapping):
-            raise ConfigError(
-                f"{name} = {tree[name]!r}: expected settings below it, such as {name}.key=value"
-            )
-    parts: dict[str, Any] = {name: build(model, tree.get(name, {}), name) for name, model in sections.items()}
+        "data": DataConfig, "model": ModelConfig, "distill": method.Config, "evaluation": EvaluationConfig,
+        "search": SearchConfig, "compute": ComputeConfig,
+    }  # fmt: skip
+    parts: dict[str, Any] = {}
+    for name, model in sections.items():
+        values = tree.get(name, {})
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{name} = {values!r}: expected settings below it, such as {name}.key=value")
+        parts[name] = build(model, values, name)
     if parts["model"].name not in MODELS:
         raise unknown_name("model", parts["model"].name, MODELS)
     head = {key: tree[key] for key in HEAD if key in tree}
@@ -182,11 +194,11 @@ def _raw_layer_weights(config: RunConfig) -> dict[str, float]:
 
     Nor where the network's depth is unknown before the images are: own pictures without a resolution.
     """
-    method = find_method(config.method)(config.distill)
     spec = find_dataset(config.dataset)
     side = config.data.resolution or spec.resolution
     if side is None:
         return {}
+    method = find_method(config.method)(config.distill)
     layers = method.layer_weights(config.model, (spec.channels or 3, side, side))
     raw: Mapping[str, float] = getattr(config.distill, "layer_weights", {})
     return {layer: raw.get(layer, 1.0) for layer in layers} if len(layers) > 1 else {}

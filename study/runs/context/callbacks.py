@@ -9,7 +9,16 @@ from study.core.records import Score
 
 
 class Callback:
-    """Hooks in the order in which a search calls them; each does nothing by default."""
+    """Hooks in the order in which a search calls them; each does nothing by default.
+
+    Example:
+        >>> import study
+        >>> class Printed(study.Callback):
+        ...     def on_trial_end(self, number, outcome, values):
+        ...         print(number, outcome)
+        >>> result = study.distill("random", budget="smoke", callback=Printed())
+        0 COMPLETE
+    """
 
     def on_phase(self, text: str) -> None:
         """A stage begins: data, baselines, trials, finalists, test, registration."""

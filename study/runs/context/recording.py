@@ -10,8 +10,9 @@ from typing import Any, TypeVar, cast
 from study.core.config import flatten
 from study.core.errors import DivergedError
 from study.runs.config.configure import RunConfig
-from study.runs.config.naming import experiment_name
-from study.runs.context.run_context import RunContext
+from study.runs.context.callbacks import Callback
+from study.runs.context.run_context import RunContext, open_context
+from study.runs.context.stores import StoreOptions, open_tracking_meanwhile
 from study.search.optimize import Pruned
 from study.tracking.base import Recorder, Tracker
 from study.tracking.provenance import provenance
@@ -61,6 +62,21 @@ class _Timed:
         return call
 
 
+def prepare(
+    config: RunConfig, stores: StoreOptions, callback: Callback
+) -> tuple[RunContext, Stopwatch, Tracker]:
+    """Load the data, score its baselines, and open the tracking store, whose time the watch counts."""
+    callback.on_phase(f"loading {config.dataset}")
+    context = open_context(config, stores.data_root)
+    opening = open_tracking_meanwhile(stores)
+    callback.on_phase("scoring random real images under the same recipe")
+    context.score_baselines()
+    watch = Stopwatch()
+    with watch.running():
+        tracker = watch.wrap(opening.result())
+    return context, watch, tracker
+
+
 def run_tags(config: RunConfig, kind: str, **extra: str) -> dict[str, str]:
     """Tags of every run: what it is, and the code that made it."""
     code = provenance()
@@ -88,12 +104,9 @@ def describe_run(recorder: Recorder, config: RunConfig, context: RunContext) -> 
     splits = context.splits
     counts = splits.class_counts()
     profile: Mapping[str, object] = {
-        "image_shape": list(splits.image_shape),
-        "classes": list(splits.class_names),
-        "train": sum(counts["train"]),
-        "validation": sum(counts["validation"]),
-        "test": len(splits.test),
-    }
+        "image_shape": list(splits.image_shape), "classes": list(splits.class_names),
+        "train": sum(counts["train"]), "validation": sum(counts["validation"]), "test": len(splits.test),
+    }  # fmt: skip
     recorder.log_dataset(splits.name, splits.fingerprint, "distillation", profile)
 
 
@@ -107,7 +120,7 @@ def recorded(
     for a pruned run.
     """
     recorder = tracker.start_run(
-        experiment_name(config), name, parent=parent, tags=run_tags(config, kind, **tags)
+        config.experiment_name, name, parent=parent, tags=run_tags(config, kind, **tags)
     )
     try:
         yield recorder

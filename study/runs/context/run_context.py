@@ -38,13 +38,7 @@ class RunContext:
         return self.generators.child("distill")
 
     def evaluator(self, *purpose: str, seed: int | None = None, expected_scores: int = 1) -> Evaluator:
-        """An evaluator on validation, with seeds that belong to a purpose.
-
-        Args:
-            purpose: path of names.
-            seed: root of the seeds in place of the run's.
-            expected_scores: how many scores will be asked of it.
-        """
+        """An evaluator on validation, with seeds that belong to a purpose; ``seed`` is their root, if not the run's."""
         root = self.generators if seed is None else Generators(seed, self.compute.device)
         return Evaluator(
             self.train, self.validation, self.config.model, self.config.evaluation, self.splits.augmentation,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
+from study.protocols.figures import new_figure
 from study.runs.context.run_context import RunContext
 from study.search.records import TrialRecord
 from study.tracking.base import Recorder, Tracker
@@ -27,15 +28,7 @@ def log_front(
     winner: int | None,
     context: RunContext,
 ) -> None:
-    """Tag every complete trial, and the search, with the front, and draw it; nothing for one objective.
-
-    Args:
-        parent: run of the search.
-        tracker: holds the runs of the trials.
-        records: all trials of the search.
-        winner: number of the registered one.
-        context: knows the score of random real images.
-    """
+    """Tag complete trials and their parent run with the front, and draw it; nothing for one objective."""
     complete = [record for record in records if record.values is not None]
     if context.pool is None or any(record.on_front is None for record in complete):
         return
@@ -71,25 +64,13 @@ def draw_front(
 ) -> Figure:
     """Complete trials by their two objectives in percent, each with its number, the front as a line of steps.
 
-    Where random real images lie far off, a second panel shows the trials alone.
-
-    Args:
-        records: complete trials of a search with two objectives, at least one.
-        winner: number of the registered one.
-        random: the two values of random real images, as fractions.
-        xlabel: first objective.
-        ylabel: second objective.
-        title: of the picture.
+    At least one trial is needed. ``random`` are both values of random real images, as fractions; where they lie
+    far off, a second panel shows the trials alone.
     """
-    # A figure of its own instead of pyplot: runs may be threads, and nothing is to be shown.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     points = {record.number: _percent(record) for record in records}
     reference = None if random is None else (100 * random[0], 100 * random[1])
     closer = reference is not None and _is_far(reference, list(points.values()))
-    figure = Figure(figsize=(11.5 if closer else 7.2, 5.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11.5 if closer else 7.2, 5.4)
     panels = figure.subplots(1, 1 + closer, squeeze=False)[0]
     front = {record.number for record in records if record.on_front}
     for axes in panels:

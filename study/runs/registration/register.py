@@ -1,23 +1,29 @@
-"""From the chosen set to a registered version: the one look at the test set, and the alias ``best``."""
+"""Set folders of trials, and the registered version of a chosen one: one look at test, the alias ``best``."""
 
 from __future__ import annotations
 
+import platform
 import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
+from study import __version__
 from study.core.files import replace_folder
+from study.data.datasets import find_dataset
 from study.protocols.leakage import check_leakage
-from study.runs.config.naming import set_name
+from study.runs.config.configure import RunConfig
 from study.runs.context.callbacks import Callback
 from study.runs.context.recording import Stopwatch
 from study.runs.context.run_context import RunContext
+from study.runs.figures.run import log_final_grid, log_grid
 from study.runs.registration.results import TrialResult, WinnerResult
-from study.runs.registration.set_folder import build_manifest
-from study.sets.files import CARD_NAME, DATA_NAME, write_set
+from study.sets.files import CARD_NAME, DATA_NAME, SET_FOLDER, write_set
 from study.sets.manifest import CrossRecord, FullDataRecord, LeakageRecord, Manifest, ScoreRecord
-from study.tracking.base import RegisteredSet, Tracker
+from study.tracking.base import Recorder, RegisteredSet, Tracker
+from study.tracking.provenance import provenance
 from study.tracking.references import BEST
 
 
@@ -33,14 +39,8 @@ def register_winner(
 ) -> WinnerResult:
     """Open the test set for a chosen set, once, and register it; it becomes ``best`` if it beats the holder.
 
-    Args:
-        tracker: where it is registered.
-        watch: counts the time of registration.
-        context: data and machine.
-        chosen: the choice, made on validation alone.
-        callback: told of the stages.
-        origin: the search or run it comes from, for the log of test openings.
-        output: folder for a copy of the set, or None.
+    ``chosen`` is the choice made on validation alone, ``origin`` the search or run it comes from, for the log of
+    test openings, and ``output`` a folder for a copy of the set.
     """
     callback.on_phase("opening the test set, once")
     reason = f"final score of the set chosen on validation in {origin}"
@@ -56,7 +56,7 @@ def register_winner(
 def _register(
     tracker: Tracker, context: RunContext, winner: WinnerResult, output: Path | None
 ) -> WinnerResult:
-    name = set_name(context.config)
+    name = context.config.set_name
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / name
         manifest = _full_manifest(context, winner)
@@ -106,7 +106,7 @@ def _full_manifest(context: RunContext, winner: WinnerResult) -> Manifest:
             scores={split: ScoreRecord.of(score) for split, score in winner.full.items()},
         )
     more = {"leakage": LeakageRecord.model_validate(leakage.plain()), "cross": cross, "full_data": full}
-    return build_manifest(context.config.with_params(winner.params), context, winner).model_copy(update=more)
+    return _build_manifest(context.config.with_params(winner.params), context, winner).model_copy(update=more)
 
 
 def _tags(context: RunContext, winner: WinnerResult) -> dict[str, str]:
@@ -126,3 +126,39 @@ def _tags(context: RunContext, winner: WinnerResult) -> dict[str, str]:
         "sha256": winner.sha256,
         "near_copies": str(winner.near_copies),
     }
+
+
+def log_trial_set(recorder: Recorder, result: TrialResult, config: RunConfig, context: RunContext) -> None:
+    """Record the final grids and the set folder of a finished trial."""
+    log_grid(recorder, result.synthetic, context.splits, config.distill.num_iterations)
+    log_final_grid(recorder, result.synthetic, context.splits)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / SET_FOLDER
+        manifest = _build_manifest(config, context, result)
+        write_set(path, result.synthetic, manifest, context.splits.preprocessing)
+        recorder.log_file(path, SET_FOLDER)
+
+
+def _build_manifest(config: RunConfig, context: RunContext, result: TrialResult) -> Manifest:
+    """What a run knows of a set; sizes and hashes are filled in when it is written."""
+    recipe = context.config.evaluation
+    return Manifest(
+        name=config.set_name,
+        dataset=config.dataset,
+        dataset_fingerprint=context.splits.fingerprint,
+        dataset_licence=find_dataset(config.dataset).licence,
+        method=config.method,
+        config=config.plain(),
+        config_digest=config.digest,
+        evaluation={
+            "preset": recipe.preset,
+            **recipe.resolve().model_dump(mode="json"),
+            "augmentation": context.splits.augmentation.model_dump(mode="json"),
+            "model": context.config.model.model_dump(mode="json"),
+        },
+        seeds={"root": config.seed, "distill": context.distill_generators().seed},
+        scores=result.records(),
+        origin_run_id=result.run_id,
+        versions={"study": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        git_commit=provenance().get("git_commit", ""),
+    )

@@ -30,6 +30,12 @@ class TrialResult:
         objectives: what a search raises, by name: the mean of ``score``, that over other architectures, or both.
         cross: what its trial measured on architectures it was not distilled with, by name, with ``mean`` and
             ``worst``; empty where left out.
+
+    Example:
+        >>> import study
+        >>> made: study.TrialResult = study.distill("random", budget="smoke").winner
+        >>> made.relative_change, len(made.synthetic)
+        (0.0, 10)
     """
 
     run_id: str
@@ -68,6 +74,12 @@ class WinnerResult(TrialResult):
         is_best: whether the alias ``best`` points at it now.
         note: how it compares with the holder of the alias.
         near_copies: images that lie as near to a training image as a copy would.
+
+    Example:
+        >>> import study
+        >>> winner = study.distill("random", budget="smoke").winner
+        >>> winner.set.split("/")[0], winner.test.n
+        ('digits-random-ipc1', 2)
     """
 
     test: Score
@@ -161,6 +173,12 @@ class SearchResult:
         front: trials that no other one beats in both objectives; empty where there is one only.
         finalists: the trials that were scored again: number, and the new values of the objectives by name.
         choice: how the winner was chosen from them, in words; empty without a search.
+
+    Example:
+        >>> import study
+        >>> result = study.tune("dm", budget="smoke", trials=1)
+        >>> result.search, result.trials[0]["outcome"], result.choice
+        ('digits-dm-ipc1-1', 'COMPLETE', 'highest accuracy of 1 best trials, scored again with fresh seeds')
     """
 
     search: str

@@ -20,13 +20,7 @@ from study.tracking.base import Tracker
 
 @dataclass(frozen=True)
 class FinalistRound:
-    """The set to register, and what it was chosen from.
-
-    Attributes:
-        winner: one of the finalists.
-        finalists: every trial that was scored again.
-        rule: how they were found and the winner among them, in words.
-    """
+    """The set to register, every trial that was scored again, and the rule it was chosen by, in words."""
 
     winner: TrialResult
     finalists: tuple[TrialResult, ...]
@@ -52,12 +46,10 @@ def choose_winner(context: RunContext, search: Search, tracker: Tracker, callbac
     config = context.config.search
     best = search.best(config.num_finalists)
     if not best:
-        outcomes = (
-            ", ".join(sorted({record.outcome.lower() for record in search.records()})) or "none started"
-        )
+        outcomes = sorted({record.outcome.lower() for record in search.records()}) or ["none started"]
         raise SearchError(
-            f"no trial of {search.name!r} completed ({outcomes}); start again with a narrower space, such as "
-            f"--space distill.image_lr=0.01:1:log, or go on with --resume {search.name} --trials MORE"
+            f"no trial of {search.name!r} completed ({', '.join(outcomes)}); start again with a narrower space, "
+            f"such as --space distill.image_lr=0.01:1:log, or go on with --resume {search.name} --trials MORE"
         )
     callback.on_phase(f"scoring {len(best)} finalists with {config.num_finalist_seeds} fresh seeds")
     finalists = tuple(_score(record, context, tracker) for record in best)

@@ -15,8 +15,7 @@ from study.methods.base import Method, find_method
 from study.runs.config.configure import RunConfig
 from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import RunContext
-from study.runs.figures.images import log_final_grid, log_grid
-from study.runs.figures.method import log_bar_figures
+from study.runs.figures.run import log_bar_figures, log_final_grid, log_grid
 from study.runs.registration.results import TrialResult
 from study.search.config import SearchConfig
 from study.tracking.base import Recorder
@@ -41,12 +40,7 @@ def run_trial(
 ) -> TrialResult:
     """Distil under one configuration, recording as it goes, and score the result on validation.
 
-    Args:
-        context: shared data and scores.
-        config: this trial's configuration.
-        recorder: the trial's run; left open.
-        callback: told of every iteration and score.
-        on_rung: asked at each rung; None skips the rungs.
+    The recorder's run is left open; without ``on_rung`` rungs are skipped.
 
     Raises:
         DivergedError: a loss or an image is not finite; carries the iteration.
@@ -196,13 +190,7 @@ class _Loop:
 
 
 def objective_values(config: SearchConfig, score: Score, cross: CrossScore | None) -> dict[str, float]:
-    """Values of the search's objectives by name, in its order.
-
-    Args:
-        config: names the objectives.
-        score: of the set on the architecture it was distilled with.
-        cross: on the other ones; None only where no objective needs it.
-    """
+    """Values of the search's objectives by name, in its order; ``cross`` is None only where none needs it."""
     measured = {"accuracy": score.mean, "cross-arch": None if cross is None else cross.mean}
     values: dict[str, float] = {}
     for name in config.objectives:

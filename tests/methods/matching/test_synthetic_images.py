@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from study.core.errors import DivergedError
-from study.methods.matching.synthetic_images import ClassBatches, SyntheticImages
+from study.methods.matching.synthetic_images import ClassBatches, MatchingConfig, SyntheticImages
 
 Factory = Callable[..., Any]
 
@@ -44,7 +44,7 @@ def test_averaging_weighs_each_class_by_its_own_size(toy_dataset: Factory) -> No
 
 
 def test_steps_follow_sgd_with_momentum(toy_task: Factory) -> None:
-    synthetic = SyntheticImages(toy_task(), "noise", seeded(), lr=0.1, momentum=0.5)
+    synthetic = SyntheticImages(toy_task(), MatchingConfig(init="noise", image_lr=0.1), seeded())
     start = synthetic.pixels.detach().clone()
     for iteration in (1, 2):
         progress = synthetic.step({"match/loss": 3 * synthetic.pixels.sum()}, iteration)
@@ -54,7 +54,7 @@ def test_steps_follow_sgd_with_momentum(toy_task: Factory) -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_before_the_update(bad: float, toy_task: Factory) -> None:
-    synthetic = SyntheticImages(toy_task(), "real", seeded(), lr=0.1, momentum=0.0)
+    synthetic = SyntheticImages(toy_task(), MatchingConfig(image_lr=0.1, momentum=0.0), seeded())
     start = synthetic.pixels.detach().clone()
     with pytest.raises(DivergedError, match="match/loss is not finite at iteration 7") as caught:
         synthetic.step({"match/loss": synthetic.pixels.sum() * bad}, 7)
@@ -63,6 +63,6 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(bad: float, toy_task:
 
 
 def test_runaway_pixels_stop_the_run(toy_task: Factory) -> None:
-    synthetic = SyntheticImages(toy_task(), "real", seeded(), lr=1e6, momentum=0.0)
+    synthetic = SyntheticImages(toy_task(), MatchingConfig(image_lr=1e6, momentum=0.0), seeded())
     with pytest.raises(DivergedError, match=r"largest pixel is 1e\+06, beyond 10000, at iteration 2"):
         synthetic.step({"match/loss": synthetic.pixels.sum()}, 2)

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from study.core.device import Compute, compiler_available
 from study.core.errors import ConfigError
@@ -95,10 +97,17 @@ def test_a_failing_compiler_leaves_plain_programs(
 
 @pytest.mark.usefixtures("no_programs")
 @pytest.mark.skipif(not compiler_available(CPU), reason="no C++ compiler")
-def test_compiled_steps_agree_repeat_and_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    compilations = []
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiled_steps_agree_repeat_and_are_shared(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+    # The graphs are the same for both; ``aot_eager`` leaves out the C++ compiler, which takes half a minute.
+    compilations, graphs = [], CompileCounterWithBackend(backend)
     original = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda *a, **k: compilations.append(1) or original(*a, **k))
+
+    def compile_counted(*args: Any, **options: Any) -> Any:
+        compilations.append(1)
+        return original(*args, **options, backend=graphs)
+
+    monkeypatch.setattr(torch, "compile", compile_counted)
     results: list[StudentGradients] = []
     for compiled in (False, True, True):
         network = build_network()
@@ -129,4 +138,5 @@ def test_compiled_steps_agree_repeat_and_are_shared(monkeypatch: pytest.MonkeyPa
         assert torch.equal(one, other), name
         reference = getattr(plain, name)
         assert float((one - reference).norm()) < 1e-4 * float(reference.norm()), name
-    assert not torch.equal(plain.images, once.images), "nothing was compiled"
+    assert graphs.frame_count == 2, "each half is one graph"
+    assert backend == "aot_eager" or not torch.equal(plain.images, once.images), "nothing was compiled"

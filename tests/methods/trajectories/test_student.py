@@ -67,10 +67,13 @@ def test_a_plan_repeats_from_its_seed_and_draws_one_operation_a_step() -> None:
     assert indices_of(once) != indices_of(plan_steps(6, 8, 4, ALL, SHAPE, generator(4)))
 
 
-def test_ordered_steps_go_round_in_order() -> None:
-    batches = [torch.tensor([0, 2]), torch.tensor([1, 3, 1])]
-    steps = ordered_steps(batches, 2, AugmentationConfig(), SHAPE, generator())
-    assert indices_of(steps) == [[0, 2], [1, 3, 1], [0, 2], [1, 3, 1]]
+def test_ordered_steps_keep_their_order_and_draw_nothing() -> None:
+    drawn, untouched = generator(), generator()
+    steps = ordered_steps([torch.tensor([0, 2]), torch.tensor([1, 3, 1])], SHAPE, drawn)
+    assert indices_of(steps) == [[0, 2], [1, 3, 1]]
+    assert torch.equal(drawn.get_state(), untouched.get_state())
+    images = torch.rand(3, *SHAPE)
+    assert torch.equal(steps[1].augmented(images, slice(0, 3)), images)
 
 
 @pytest.mark.parametrize(("num_images", "num_steps", "batch_size"), [(0, 1, None), (3, -1, None), (3, 1, 0)])

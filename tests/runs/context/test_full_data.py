@@ -7,7 +7,7 @@ from study.protocols.base import EvaluateOptions
 from study.runs.config.configure import Request, configure
 from study.runs.context.run_context import open_context
 from study.runs.context.stores import StoreOptions, open_tracking
-from study.runs.distill import DistillOptions, distill
+from study.runs.distill import distill
 from study.runs.evaluate import evaluate
 from study.sets.files import read_set
 
@@ -23,7 +23,7 @@ def registered(monkeypatch, tmp_path):
 
     def distilled(name):
         config = configure(Request("random", "digits", 1, "smoke"))
-        outcome = distill(config, DistillOptions(stores, output=tmp_path / name))
+        outcome = distill(config, stores, output=tmp_path / name)
         run = open_tracking(stores).get_run(outcome.winner.run_id)
         return read_set(tmp_path / name).manifest, (tmp_path / name / "README.md").read_text(), run
 

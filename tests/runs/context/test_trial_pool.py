@@ -8,7 +8,7 @@ from study.runs.config.configure import Request, configure
 from study.runs.context.run_context import open_context
 from study.runs.context.stores import StoreOptions, open_tracking
 from study.runs.plan import plan
-from study.runs.tune import TuneOptions, tune
+from study.runs.tune import tune
 
 
 def smoke(**search):
@@ -19,7 +19,7 @@ def smoke(**search):
 def searched(tmp_path_factory):
     root = tmp_path_factory.mktemp("store") / "mlruns"
     config = smoke(objective="cross-arch", cross_models=["mlp:16"], num_cross_seeds=2)
-    return root, tune(config, TuneOptions(StoreOptions(root=root)))
+    return root, tune(config, StoreOptions(root=root))
 
 
 def trials(root, result):
@@ -46,7 +46,7 @@ def test_every_finished_trial_has_the_score_and_the_search_raises_it(searched):
 
 def test_the_registered_set_states_the_score_beside_random_images(searched):
     root, result = searched
-    manifest = load_set(result.winner.set, root=root).manifest
+    manifest = load_set(result.winner.set, StoreOptions(root=root)).manifest
     assert manifest.cross.distilled == result.winner.cross
     assert set(manifest.cross.random) == set(manifest.cross.distilled)
     assert manifest.cross.n == 2

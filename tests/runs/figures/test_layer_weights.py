@@ -7,7 +7,7 @@ from study.core.errors import UnknownNameError
 from study.core.spaces import Range
 from study.runs.config.configure import Request, configure
 from study.runs.context.stores import StoreOptions, open_tracking
-from study.runs.tune import TuneOptions, tune
+from study.runs.tune import tune
 
 
 def layers_of(*words, **more):
@@ -80,7 +80,7 @@ def test_an_unknown_variant_lists_the_choices():
 def test_weights_are_recorded_as_parameters_and_as_bars(tmp_path):
     root = tmp_path / "mlruns"
     config = configure(Request("datadam", "digits", 1, "smoke"))
-    result = tune(config, TuneOptions(StoreOptions(root=root)))
+    result = tune(config, StoreOptions(root=root))
     tracker = open_tracking(StoreOptions(root=root))
     runs = tracker.find_runs(tags={"study.search": result.search})
     trials = [run for run in runs if run.tags["study.kind"] == "trial"]

@@ -10,10 +10,10 @@ from matplotlib.cbook import STEP_LOOKUP_MAP
 from study.core.errors import ConfigError, SearchError
 from study.runs.config.configure import Request, configure
 from study.runs.context.run_context import open_context
+from study.runs.context.saved import resume_config
 from study.runs.context.stores import StoreOptions, open_tracking
 from study.runs.figures.pareto_front import FRONT_NAME, draw_front
-from study.runs.resume import resume_config
-from study.runs.tune import TuneOptions, tune
+from study.runs.tune import tune
 from study.search.records import TrialRecord
 
 
@@ -36,10 +36,10 @@ def searched(tmp_path_factory, interrupt_at):
     stores = StoreOptions(root=tmp_path_factory.mktemp("store") / "mlruns")
     config = smoke(objective="cross-arch,accuracy", num_trials=5)
     with pytest.raises(KeyboardInterrupt):
-        tune(config, TuneOptions(stores, name="s"), interrupt_at(2))
+        tune(config, stores, interrupt_at(2), name="s")
     asked = {"overrides": ["search.objective=cross-arch,accuracy", "search.pruner=median"]}
-    resumed = tune(resume_config("s", stores, asked), TuneOptions(stores, resume="s"))
-    extended = tune(resume_config("s", stores, {}), TuneOptions(stores, resume="s", num_trials=6))
+    resumed = tune(resume_config("s", stores, asked), stores, resume="s")
+    extended = tune(resume_config("s", stores, {}), stores, resume="s", num_trials=6)
     return stores, resumed, extended
 
 

@@ -1,4 +1,4 @@
-"""Drawing what a method tells of itself before it distils: bars, and a number for each training image."""
+"""Pictures that a run records: its synthetic set, and what its method tells of itself before it distils."""
 
 from __future__ import annotations
 
@@ -9,21 +9,40 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from study.core.records import SyntheticSet
+from study.data.splits import DataSplits
 from study.methods.base import find_method
 from study.methods.difficulty.ranking import difficulty_histogram, easiest_and_hardest, rank_by_class
 from study.methods.hooks import BarFigure, ScoreFigure
 from study.methods.hooks import Figure as MethodFigure
+from study.protocols.figures import new_figure
 from study.runs.config.configure import RunConfig
 from study.runs.context.run_context import RunContext
-from study.sets.preview import class_rows
+from study.sets.preview import class_rows, near_square_grid
 from study.tracking.base import Recorder
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+GRID_KEY = "synthetic_grid"
+GRID_NAME = "grid.png"
 NUM_SHOWN = 8
 """Images at either end of a class's row."""
+
+
+def log_grid(recorder: Recorder, synthetic: SyntheticSet, splits: DataSplits, iteration: int) -> None:
+    """Record a near-square grid at an iteration, for the slider of the UI."""
+    pixels = splits.preprocessing.invert(synthetic.images.cpu())
+    recorder.log_image(near_square_grid(pixels), GRID_KEY, iteration)
+
+
+def log_final_grid(recorder: Recorder, synthetic: SyntheticSet, splits: DataSplits) -> None:
+    """Store the same picture as ``grid.png`` at the artifact root, where comparison pages find it."""
+    pixels = splits.preprocessing.invert(synthetic.images.cpu())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / GRID_NAME
+        near_square_grid(pixels).save(path)
+        recorder.log_file(path)
 
 
 def log_bar_figures(recorder: Recorder, config: RunConfig, context: RunContext) -> None:
@@ -46,7 +65,8 @@ def _figures(config: RunConfig, context: RunContext) -> Sequence[MethodFigure]:
 
 
 def _log_bars(recorder: Recorder, bars: BarFigure) -> None:
-    figure, axes = _canvas(1.5 + 0.7 * len(bars.values), 3.2)
+    figure = new_figure(1.5 + 0.7 * len(bars.values), 3.2)
+    axes = figure.add_subplot()
     drawn = axes.bar(list(bars.values), list(bars.values.values()), color="#4878a8")
     axes.bar_label(drawn, fmt="%.2f")
     if bars.reference is not None:
@@ -76,7 +96,8 @@ def _log_scores(recorder: Recorder, shown: ScoreFigure, context: RunContext) -> 
 
 def _draw_histogram(shown: ScoreFigure, labels: torch.Tensor, class_names: tuple[str, ...]) -> Figure:
     edges, counts = difficulty_histogram(shown.scores, labels, len(class_names))
-    figure, axes = _canvas(7, 4)
+    figure = new_figure(7, 4)
+    axes = figure.add_subplot()
     base = torch.zeros_like(counts[0])
     for name, more in zip(class_names, counts, strict=True):
         top = base + more
@@ -85,13 +106,3 @@ def _draw_histogram(shown: ScoreFigure, labels: torch.Tensor, class_names: tuple
     axes.set(xlabel=f"{shown.label}, {shown.high} to the right", ylabel="training images")
     axes.legend(title="class", ncols=2, fontsize="small")
     return figure
-
-
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    # A figure of its own instead of pyplot: trials may run in threads, and nothing is to be shown.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
