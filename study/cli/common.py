@@ -20,7 +20,9 @@ R = TypeVar("R")
 EXIT_USER = 2
 EXIT_INTERRUPTED = 130
 
-Method = Annotated[str, typer.Option("--method", "-m", help="Distillation method; `study recipe list` shows all.")]
+Method = Annotated[
+    str, typer.Option("--method", "-m", help="Distillation method; `study recipe list` shows all.")
+]
 Dataset = Annotated[str, typer.Option("--dataset", "-d", help="Real dataset; `study data list` shows all.")]
 Ipc = Annotated[int, typer.Option("--ipc", help="Synthetic images per class.")]
 Budget = Annotated[

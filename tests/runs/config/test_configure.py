@@ -51,6 +51,6 @@ def test_digest_leaves_out_what_does_not_decide_the_result():
 def test_parameters_of_a_trial_replace_settings():
     config = configure(Request("dm", "digits", 1, "smoke"))
     assert config.with_params({"distill.image_lr": 0.25}).distill.image_lr == 0.25
-    assert set(config.defaults_of_space()) == set(config.space)
+    assert set(config.first_trial()) == set(config.space)
     with pytest.raises(ConfigError, match=r"distill\.image_lr"):
         config.with_params({"distill.image_lr": -1})
