@@ -37,8 +37,8 @@ class Ranking(Protocol):
                 session.synthetic, session.num_seeds
             )
         session.report("training on all real data, unless that is cached")
-        reference = _reference(session)
-        full = reference.score(session.options.split, lambda: session.real)
+        whole = full_data_of(session)
+        full = whole.score(session.options.split, lambda: session.real)
         lrs = label_robust_score(
             real_hard=full.mean,
             synthetic_hard=hard.mean,
@@ -55,7 +55,7 @@ class Ranking(Protocol):
         rows: list[dict[str, Any]] = [
             {
                 "trained_on": "whole data",
-                "recipe": f"{reference.num_epochs} epochs",
+                "recipe": f"{whole.num_epochs} epochs",
                 **score_row(full),
             },
             {"trained_on": DISTILLED, "recipe": "hard labels", **score_row(hard)},
@@ -76,15 +76,18 @@ class Ranking(Protocol):
         }
         bars = {name: {DISTILLED: pair[0].mean, RANDOM: pair[1].mean} for name, pair in found.items()}
         title = f"{session.name}: accuracies behind LRS {lrs.score:.3f} and ARS {ars.score:.3f}"
-        trained = f"all real data was trained on for {reference.num_epochs} epochs"
-        notes = [ANCHOR, trained if reference.num_epochs == DD_RANKING_EPOCHS else f"{trained}, in DD-Ranking for "
-                 f"{DD_RANKING_EPOCHS}, which favours the set; --full-data trains as long"]  # fmt: skip
+        trained = f"all real data was trained on for {whole.num_epochs} epochs"
+        if whole.num_epochs < DD_RANKING_EPOCHS:
+            trained += (
+                f", in DD-Ranking for {DD_RANKING_EPOCHS}, which favours the set; --full-data trains as long"
+            )
+        notes = [ANCHOR, trained]
         if soft:
             notes.append("random images have hard labels, which favours a set with soft ones")
         return Findings(metrics, rows, figures={"ranking.png": draw_bars(bars, title=title)}, notes=notes)
 
 
-def _reference(session: Session) -> FullData:
+def full_data_of(session: Session) -> FullData:
     """All real data, trained on as long as in DD-Ranking where that is asked for or the set is a published run's."""
     wanted = session.options.full_data
     if wanted is None:

@@ -84,7 +84,7 @@ class Recipe(Variant):
     """In the file of a dataset: the methods it was set up for, by default all; others run as on any dataset."""
     variant: dict[str, Variant] = Field(default_factory=dict)
     differs: tuple[str, ...] = ()
-    """What is not as published even with the budget ``paper``, a sentence each."""
+    """What is not as published even with the budget ``paper``, a sentence each; see :func:`read_differences`."""
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,12 @@ def read_layers(
 
 
 def read_differences(method: str, dataset: str) -> list[str]:
-    """What is not as published even with the budget ``paper``: of any method, and of this one on this dataset."""
-    return [text for file in (_common(), *find_recipes(method, dataset)) for text in file.recipe.differs]
+    """What is not as published even with the budget ``paper``: of any method, and of this one on this dataset.
+
+    A method says for itself what differs; nothing is taken over from one that it is ``like``.
+    """
+    files = [file for file in find_recipes(method, dataset) if file.recipe.method in (None, method)]
+    return [text for file in (_common(), *files) for text in file.recipe.differs]
 
 
 def _common() -> RecipeFile:
