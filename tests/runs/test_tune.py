@@ -179,7 +179,10 @@ def test_diverging_trial_fails_and_the_search_goes_on(tmp_path):
 def test_search_without_a_completed_trial_says_what_to_do(tmp_path):
     space = {"distill.image_lr": Choice(choices=(1e9, 1e10)), "distill.momentum": None, "distill.init": None}
     with pytest.raises(SearchError, match=r"no trial of .* completed \(diverged\)"):
-        tune(smoke(space=space), StoreOptions(root=tmp_path / "mlruns"))
+        tune(
+            smoke(space=space, overrides={"distill": {"image_lr": 1e9}}),
+            StoreOptions(root=tmp_path / "mlruns"),
+        )
 
 
 def test_nothing_is_written_before_the_request_is_sound(tmp_path):
