@@ -102,6 +102,57 @@ def build_mhist() -> Callable[[Path, int, int], Path]:
     return build_mhist_folder
 
 
+@pytest.fixture(scope="session")
+def pneumonia_root() -> Path:
+    """A data root that holds PneumoniaMNIST."""
+    candidates = [Path(os.environ.get("STUDY_DATA") or "data"), REPOSITORY.parent / "shared" / "data"]
+    for root in candidates:
+        if (root / "medmnist" / "pneumoniamnist.npz").is_file():
+            return root
+    pytest.skip("no medmnist/pneumoniamnist.npz in STUDY_DATA or ../shared/data")
+
+
+def build_medmnist_arrays(
+    num_classes: int, channels: int, side: int = 28, num_train: int = 60
+) -> dict[str, np.ndarray]:
+    """Noise in the layout of a MedMNIST file; class 0 is brighter and has half of the images."""
+    random = np.random.default_rng(0)
+    arrays = {}
+    for part, count in (("train", num_train), ("val", num_train // 2), ("test", num_train // 2)):
+        labels = np.where(np.arange(count) % 2 == 0, 0, np.arange(count) // 2 % (num_classes - 1) + 1)
+        size = (count, side, side) if channels == 1 else (count, side, side, channels)
+        pixels = random.integers(0, 156, size) + 100 * (labels == 0).reshape(-1, *[1] * (len(size) - 1))
+        arrays[f"{part}_images"] = pixels.astype(np.uint8)
+        arrays[f"{part}_labels"] = labels[:, None].astype(np.uint8)
+    return arrays
+
+
+@pytest.fixture(scope="session")
+def build_medmnist() -> Callable[..., Path]:
+    """``build_medmnist(root, name, num_classes, channels)`` writes a generated file where a set is looked for.
+
+    ``side`` and ``num_train`` size it; ``change`` is given the arrays before they are written.
+    """
+
+    def build(
+        root: Path,
+        name: str,
+        num_classes: int,
+        channels: int,
+        *,
+        change: Callable[[dict[str, np.ndarray]], object] | None = None,
+        **sizes: int,
+    ) -> Path:
+        arrays = build_medmnist_arrays(num_classes, channels, **sizes)
+        if change is not None:
+            change(arrays)
+        (root / "medmnist").mkdir(exist_ok=True)
+        np.savez_compressed(root / "medmnist" / f"{name}.npz", **arrays)
+        return root
+
+    return build
+
+
 @pytest.fixture
 def build_folder() -> Callable[..., Path]:
     """``build_folder(root, {"train/cat": 5, "train/dog": 5})`` makes a folder dataset of coloured pictures."""

@@ -26,9 +26,10 @@ LINES = [line for language, block in BLOCKS if language == "bash" for line in bl
 COMMANDS = [shlex.split(line, comments=True) for line in LINES if line.startswith("study ")]
 ROOT = typer.main.get_command(app)
 
-SMALL = ["--budget", "smoke"]
-QUICK = ["--seeds", "2", "--set", "evaluation.num_steps=5"]
-SIZES = {"tune": SMALL, "distill": SMALL, "experts build": SMALL, "evaluate": QUICK, "compare": QUICK}
+SHORT = ["--set", "evaluation.num_steps=5"]
+SMALL = ["--budget", "smoke", *SHORT]
+FEW = ["--seeds", "2", *SHORT]
+SIZES = {"tune": SMALL, "distill": SMALL, "experts build": SMALL, "evaluate": FEW, "compare": FEW}
 OWN_PICTURES = re.compile(r"--dataset folder.* --data-root (\S+)")
 
 
@@ -68,11 +69,13 @@ def test_the_page_runs_from_top_to_bottom(
     monkeypatch: pytest.MonkeyPatch,
     build_folder: Callable[..., Path],
     build_mhist: Callable[[Path, int, int], Path],
+    build_medmnist: Callable[..., Path],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("MLFLOW_TRACKING_URI", "STUDY_STORAGE", "STUDY_DATA"):
         monkeypatch.delenv(name, raising=False)
     build_mhist(tmp_path / "data" / "mhist", 60, 224)
+    build_medmnist(tmp_path / "data", "pneumoniamnist", 2, 1)
     for root in {found for line in LINES for found in OWN_PICTURES.findall(line)}:
         build_folder(tmp_path / root, {f"train/{name}": 9 for name in ("cat", "dog")})
     ran = 0

@@ -15,7 +15,7 @@ from iterations import Benchmark, main
 from torch import Tensor
 from torch.nn import functional
 
-from study.methods.dc import DSA
+from study.methods.dsa import DSA
 from study.methods.matching.gradients import GradientMatchingConfig
 from study.models.pool import Network
 

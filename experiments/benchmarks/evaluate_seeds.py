@@ -22,7 +22,6 @@ from typing import Any
 
 import torch
 from measuring import describe_machine
-from study.evaluation.protocol import build_job, evaluation_seeds
 from torch.nn import functional
 
 from study.core.device import Compute, ComputeConfig, compiler_available, resolve_compute
@@ -33,8 +32,9 @@ from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig
 from study.data.splits import DataConfig, load_splits
 from study.evaluation.baselines import random_real_sets
+from study.evaluation.evaluator import Evaluator
 from study.evaluation.metrics import accuracy, predict
-from study.evaluation.recipes import TrainingRecipe, learning_rates
+from study.evaluation.recipes import EvaluationConfig, learning_rates
 from study.evaluation.training import train_networks
 from study.models.pool import ModelConfig, Network, build_model
 
@@ -45,14 +45,24 @@ class Workload:
 
     name: str
     synthetic: SyntheticSet
+    train: ImageDataset
     real: ImageDataset | None
     model: ModelConfig
     num_steps: int
     num_seeds: int
 
-    def recipe(self) -> TrainingRecipe:
-        """The search recipe, cut to this length."""
-        return TrainingRecipe(num_steps=self.num_steps, lr=0.02, schedule="cosine")
+    def evaluator(self, compute: Compute) -> Evaluator:
+        """The search recipe, cut to this length; the real images count only for the accuracy, scored here."""
+        recipe = EvaluationConfig(num_steps=self.num_steps)
+        return Evaluator(
+            self.train,
+            self.real or self.train,
+            self.model,
+            recipe,
+            AugmentationConfig(),
+            compute,
+            Generators(0),
+        )
 
 
 def build_workloads(data_root: Path, scale: float) -> list[Workload]:
@@ -62,6 +72,7 @@ def build_workloads(data_root: Path, scale: float) -> list[Workload]:
         Workload(
             f"digits ConvNet-2 w64, {10 * ipc} images",
             random_real_sets(digits.train, ipc, 1, Generators(0))[0],
+            digits.train,
             digits.validation,
             ModelConfig(width=64),
             max(2, int(200 * scale)),
@@ -69,18 +80,21 @@ def build_workloads(data_root: Path, scale: float) -> list[Workload]:
         )
         for ipc in (1, 10)
     ]
+    train: ImageDataset
     real: ImageDataset | None
     try:
         mnist = load_splits("mnist", DataConfig(), data_root)
         synthetic = random_real_sets(mnist.train, 10, 1, Generators(0))[0]
+        train = mnist.train
         real = mnist.validation.subset(torch.arange(0, len(mnist.validation), 6))
     except MissingDataError:
         images = torch.randn(100, 1, 28, 28, generator=Generators(0)["images"])
         labels = torch.arange(10).repeat_interleave(10)
         synthetic, real = SyntheticSet(images, labels, tuple("0123456789")), None
+        train = ImageDataset(images, labels, synthetic.class_names)
     steps = max(2, int(60 * scale))
     name = "MNIST ConvNet-3 w128, 100 images" + ("" if real else " (random pixels)")
-    return [*workloads, Workload(name, synthetic, real, ModelConfig(), steps, 5)]
+    return [*workloads, Workload(name, synthetic, train, real, ModelConfig(), steps, 5)]
 
 
 def run_plain(work: Workload, compute: Compute) -> tuple[float, list[float]]:
@@ -88,9 +102,10 @@ def run_plain(work: Workload, compute: Compute) -> tuple[float, list[float]]:
     images, labels = work.synthetic.images.to(compute.device), work.synthetic.labels.to(compute.device)
     plain = Compute(compute.device)
     seconds, accuracies = 0.0, []
-    for seed in evaluation_seeds(Generators(0), work.num_seeds):
+    evaluator = work.evaluator(compute)
+    recipe = evaluator.config.resolve()
+    for seed in evaluator.seeds(work.num_seeds):
         network = build_model(work.model, tuple(images.shape[1:]), 10, seed["init"], compute.device)
-        recipe = work.recipe()
         optimizer = torch.optim.SGD(
             network.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
@@ -107,10 +122,11 @@ def run_plain(work: Workload, compute: Compute) -> tuple[float, list[float]]:
 
 def run_ours(work: Workload, compute: Compute) -> tuple[float, list[float]]:
     """Seconds a step and seed, and accuracies, of the evaluator's own training."""
-    job = build_job(work.synthetic, work.model, work.recipe(), AugmentationConfig(), compute)
+    evaluator = work.evaluator(compute)
+    job = evaluator.job(work.synthetic)
     seconds, accuracies = 0.0, []
     started = clock(compute)
-    for network in train_networks(job, evaluation_seeds(Generators(0), work.num_seeds)):
+    for network in train_networks(job, evaluator.seeds(work.num_seeds)):
         seconds += clock(compute) - started
         accuracies += score(work, network, compute)
         started = clock(compute)

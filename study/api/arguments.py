@@ -23,7 +23,7 @@ class Requested(TypedDict, total=False):
     ipc: int
     """Synthetic images a class; by default 1."""
     budget: str
-    """``smoke``, ``quick`` (the default), ``course`` or ``paper``: counts and sizes."""
+    """``smoke``, ``quick`` (the default), ``course`` or ``paper``: counts and sizes, or the published values."""
     seed: int
     """Root of every random number; by default 0."""
     trials: int | None

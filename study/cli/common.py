@@ -29,7 +29,10 @@ Method = Annotated[
 Dataset = Annotated[str, typer.Option("--dataset", "-d", help="Real dataset; `study data list` shows all.")]
 Ipc = Annotated[int, typer.Option("--ipc", help="Synthetic images per class.")]
 Budget = Annotated[
-    str, typer.Option("--budget", "-b", help="smoke, quick, course or paper: counts and sizes.")
+    str,
+    typer.Option(
+        "--budget", "-b", help="smoke, quick, course or paper: from seconds to the published values."
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Root of every random number.", min=0)]
 Recipe = Annotated[

@@ -53,12 +53,19 @@ def check(
 
 
 def _show_datasets(found: dict[str, list[dict[str, Any]]]) -> None:
-    table = new_table("name", "what it is", "here", "how to get it")
-    table.columns[3].overflow = "fold"  # an address is to be copied whole
+    table = new_table("name", "what it is", "here")
+    missing: dict[str, list[str]] = {}
     for row in found["datasets"]:
-        here = "[green]yes[/green]" if row["present"] else "no"
-        table.add_row(row["name"], row["description"], here, row["how_to_get"])
+        table.add_row(row["name"], row["description"], "[green]yes[/green]" if row["present"] else "no")
+        if not row["present"]:
+            way = row["how_to_get"].replace(row["name"], "NAME")
+            missing.setdefault(way, []).append(row["name"])
     out().print(table)
+    if missing:
+        say("To get one that is not here:")
+    # Plain lines, each way once: an address is to be copied whole.
+    for way, names in missing.items():
+        say(f"{', '.join(names)}: {way if len(names) > 1 else way.replace('NAME', names[0])}")
 
 
 def _show_report(report: dict[str, Any]) -> None:

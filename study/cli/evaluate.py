@@ -13,7 +13,8 @@ POOL = "Architectures: the set's own alone, two small ones beside it, or, by def
 PROTOCOL = "The question: architectures by default; `study evaluate --protocols` lists all."
 MODELS = "Architectures by name instead, with a width where wanted: convnet,mlp,resnet18:32."
 FULL_DATA = (
-    "Train on all real training images too, once, and keep the score; by default only where it costs seconds."
+    "Train on all real training images too, once, and keep the score; by default only where it costs seconds. "
+    "With --protocol ranking: for 200 epochs, as in DD-Ranking; by default only for sets of budget paper."
 )
 AGAINST = "With --protocol noise: a second set in the same picture, such as one that started from noise."
 

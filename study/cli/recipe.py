@@ -50,7 +50,8 @@ def show(
     if as_json:
         head = {"method": method, "dataset": dataset, "ipc": ipc, "budget": budget, "variant": variant}
         rows = {name: plain_settings(getattr(composition, name)) for name in ("settings", "space")}
-        common.print_json({**head, "seed": seed, "digest": composition.config.digest, **rows, "files": files})
+        common.print_json({**head, "seed": seed, "digest": composition.config.digest, **rows,
+                           "files": files, "differs": composition.differs})  # fmt: skip
         return
     console = common.out()
     named = f", variant {variant}" if variant else ""
@@ -58,6 +59,9 @@ def show(
     console.print(settings_table(composition.settings, title))
     if composition.space:
         console.print(settings_table(composition.space, "search space"))
+    console.print("not as published, even with the budget paper:")
+    for text in composition.differs:
+        console.print(f"- {text}", soft_wrap=True)
     console.print("laid over each other, the lowest first:", ", ".join(files), soft_wrap=True)
     console.print(f"in {composition.folder}", soft_wrap=True)
 

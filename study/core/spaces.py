@@ -37,6 +37,14 @@ class Range(Frozen):
         """Both ends."""
         return (int(self.low), int(self.high)) if self.kind == "int" else (self.low, self.high)
 
+    def contains(self, value: Any) -> bool:
+        """Whether a search could try this value: between the ends, and on the grid where there is one."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        step = self.step or (1 if self.kind == "int" else None)
+        steps = 0.0 if step is None else (value - self.low) / step
+        return self.low <= value <= self.high and abs(steps - round(steps)) < 1e-8
+
 
 class Choice(Frozen):
     """One of a few values without an order."""
@@ -48,6 +56,10 @@ class Choice(Frozen):
     def extremes(self) -> tuple[str | int | float | bool, ...]:
         """Without an order, all of them."""
         return self.choices
+
+    def contains(self, value: Any) -> bool:
+        """Whether it is one of them."""
+        return value in self.choices
 
 
 Parameter = Range | Choice

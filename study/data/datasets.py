@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from study.core.errors import UnknownNameError
 from study.core.plugins import Registry
 from study.data.source import DatasetSpec
 
 DATASETS: Registry[DatasetSpec] = Registry("dataset", "study.data", "study.datasets")
 """Every real dataset by name, those of installed plug-ins included."""
+
+_REFUSED: dict[str, str] = {}
 
 
 def register(spec: DatasetSpec) -> DatasetSpec:
@@ -20,6 +23,18 @@ def register(spec: DatasetSpec) -> DatasetSpec:
     return spec
 
 
+def refuse(name: str, reason: str) -> None:
+    """Say why a dataset that people will ask for by this name is not offered."""
+    _REFUSED[name] = reason
+
+
 def find_dataset(name: str) -> DatasetSpec:
-    """The dataset of that name; errors are those of :meth:`study.core.plugins.Registry.find`."""
+    """The dataset of that name.
+
+    Raises:
+        UnknownNameError: there is none; the message lists them all, or says why this one is not offered.
+        ConfigError: a plug-in cannot be loaded.
+    """
+    if name not in DATASETS and name in _REFUSED:
+        raise UnknownNameError(f"dataset {name!r} is not offered: {_REFUSED[name]}")
     return DATASETS.find(name)

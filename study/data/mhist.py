@@ -136,7 +136,7 @@ def _parse(row: dict[str, str | None], folder: Path, where: str) -> _Row:
 register(
     DatasetSpec(
         name="mhist",
-        description="3,152 colorectal polyps, 224 x 224 colour, 2 classes (HP, SSA), unbalanced",
+        description="3,152 colorectal polyps, 224 x 224 colour, 2 classes",
         load=load,
         prepare=decoding("mhist", load),
         is_present=is_present,

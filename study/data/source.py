@@ -54,14 +54,15 @@ class RawImages:
 
 @dataclass(frozen=True)
 class SourceData:
-    """A dataset as its files hold it, with its own division into train and test.
+    """A dataset as its files hold it, with its own division.
 
     Attributes:
-        train: everything that may be trained or selected on.
+        train: everything that may be trained on; without ``validation``, a part of it is held out for choices.
         test: what is scored once.
         class_names: one name a class, in label order.
         max_value: the pixel value that means full brightness.
         files: cached tensor files it was read from, if any.
+        validation: what the dataset itself sets aside for choices; None where it ships no such part.
     """
 
     train: RawImages
@@ -69,6 +70,12 @@ class SourceData:
     class_names: tuple[str, ...]
     max_value: int = 255
     files: tuple[Path, ...] = ()
+    validation: RawImages | None = None
+
+    @property
+    def parts(self) -> tuple[RawImages, ...]:
+        """Train, validation where it is shipped, and test."""
+        return (self.train, *([] if self.validation is None else [self.validation]), self.test)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -172,11 +179,13 @@ def resize(source: SourceData, resolution: int | None) -> SourceData:
     """
     if resolution is None or source.image_shape[1:] == (resolution, resolution):
         return source
-    train, test = (
+    train, *validation, test = (
         replace(part, pixels=_resize_pixels(part.pixels, resolution, source.max_value))
-        for part in (source.train, source.test)
+        for part in source.parts
     )
-    return replace(source, train=train, test=test, max_value=255)
+    return replace(
+        source, train=train, validation=validation[0] if validation else None, test=test, max_value=255
+    )
 
 
 def _resize_pixels(pixels: Tensor, resolution: int, max_value: int) -> Tensor:
@@ -190,9 +199,9 @@ def _resize_pixels(pixels: Tensor, resolution: int, max_value: int) -> Tensor:
 
 
 def fingerprint(source: SourceData) -> str:
-    """SHA-256 (hex) over shapes, pixels and labels of train and test, and the class names."""
+    """SHA-256 (hex) over shapes, pixels and labels of all parts, and the class names."""
     digest = hashlib.sha256(repr((source.class_names, source.max_value)).encode())
-    for part in (source.train, source.test):
+    for part in source.parts:
         digest.update(repr(tuple(part.pixels.shape)).encode())
         for tensor in (part.pixels, part.labels):
             digest.update(tensor.contiguous().numpy().data)

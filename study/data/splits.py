@@ -33,9 +33,9 @@ class DataConfig(Frozen):
     zca_epsilon: float = Field(0.1, gt=0)
     """Added to the eigenvalues of whitening; 0.1 in MTT and its heirs."""
     validation_fraction: float = Field(0.1, gt=0, lt=1)
-    """Share of the training images held out for every choice."""
+    """Share of the training images held out for every choice; no effect where a dataset ships its validation images."""
     split_seed: int = Field(0, ge=0, lt=2**32)
-    """Of the train and validation split alone; apart from the run's seed, so that runs compare."""
+    """Of that split alone; apart from the run's seed, so that runs compare."""
     augmentation: str | None = None
     """Operations of DSA joined by ``_``, ``none``, or None for the dataset's default."""
     augmentation_ranges: AugmentationRanges = AugmentationRanges()
@@ -96,7 +96,7 @@ class DataSplits:
         validation: what every choice is made on, likewise.
         test: opened once, for a winner.
         preprocessing: the map that was applied.
-        fingerprint: SHA-256 (hex) over images and labels of train and test as loaded.
+        fingerprint: SHA-256 (hex) over images and labels as loaded.
         class_names: one name a class, in label order.
         augmentation: DSA with its strategy resolved.
         train_votes: [n] int64 annotators who chose class 1, or None; likewise ``validation_votes``.
@@ -160,10 +160,7 @@ def split_source(
 ) -> DataSplits:
     """Divide and preprocess images that are loaded already; :func:`load_splits` says the rest."""
     names = source.class_names
-    kept, held = stratified_split(
-        source.train.labels, config.validation_fraction, config.split_seed, names, "validation"
-    )
-    train, validation = source.train.subset(kept), source.train.subset(held)
+    train, validation = _divide(spec, source, config)
     _check_smallest_class(train, names, min_per_class)
     mark = fingerprint(source)
     preprocessing = _fit(spec, config, source, train, mark)
@@ -180,6 +177,26 @@ def split_source(
         train_votes=train.votes,
         validation_votes=validation.votes,
     )
+
+
+def _divide(spec: DatasetSpec, source: SourceData, config: DataConfig) -> tuple[RawImages, RawImages]:
+    """Train and validation as the dataset ships them, else drawn from its training images."""
+    if source.validation is None:
+        kept, held = stratified_split(
+            source.train.labels,
+            config.validation_fraction,
+            config.split_seed,
+            source.class_names,
+            "validation",
+        )
+        return source.train.subset(kept), source.train.subset(held)
+    for key in ("validation_fraction", "split_seed"):
+        value = getattr(config, key)
+        if value != DataConfig.model_fields[key].default:
+            _LOG.warning(
+                "data.%s = %s has no effect: %s ships its own validation images", key, value, spec.name
+            )
+    return source.train, source.validation
 
 
 def _check_smallest_class(train: RawImages, class_names: tuple[str, ...], min_per_class: int) -> None:

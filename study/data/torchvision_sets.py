@@ -160,7 +160,7 @@ _register(
     resolution=28, channels=1, mean=(0.1307,), std=(0.3081,),
 )  # fmt: skip
 _register(
-    "fashion-mnist", "70,000 pictures of clothing, 28 x 28 gray, 10 classes", "MIT", WITH_FLIP,
+    "fashion-mnist", "70,000 pictures of clothes, 28 x 28 gray, 10 classes", "MIT", WITH_FLIP,
     resolution=28, channels=1, mean=(0.2861,), std=(0.3530,),
 )  # fmt: skip
 _register(

@@ -40,6 +40,7 @@ class EvaluateOptions:
         pool: architectures beside the set's own: ``none``, ``quick`` or, by default, ``full``.
         models: architectures as ``name`` or ``name:width``, in place of ``pool``.
         full_data: train on all real images where their score is not kept yet; None does where it costs seconds.
+            For the protocol ``ranking``: as long as DD-Ranking; None does for sets of the budget ``paper``.
         against: a second set to measure in the same way, for protocols that compare two.
     """
 
@@ -178,8 +179,9 @@ class Protocol(ABC):
         for option in ("pool", "models", "full_data", "against"):
             value = getattr(options, option)
             if value not in (None, ()) and option not in self.takes:
-                able = ", ".join(name for name, one in PROTOCOLS.items() if option in one.takes)
-                raise ConfigError(f"{option} = {value!r}: protocol {self.name!r} takes none; {able} does")
+                able = [name for name, one in PROTOCOLS.items() if option in one.takes]
+                names = f"{', '.join(able)} {'does' if len(able) == 1 else 'do'}"
+                raise ConfigError(f"{option} = {value!r}: protocol {self.name!r} takes none; {names}")
         if self.only_validation and options.split == "test":
             raise ConfigError(f"split = 'test': {self.only_validation}; use --split validation")
 

@@ -63,6 +63,7 @@ class Plan:
 
 def plan(config: RunConfig, stores: StoreOptions) -> Plan:
     """Load the data, time a few iterations and one evaluation network, and extrapolate."""
+    config.first_trial()
     context = open_context(config, stores.data_root)
     synthetic, seconds_per_iteration = _time_iterations(config, context)
     started = time.perf_counter()

@@ -60,6 +60,8 @@ def tune(
         raise ConfigError(
             f"nothing to search for method {config.method!r}: give --space KEY=LOW:HIGH, or use `study distill`"
         )
+    if resume is None:
+        config.first_trial()  # refused before hours are spent
     started = time.perf_counter()
     callback = callback or Callback()
     context, watch, tracker = prepare(config, stores, callback)
@@ -118,7 +120,7 @@ class _TuneRun:
         self.search.note("run_id", parent.run_id)
         describe_run(parent, self.config, self.context)
         log_score_figures(parent, self.config, self.context)
-        self.search.propose(self.config.defaults_of_space())
+        self.search.propose(self.config.first_trial())
         return parent
 
     def _run_trials(self, parent: Recorder) -> None:

@@ -95,10 +95,9 @@ class Search:
         return sorted(complete, key=lambda record: (-(record.value or 0.0), record.number))[:count]
 
     def propose(self, params: Mapping[str, Any]) -> None:
-        """Have these values tried first, if the space allows them and nothing has run yet."""
+        """Have these values tried first if nothing has run yet; each has to lie in its range."""
         if not self._study.get_trials(deepcopy=False):
-            fitting = {key: value for key, value in params.items() if _allows(self._space[key], value)}
-            self._study.enqueue_trial(fitting)
+            self._study.enqueue_trial(dict(params))
 
     def recover(self) -> list[int]:
         """Queue again the trials that an earlier process left unfinished; gives their numbers."""
@@ -182,9 +181,3 @@ def _suggest(trial: optuna.Trial, key: str, parameter: Parameter) -> Any:
         low, high = int(parameter.low), int(parameter.high)
         return trial.suggest_int(key, low, high, step=int(parameter.step or 1), log=parameter.log)
     return trial.suggest_float(key, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
-
-
-def _allows(parameter: Parameter, value: Any) -> bool:
-    if isinstance(parameter, Choice):
-        return value in parameter.choices
-    return isinstance(value, int | float) and parameter.low <= value <= parameter.high

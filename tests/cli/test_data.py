@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from study.cli.data import app
+from study.data.datasets import DATASETS
 
 runner = CliRunner()
 
@@ -20,17 +21,27 @@ def test_list_as_json_names_every_dataset(tmp_path):
     result = run("list", "--data-root", tmp_path, "--json")
     assert result.exit_code == 0
     rows = {row["name"]: row for row in json.loads(result.stdout)["datasets"]}
-    assert list(rows) == ["cifar10", "digits", "fashion-mnist", "folder", "mhist", "mnist"]
+    assert {"cifar10", "digits", "folder", "mhist", "pneumoniamnist"} < set(rows)
     assert rows["digits"]["present"] is True
     assert rows["mhist"]["present"] is False
     assert "https://bmirds.github.io/MHIST/" in rows["mhist"]["how_to_get"]
 
 
-def test_list_shows_a_table(tmp_path):
+def test_list_fits_a_screen(tmp_path, build_medmnist, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    build_medmnist(tmp_path, "pneumoniamnist", 2, 1)
     result = run("list", "--data-root", tmp_path)
     assert result.exit_code == 0
-    for name in ("digits", "mnist", "fashion-mnist", "cifar10", "mhist", "folder"):
-        assert name in result.stdout
+    table, ways = result.stdout.split("To get one that is not here:")
+    cells = [line.split("│")[1:-1] for line in table.splitlines() if line.startswith("│")]
+    rows = {name.strip(): here.strip() for name, _, here in cells}
+    assert len(cells) == len(rows), "a row takes more than a line"
+    assert list(rows) == list(DATASETS)
+    assert {name for name, here in rows.items() if here == "yes"} == {"digits", "pneumoniamnist"}
+    assert "cifar10, fashion-mnist, mnist: study data prepare NAME\n" in ways
+    assert "mhist: request it at https://bmirds.github.io/MHIST/" in ways
+    assert ways.count("zenodo.org") == 1
+    assert "pneumoniamnist" not in ways
 
 
 def test_check_reports_counts_shape_and_fingerprint():
@@ -53,6 +64,13 @@ def test_check_of_mhist_prepares_and_shows_what_was_cached(mhist_root):
         assert text in result.stdout
 
 
+def test_check_of_pneumonia_counts_the_official_splits(pneumonia_root):
+    result = run("check", "pneumoniamnist", "--data-root", pneumonia_root)
+    assert result.exit_code == 0
+    for text in ("normal", "1,214", "524", "624", "28 x 28, gray", "unbalanced", "Yang et al. 2023"):
+        assert text in result.stdout
+
+
 def test_prepare_as_json_prints_one_object():
     assert json.loads(run("prepare", "digits", "--json").stdout)["dataset"] == "digits"
 
@@ -63,6 +81,8 @@ def test_prepare_as_json_prints_one_object():
         (["check", "digit"], "unknown dataset 'digit'. Did you mean 'digits'?"),
         (["check", "mhist"], "https://bmirds.github.io/MHIST/"),
         (["check", "mnist"], "study data prepare mnist --data-root"),
+        (["check", "pneumoniamnist"], "get pneumoniamnist.npz from https://zenodo.org/"),
+        (["check", "chestmnist"], "'chestmnist' is not offered: each of its X-rays has 14 labels"),
         (["prepare", "folder"], "has no folder train"),
     ],
 )

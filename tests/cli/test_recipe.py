@@ -54,6 +54,25 @@ def test_variant_smoke_and_the_word_default_have_their_origin_too():
     assert settings["evaluation.num_steps"] == (None, "default")  # 300 in the budget
 
 
+def test_published_values_name_the_images_a_class_they_belong_to():
+    shown, settings = show("pad", "cifar10", "--ipc", "25", "--budget", "paper")
+    expected = {
+        "distill.discard_fraction": (0.25, "method pad, paper, ipc 10"),
+        "distill.max_start_epoch": (20, "method datm, paper, ipc 10"),
+        "distill.num_student_steps": (80, "method datm, paper"),
+        "distill.difficulty.max_steps": (None, "method default"),
+        "data.preprocessing": ("zca", "pair mtt cifar10"),
+    }
+    assert {key: settings[key] for key in expected} == expected
+    assert any("removes easy images once" in text for text in shown["differs"])
+    assert "- the paper removes easy images once" in run("show", "pad", "cifar10").output
+
+
+def test_a_setting_that_is_neither_the_papers_nor_the_codes_is_called_ours():
+    shown, _ = show("datadam", "mnist")
+    assert any("a setting of ours" in text for text in shown["differs"])
+
+
 @pytest.mark.parametrize("method", ["datadam", "herding", "pad"])
 def test_what_is_shown_is_what_a_run_gets(method):
     request = Request(method, "digits", 10, "course")

@@ -34,6 +34,22 @@ class TestMhist(DatasetContract):
         return mhist_root
 
 
+class TestPneumonia(DatasetContract):
+    dataset = "pneumoniamnist"
+
+    @pytest.fixture
+    def data_root(self, pneumonia_root):
+        return pneumonia_root
+
+
+class TestBlood(DatasetContract):
+    dataset = "bloodmnist"
+
+    @pytest.fixture
+    def data_root(self, tmp_path, build_medmnist):
+        return build_medmnist(tmp_path, "bloodmnist", 8, 3)
+
+
 class TestFolder(DatasetContract):
     dataset = "folder"
 
@@ -46,8 +62,14 @@ class TestFolder(DatasetContract):
     other_resolution = 8
 
 
+def medmnist_names():
+    """Every set of ours whose files are MedMNIST's."""
+    return [name for name, spec in DATASETS.items() if "medmnist" in spec.how_to_get]
+
+
 def test_every_dataset_of_the_package_is_registered():
-    assert list(DATASETS) == ["cifar10", "digits", "fashion-mnist", "folder", "mhist", "mnist"]
+    own = {"cifar10", "digits", "fashion-mnist", "folder", "mhist", "mnist"}
+    assert list(DATASETS) == sorted(own | set(medmnist_names()))
     assert find_dataset("mnist").resolution == 28
 
 
@@ -64,6 +86,10 @@ def without_a_class(source):
     return replace(source, train=source.train.subset(torch.nonzero(source.train.labels != 3).flatten()))
 
 
+def with_test_of_validation(source):
+    return replace(source, validation=source.test)
+
+
 def with_too_bright_pixels(source):
     return replace(source, train=RawImages(source.train.pixels * 2, source.train.labels))
 
@@ -72,6 +98,7 @@ def with_too_bright_pixels(source):
     ("spoil", "test"),
     [
         (with_test_of_train, "test_splits_are_disjoint_and_whole"),
+        (with_test_of_validation, "test_splits_are_disjoint_and_whole"),
         (without_a_class, "test_pixels_and_labels_are_in_range"),
         (with_too_bright_pixels, "test_pixels_and_labels_are_in_range"),
     ],

@@ -1,27 +1,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "experiments" / "benchmarks"
-
 
 @pytest.mark.parametrize("name", ["dm", "datadam", "dc"])
-def test_both_loops_do_the_same_work_and_the_figures_are_written(name: str, tmp_path: Path) -> None:
+def test_both_loops_do_the_same_work_and_the_figures_are_written(
+    name: str, tmp_path: Path, run_benchmark: Callable[..., None]
+) -> None:
     output = tmp_path / "figures.json"
     words = "--dataset random --ipc 2 --batch-real 4 --width 8 --iterations 2 --no-compile --device cpu"
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / f"{name}_iteration.py"), *words.split(), "--output", str(output)],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_benchmark(f"{name}_iteration", words, output)
     figures = json.loads(output.read_text())
     assert set(figures["summary"]) == {"plain", "uncompiled"}
     assert figures["summary"]["uncompiled"]["losses_agree"]

@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import shutil
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,24 @@ def pytest_collect_file(file_path: Path) -> Generator[None, Any, Any]:
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_store() -> Callable[..., Any]:
+    """What opens a store, and makes it where it is new."""
+    from study.tracking import stores
+
+    return stores._open
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory, make_store: Callable[..., Any]) -> Path:
     """The database of an MLflow store without a run; making one takes seconds, a copy none."""
+    from study.tracking import stores
     from study.tracking.open import open_tracker
 
     root = tmp_path_factory.mktemp("store")
-    open_tracker(None, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stores, "_open", make_store)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        open_tracker(None, root)
     # The log of an SQLite file is a second file; folded in, one copy takes everything.
     with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -46,19 +58,14 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def new_stores_are_copies(request: pytest.FixtureRequest) -> Iterator[None]:
+def new_stores_are_copies(request: pytest.FixtureRequest, make_store: Callable[..., Any]) -> Iterator[None]:
     """Embedded stores start as copies of one; processes that tests start still make theirs."""
     from study.tracking import stores
 
-    make = stores._open
-
     def open_copy(location: stores.StoreLocation) -> Any:
         if location.database is not None and not location.database.exists():
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(stores, "_open", make)
-                patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-                shutil.copyfile(request.getfixturevalue("empty_store"), location.database)
-        return make(location)
+            shutil.copyfile(request.getfixturevalue("empty_store"), location.database)
+        return make_store(location)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stores, "_open", open_copy)

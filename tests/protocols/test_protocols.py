@@ -3,6 +3,7 @@
 import itertools
 import json
 import shlex
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from study.core.errors import ConfigError, UnknownNameError
 from study.core.records import Score, SyntheticSet
 from study.core.seeding import Generators
 from study.evaluation.baselines import random_real_sets
+from study.evaluation.full_data import FullData
 from study.evaluation.recipes import EvaluationConfig
 from study.protocols.base import PROTOCOLS, EvaluateOptions
+from study.protocols.ranking import full_data_of
 from study.runs.config.configure import Request, configure
 from study.runs.context.callbacks import Callback
 from study.runs.context.recording import Stopwatch
@@ -196,6 +199,21 @@ def test_ranking_follows_its_own_accuracies_and_keeps_the_full_data(request, fol
     monkeypatch.setattr("study.evaluation.full_data.full_set", fail)
     again, _ = run("ranking", folder, f"memory://{request.node.nodeid}/again")
     assert again.metrics == metrics
+
+
+@pytest.mark.parametrize(
+    ("budget", "full_data", "epochs"),
+    [("quick", None, 20), ("quick", True, 200), ("paper", None, 200), ("paper", False, 20)],
+)
+def test_ranking_trains_on_all_data_as_long_as_the_budget_or_the_user_says(budget, full_data, epochs):
+    full = FullData(None, {}, EvaluationConfig(preset="course"))
+    manifest = SimpleNamespace(config={"budget": budget})
+    session = SimpleNamespace(
+        options=EvaluateOptions(full_data=full_data),
+        stored=SimpleNamespace(manifest=manifest),
+        full_data=full,
+    )
+    assert full_data_of(session).num_epochs == epochs
 
 
 def test_continual_compares_memories_stage_by_stage(request, folder):

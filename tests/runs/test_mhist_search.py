@@ -17,7 +17,8 @@ def test_mhist_is_checked_searched_and_registered(mhist_root, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     checked = json.loads(run("data", "check", "mhist", "--data-root", mhist_root, "--json").stdout)
-    assert "HP" in json.dumps(checked)
+    assert checked["class_names"] == ["HP", "SSA"]
+    assert sum(checked["totals"].values()) == 120
     words = ["tune", "--method", "dm", "--dataset", "mhist", "--data-root", mhist_root]
     outcome = json.loads(run(*words, "--resolution", 64, "--budget", "smoke", "--json").stdout)
     # Two thirds of the pictures are HP, so that accuracy alone would flatter.
@@ -28,4 +29,4 @@ def test_mhist_is_checked_searched_and_registered(mhist_root, tmp_path, monkeypa
     assert manifest["image_shape"] == [3, 64, 64]
     assert manifest["class_names"] == ["HP", "SSA"]
     assert {"auc", "accuracy"} <= set(manifest["scores"]["test"]["extra"])
-    assert run("sets", "verify").exit_code == 0
+    assert "mhist-dm-ipc1-64px/1" in run("sets", "verify").stdout

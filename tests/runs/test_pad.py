@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from study.cli.app import app
 from study.core.spaces import Choice
+from study.runs.catalog.sets import load_set
 from study.runs.config.configure import Request, configure
 from study.runs.context.callbacks import Callback
 from study.runs.context.stores import StoreOptions, open_tracking
@@ -78,10 +79,15 @@ def test_difficulty_is_pictured_with_the_search(searched, tmp_path):
 
 
 def test_registered_set_carries_labels_and_step_size(searched):
-    result = searched[3]
+    root, _, _, result, _ = searched
     assert result.winner.set == "digits-pad-ipc1/1"
+    synthetic = load_set(result.winner.set, StoreOptions(root=root)).synthetic
+    assert synthetic.logits is not None
+    assert synthetic.logits.shape == (10, 10)
+    assert synthetic.step_size is not None
+    assert synthetic.step_size > 0
     (parent,) = runs_of(searched, "search")
-    assert "test/accuracy" in parent.metrics
+    assert parent.metrics["test/accuracy"] == pytest.approx(result.winner.test.mean)
 
 
 def test_mhist_is_searched_at_a_smaller_resolution(mhist_root, tmp_path, monkeypatch):

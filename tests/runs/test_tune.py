@@ -56,7 +56,7 @@ def test_json_has_the_promised_keys_and_says_what_is_registered(searched):
     registered = open_tracking(StoreOptions(root=root)).resolve_set("digits-dm-ipc1@best")
     assert (winner["set"], winner["is_best"]) == (f"{registered.name}/{registered.version}", True)
     assert winner["run_id"] == registered.run_id
-    manifest = load_set(winner["set"], tracking_uri=str(root)).manifest
+    manifest = load_set(winner["set"], StoreOptions(root=root)).manifest
     assert manifest.files["data.safetensors"].sha256 == winner["sha256"]
     for key, split in (("val_accuracy", "validation"), ("test_accuracy", "test")):
         for row, name in ((winner, split), (random, f"random_{split}")):
@@ -179,7 +179,10 @@ def test_diverging_trial_fails_and_the_search_goes_on(tmp_path):
 def test_search_without_a_completed_trial_says_what_to_do(tmp_path):
     space = {"distill.image_lr": Choice(choices=(1e9, 1e10)), "distill.momentum": None, "distill.init": None}
     with pytest.raises(SearchError, match=r"no trial of .* completed \(diverged\)"):
-        tune(smoke(space=space), StoreOptions(root=tmp_path / "mlruns"))
+        tune(
+            smoke(space=space, overrides={"distill": {"image_lr": 1e9}}),
+            StoreOptions(root=tmp_path / "mlruns"),
+        )
 
 
 def test_nothing_is_written_before_the_request_is_sound(tmp_path):

@@ -35,9 +35,9 @@ class DifficultyConfig(Frozen):
     """Fresh networks the score is averaged over."""
     num_epochs: int = Field(10, ge=1)
     """Epochs each is trained for, without augmentation."""
-    max_steps: int | None = Field(200, ge=1)
+    max_steps: int | None = Field(None, ge=1)
     """Training ends sooner after this many steps: early is a matter of steps on a large set; None for never."""
-    max_width: int | None = Field(32, ge=1)
+    max_width: int | None = Field(None, ge=1)
     """The networks are those of the task, narrowed to at most this many channels; None for the task's own."""
     lr: float = Field(0.01, gt=0)
     """Learning rate, constant."""

@@ -102,7 +102,7 @@ def match_gradients(
 def _real_gradients(
     training: InnerTraining, real: ClassBatches, siamese: AugmentationRecord, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Gradient [classes, *shape] of each parameter, one class's real batch after the other."""
+    """Gradient [classes, *shape] of each parameter in float32, one class's real batch after the other."""
     batch = augment(real.draw(generator), siamese, real.labels)
     sizes = real.labels.bincount().tolist()
     labels = real.labels.to(batch.device)

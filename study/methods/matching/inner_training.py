@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -62,21 +64,23 @@ class InnerTraining:
             record = draw(
                 self._augmentation, len(chosen), self.network.image_shape, generator, shared_op=True
             )
-            gradients = self.gradients(augment(images[chosen], record), labels[chosen])
+            gradients = self.gradients(augment(images[chosen], record), labels[chosen], exact=False)
             with torch.no_grad():
                 for name, gradient in gradients.items():
                     named[name].sub_(gradient, alpha=self._lr)
 
-    def gradients(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def gradients(self, images: Tensor, labels: Tensor, *, exact: bool = True) -> dict[str, Tensor]:
         """Gradient of the mean cross-entropy by parameter name, float32, without a graph.
 
-        Forward passes run in the compute type of the task; batch norm behaves as its mode says.
+        Forward passes are float32, or in the compute type of the task where they need not be ``exact``: on a network
+        trained for 200 steps bfloat16 put the distance between gradients off by a seventh. Batch norm behaves as
+        its mode says.
         """
         leaves = {
             name: parameter.detach().requires_grad_() for name, parameter in self.network.named_parameters()
         }
         images = images.to(memory_format=torch.channels_last)
-        with torch.enable_grad(), self._compute.autocast():
+        with torch.enable_grad(), nullcontext() if exact else self._compute.autocast():
             logits = functional_call(self._program, leaves, (images,))
         with torch.enable_grad():
             loss = functional.cross_entropy(logits.float(), labels)

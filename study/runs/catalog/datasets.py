@@ -25,7 +25,7 @@ def list_datasets(data_root: Path | None = None) -> list[dict[str, Any]]:
 def prepare_dataset(
     name: str, data_root: Path | None = None, resolution: int | None = None
 ) -> dict[str, Any]:
-    """Download (MNIST, Fashion-MNIST, CIFAR-10) or decode (MHIST, folder) what a run will need.
+    """Download (MNIST, Fashion-MNIST, CIFAR-10) or decode (MHIST, folder) what a run will need, or check it (MedMNIST).
 
     Raises:
         UnknownNameError: no dataset has that name.

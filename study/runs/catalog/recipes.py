@@ -12,7 +12,14 @@ from study.core.spaces import describe
 from study.data.datasets import DATASETS
 from study.methods.base import METHODS
 from study.runs.config.configure import HEAD, LAYER_WEIGHTS, Request, RunConfig, configure, request_layers
-from study.runs.config.recipes import BUDGETS, DEFAULT, Layer, find_recipes, recipes_folder
+from study.runs.config.recipes import (
+    BUDGETS,
+    DEFAULT,
+    Layer,
+    find_recipes,
+    read_differences,
+    recipes_folder,
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,7 @@ class Composition:
         space: every searched parameter.
         files: the recipe files, the lowest first.
         folder: where shipped recipes lie.
+        differs: what is not as published even with the budget ``paper``, a sentence each.
 
     Example:
         >>> import study
@@ -54,6 +62,7 @@ class Composition:
     space: list[Setting]
     files: list[Path]
     folder: Path
+    differs: list[str]
 
 
 def explain(request: Request) -> Composition:
@@ -76,8 +85,9 @@ def explain(request: Request) -> Composition:
         space.append(Setting(key, describe(parameter), origin))
     files = dict.fromkeys(layer.path for layer in layers if layer.path is not None)
     return Composition(
-        config, settings, [s for s in settings if s.key in origins], space, list(files), recipes_folder()
-    )
+        config, settings, [s for s in settings if s.key in origins], space, list(files), recipes_folder(),
+        read_differences(request.method, request.dataset),
+    )  # fmt: skip
 
 
 def _origins(layers: list[Layer]) -> dict[str, str]:

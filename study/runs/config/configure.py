@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from pydantic import Field, SerializeAsAny
 from study.core.config import Frozen, build, digest, flatten, merge, set_path
 from study.core.device import ComputeConfig
 from study.core.errors import ConfigError, unknown_name
-from study.core.spaces import Parameter, read_space
+from study.core.spaces import Parameter, describe, read_space
 from study.data.datasets import find_dataset
 from study.data.splits import DataConfig
 from study.evaluation.recipes import EvaluationConfig
@@ -88,10 +88,27 @@ class RunConfig(Frozen):
             tree = set_path(tree, dotted, value)
         return restore(tree)
 
-    def defaults_of_space(self) -> dict[str, Any]:
-        """The recipe's own value of every searched parameter."""
-        flat = flatten(self.plain())
-        return {key: flat[key] for key in self.space}
+    def first_trial(self, unchecked: Iterable[str] = ()) -> dict[str, Any]:
+        """The configuration's own value of every searched parameter, which a search tries first.
+
+        ``smoke`` runs in seconds because its method does less than is worth searching: what its own sizes put
+        below their range is left to the sampler.
+
+        Raises:
+            ConfigError: a value lies outside its range, in none of the keys ``unchecked``.
+        """
+        flat, values = flatten(self.plain()), {}
+        tiny = flatten({"distill": find_method(self.method).smoke}) if self.budget == "smoke" else {}
+        for key, parameter in self.space.items():
+            value = flat[key]
+            if parameter.contains(value):
+                values[key] = value
+            elif key not in unchecked and (key not in tiny or tiny[key] != value):
+                raise ConfigError(
+                    f"{key} = {value}: lies outside its search range ({describe(parameter)}), but a search tries the "
+                    f"configuration's own values first; change one by --set {key}=VALUE or --space {key}=RANGE"
+                )
+        return values
 
 
 @dataclass(frozen=True)
@@ -122,7 +139,8 @@ def configure(request: Request) -> RunConfig:
     A searched key ``distill.layer_weights.*`` becomes one parameter for each layer of the network.
 
     Raises:
-        ConfigError: an unknown name or key (with the nearest match), or a value out of range.
+        ConfigError: an unknown name or key (with the nearest match), a value out of range, or a recipe whose own
+            value a search could not try.
     """
     find_dataset(request.dataset)
     tree: dict[str, Any] = {}
@@ -137,12 +155,17 @@ def configure(request: Request) -> RunConfig:
         space[key] = parameter
     tree = {**_without_defaults(tree), **{key: getattr(request, key) for key in HEAD}}
     searched = {key: parameter for key, parameter in space.items() if parameter is not None}
+    asked = {*flatten(request.overrides), *request.space}
     if (weight := searched.pop(LAYER_WEIGHTS, None)) is not None:
         weights = _raw_layer_weights(_assemble(tree, {}))
         tree = merge(tree, {"distill": {"layer_weights": weights}})
-        searched.update({LAYER_WEIGHTS.replace("*", layer): weight for layer in weights})
+        single = {LAYER_WEIGHTS.replace("*", layer): weight for layer in weights}
+        searched.update(single)
+        asked |= single.keys() if LAYER_WEIGHTS in request.space else set()
     config = _assemble(tree, searched)
     _check_space(config)
+    # What the user sets may lie anywhere where nothing is searched; a search checks it as well.
+    config.first_trial(unchecked=asked)
     return config
 
 
@@ -151,7 +174,9 @@ def request_layers(request: Request) -> list[Layer]:
     for key in (*HEAD, "space"):
         if key in request.overrides:
             raise ConfigError(f"--set {key}: use --{key}")
-    layers = read_layers(request.method, request.dataset, request.budget, request.variant, request.recipe)
+    layers = read_layers(
+        request.method, request.dataset, request.budget, request.ipc, request.variant, request.recipe
+    )
     return [*layers, Layer("--set", request.overrides)]
 
 

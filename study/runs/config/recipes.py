@@ -4,12 +4,15 @@ From the lowest layer to the highest, each of which says only where it differs f
 
 1. for every budget: ``methods/<method>.toml`` (below it that of the method it is ``like``),
    ``datasets/<dataset>.toml``, and ``pairs/<method>_<dataset>.toml`` or in its place a file of the user's own;
-2. the variant, where one is named;
-3. for the budget in use: ``budgets.toml``, the ``smoke`` sizes of the method's class, then the tables
-   ``[budget.NAME]`` of the files of 1, in the same order.
+2. for the budget in use: ``budgets.toml``, the ``smoke`` sizes of the method's class, then the tables
+   ``[budget.NAME]`` of the files of 1, in the same order, each followed by one of its tables ``[budget.NAME.ipc.N]``:
+   that of the largest N that is not above the images a class;
+3. the variant, where one is named, with tables ``budget`` of its own.
 
-Budgets come last since they change counts and sizes, whatever these were. A method with nothing to search takes
-no ``search`` values from the files of budgets and datasets.
+A budget changes counts and sizes only, whatever these were. ``paper`` alone may change any value, since published
+ones depend on the size of the set; and as a network, a learning rate or a range that a shipped file states for a
+dataset was measured here and not published, ``paper`` reads of it only what stands in ``[budget.paper]``, besides how
+data is loaded. A method with nothing to search takes no ``search`` values from the files of budgets and datasets.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -35,6 +38,10 @@ DEFAULT = "default"
 SHARED = ("budget ", "dataset ")
 """Origins that know nothing of the method."""
 SIZES = ("width", "depth", "resolution", "rungs")
+PUBLISHED = "paper"
+"""The budget that may change any value."""
+MEASURED = ("model", "distill", "evaluation", "space")
+"""Sections that files of datasets and pairs state for this machine's budgets, and not for the published one."""
 
 
 class Sections(Frozen):
@@ -53,7 +60,20 @@ class Sections(Frozen):
         return self.model_dump(exclude_unset=True, include=set(Sections.model_fields))
 
 
-class Recipe(Sections):
+class Budget(Sections):
+    """What a budget changes."""
+
+    ipc: dict[Annotated[int, Field(ge=1)], Sections] = Field(default_factory=dict)
+    """And what besides, from so many images a class on, until the next number."""
+
+
+class Variant(Sections):
+    """What a variant changes."""
+
+    budget: dict[str, Budget] = Field(default_factory=dict)
+
+
+class Recipe(Variant):
     """What one file states: of a method, a dataset or a pair of them."""
 
     method: str | None = None
@@ -62,8 +82,9 @@ class Recipe(Sections):
     """In the file of a method: another one, whose own file and pairs lie below this one's."""
     methods: tuple[str, ...] | None = None
     """In the file of a dataset: the methods it was set up for, by default all; others run as on any dataset."""
-    variant: dict[str, Sections] = Field(default_factory=dict)
-    budget: dict[str, Sections] = Field(default_factory=dict)
+    variant: dict[str, Variant] = Field(default_factory=dict)
+    differs: tuple[str, ...] = ()
+    """What is not as published even with the budget ``paper``, a sentence each; see :func:`read_differences`."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +101,9 @@ class Layer:
     values: Mapping[str, Any]
     path: Path | None = None
 
-    def without(self, section: str) -> Layer:
-        """The same, silent about one section."""
-        return replace(self, values={key: table for key, table in self.values.items() if key != section})
+    def without(self, *sections: str) -> Layer:
+        """The same, silent about some sections."""
+        return replace(self, values={key: table for key, table in self.values.items() if key not in sections})
 
 
 @dataclass(frozen=True)
@@ -102,7 +123,7 @@ def recipes_folder() -> Path:
 
 
 def read_layers(
-    method: str, dataset: str, budget: str, variant: str | None = None, recipe: Path | None = None
+    method: str, dataset: str, budget: str, ipc: int, variant: str | None = None, recipe: Path | None = None
 ) -> list[Layer]:
     """What recipes say of a method on a dataset, lowest first; ``recipe`` is a file in place of the pair's.
 
@@ -114,25 +135,55 @@ def read_layers(
         raise unknown_name("budget", budget, BUDGETS)
     files = find_recipes(method, dataset, recipe)
     layers = [Layer(file.origin, file.recipe.stated(), file.path) for file in files]
+    if budget == PUBLISHED:
+        layers = [layer.without(*MEASURED) if _of_data(layer.origin) else layer for layer in layers]
+    common = _common()
+    layers += _budget_layers(f"budget {budget}", common.recipe, budget, ipc, common.path)
+    if budget == "smoke":
+        layers.append(Layer(f"method {method}, smoke", {"distill": find_method(method).smoke}))
+    for file in files:
+        layers += _budget_layers(f"{file.origin}, {budget}", file.recipe, budget, ipc, file.path)
     if variant is not None:
         tables = [(file.path, file.recipe.variant) for file in files]
         if not any(variant in table for _, table in tables):
             raise unknown_name("variant", variant, {name for _, table in tables for name in table})
-        layers += [
-            Layer(f"variant {variant}", t[variant].stated(), path) for path, t in tables if variant in t
-        ]
-    common = recipes_folder() / "budgets.toml"
-    layers.append(Layer(f"budget {budget}", read_recipe(common).budget[budget].stated(), common))
-    if budget == "smoke":
-        layers.append(Layer(f"method {method}, smoke", {"distill": find_method(method).smoke}))
-    layers += [
-        Layer(f"{file.origin}, {budget}", file.recipe.budget[budget].stated(), file.path)
-        for file in files
-        if budget in file.recipe.budget
-    ]
+        for path, table in tables:
+            if variant in table:
+                layers.append(Layer(f"variant {variant}", table[variant].stated(), path))
+                layers += _budget_layers(f"variant {variant}, {budget}", table[variant], budget, ipc, path)
     if find_method(method).space or any("space" in layer.values for layer in layers):
         return layers
     return [layer.without("search") if layer.origin.startswith(SHARED) else layer for layer in layers]
+
+
+def read_differences(method: str, dataset: str) -> list[str]:
+    """What is not as published even with the budget ``paper``: of any method, and of this one on this dataset.
+
+    A method says for itself what differs; nothing is taken over from one that it is ``like``.
+    """
+    files = [file for file in find_recipes(method, dataset) if file.recipe.method in (None, method)]
+    return [text for file in (_common(), *files) for text in file.recipe.differs]
+
+
+def _common() -> RecipeFile:
+    path = recipes_folder() / "budgets.toml"
+    return RecipeFile("budgets", path, read_recipe(path))
+
+
+def _of_data(origin: str) -> bool:
+    """Whether a shipped file of a dataset or a pair says it; a user's own file means what it says."""
+    return origin.startswith(("dataset ", "pair "))
+
+
+def _budget_layers(origin: str, tables: Variant, budget: str, ipc: int, path: Path) -> list[Layer]:
+    """The table of a budget, and of its tables by images a class the one of the largest number reached."""
+    if (table := tables.budget.get(budget)) is None:
+        return []
+    layers = [Layer(origin, table.stated(), path)]
+    if reached := [number for number in table.ipc if number <= ipc]:
+        number = max(reached)
+        layers.append(Layer(f"{origin}, ipc {number}", table.ipc[number].stated(), path))
+    return layers
 
 
 def find_recipes(method: str, dataset: str, recipe: Path | None = None) -> list[RecipeFile]:
@@ -177,14 +228,22 @@ def read_recipe(path: Path, **names: str) -> Recipe:
     for key, asked in names.items():
         if (written := getattr(recipe, key)) not in (None, asked):
             raise ConfigError(f"{path.name} is a recipe for {key} {written!r}, not {asked!r}")
-    for budget, sections in recipe.budget.items():
-        if budget not in BUDGETS:
-            raise unknown_name(f"budget in {path.name}", budget, BUDGETS)
+    for where, tables in [("", recipe), *((f"variant.{name}.", one) for name, one in recipe.variant.items())]:
+        for budget, table in tables.budget.items():
+            _check_budget(f"{path.name}: {where}budget.{budget}", budget, table)
+    return recipe
+
+
+def _check_budget(where: str, budget: str, table: Budget) -> None:
+    if budget not in BUDGETS:
+        raise unknown_name(f"budget in {where.partition(':')[0]}", budget, BUDGETS)
+    if budget == PUBLISHED:
+        return
+    for sections in (table, *table.ipc.values()):
         for dotted in flatten(sections.stated()):
             leaf = dotted.rpartition(".")[2]
             if not leaf.startswith(("num_", "batch_")) and leaf not in SIZES:
                 raise ConfigError(
-                    f"{path.name}: budget.{budget}.{dotted}: a budget changes counts, batch sizes and sizes only "
+                    f"{where}.{dotted}: a budget other than {PUBLISHED} changes counts, batch sizes and sizes only "
                     f"(num_*, batch_*, {', '.join(SIZES)})"
                 )
-    return recipe

@@ -47,10 +47,10 @@ def test_every_pass_sees_every_image_once(toy_task: Factory, monkeypatch: pytest
     seen: list[int] = []
     gradients = training.gradients
 
-    def note(images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    def note(images: torch.Tensor, labels: torch.Tensor, *, exact: bool) -> dict[str, torch.Tensor]:
         flat = task.train.images.flatten(1)
         seen.extend(int((flat == image.flatten()).all(1).nonzero()[0]) for image in images)
-        return gradients(images, labels)
+        return gradients(images, labels, exact=exact)
 
     monkeypatch.setattr(training, "gradients", note)
     # 34 images in batches of 10 are 4 steps a pass.

@@ -3,8 +3,11 @@
 import pytest
 
 from study.core.errors import ConfigError, UnknownNameError
-from study.core.spaces import Range
+from study.core.spaces import Choice, Range
 from study.runs.config.configure import Request, configure
+from study.runs.context.stores import StoreOptions
+from study.runs.plan import plan
+from study.runs.tune import tune
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,39 @@ def test_ipc_below_one_is_refused(ipc):
         configure(Request("dm", "digits", ipc))
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"overrides": {"distill": {"image_lr": 50.0}}},
+        {"space": {"distill.image_lr": Range(low=2, high=3)}},
+        {"space": {"distill.momentum": Range(low=0.1, high=0.9, step=0.3)}},
+    ],
+)
+def test_a_search_refuses_own_values_outside_its_ranges(more, tmp_path):
+    config = configure(Request("dm", "digits", 1, "smoke", **more))  # one configuration alone is in order
+    for begin in (lambda: tune(config, StoreOptions()), lambda: plan(config, StoreOptions())):
+        with pytest.raises(
+            ConfigError, match=r"outside its search range .*--set distill\.\w+=VALUE"
+        ) as caught:
+            begin()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "inside", "outside"),
+    [
+        (Range(low=1, high=2), (1, 1.7, 2), (0.99, 2.1, "1", None, True)),
+        (Range(low=0, high=0.9, step=0.1), (0.3, 0.9), (0.35, 1.0)),
+        (Range(kind="int", low=2, high=14, step=4), (2, 10), (4, 16)),
+        (Range(kind="int", low=2, high=20, log=True), (3, 20), (2.5,)),
+        (Choice(choices=("real", "noise")), ("real",), ("correct",)),
+    ],
+)
+def test_a_parameter_knows_what_it_contains(parameter, inside, outside):
+    assert all(parameter.contains(value) for value in inside)
+    assert not any(parameter.contains(value) for value in outside)
+
+
 def test_digest_leaves_out_what_does_not_decide_the_result():
     config = configure(Request("dm", "digits", 1, "smoke"))
     longer = configure(Request("dm", "digits", 1, "smoke", overrides={"search": {"num_trials": 9}}))
@@ -51,6 +87,6 @@ def test_digest_leaves_out_what_does_not_decide_the_result():
 def test_parameters_of_a_trial_replace_settings():
     config = configure(Request("dm", "digits", 1, "smoke"))
     assert config.with_params({"distill.image_lr": 0.25}).distill.image_lr == 0.25
-    assert set(config.defaults_of_space()) == set(config.space)
+    assert set(config.first_trial()) == set(config.space)
     with pytest.raises(ConfigError, match=r"distill\.image_lr"):
         config.with_params({"distill.image_lr": -1})

@@ -100,7 +100,9 @@ def test_pair_states_nothing_that_holds_without_it(path, monkeypatch):
         except ConfigError as error:
             return str(error)
 
-    for keys in leaves({key: value for key, value in whole.items() if key not in ("method", "dataset")}):
+    for keys in leaves(
+        {key: value for key, value in whole.items() if key not in ("method", "dataset", "differs")}
+    ):
         budgets = [keys[1]] if keys[0] == "budget" else BUDGETS
         assert any(plain(m, b, keys) != plain(m, b, None) for m in family for b in budgets), ".".join(keys)
 
@@ -110,10 +112,12 @@ def test_layers_lie_in_the_order_that_is_promised(folder):
     stated = [
         ("methods/dm.toml", ""), ("methods/dsa.toml", ""), ("datasets/digits.toml", ""),
         ("pairs/dm_digits.toml", ""), ("pairs/dsa_digits.toml", ""),
-        ("methods/dsa.toml", "variant.mine."), ("budgets.toml", "budget.quick."),
-        ("methods/dm.toml", "budget.quick."), ("methods/dsa.toml", "budget.quick."),
-        ("datasets/digits.toml", "budget.quick."), ("pairs/dm_digits.toml", "budget.quick."),
-        ("pairs/dsa_digits.toml", "budget.quick."),
+        ("budgets.toml", "budget.quick."), ("budgets.toml", "budget.quick.ipc.1."),
+        ("methods/dm.toml", "budget.quick."), ("methods/dm.toml", "budget.quick.ipc.10."),
+        ("methods/dsa.toml", "budget.quick."), ("datasets/digits.toml", "budget.quick."),
+        ("pairs/dm_digits.toml", "budget.quick."), ("pairs/dsa_digits.toml", "budget.quick."),
+        ("pairs/dsa_digits.toml", "budget.quick.ipc.2."), ("methods/dsa.toml", "variant.mine."),
+        ("methods/dsa.toml", "variant.mine.budget.quick."), ("methods/dsa.toml", "variant.mine.budget.quick.ipc.1."),
     ]  # fmt: skip
     (folder / "budgets.toml").write_text("")
     (folder / "methods" / "dsa.toml").write_text('like = "dm"\n')
@@ -121,7 +125,7 @@ def test_layers_lie_in_the_order_that_is_promised(folder):
         with (folder / name).open("a") as file:
             file.writelines(f"{table}distill.num_{key} = {rank}\n" for key in range(rank, len(stated)))
     tree = {}
-    for layer in read_layers("dsa", "digits", "quick", "mine"):
+    for layer in read_layers("dsa", "digits", "quick", 10, "mine"):
         tree = merge(tree, layer.values)
     assert tree["distill"] == {f"num_{key}": key for key in range(len(stated))}
 
@@ -188,7 +192,18 @@ def test_budgets_change_the_counts():
         ("[budget.huge]\n", "unknown budget in"),
         (
             "[budget.quick]\ndistill.image_lr = 3\n",
-            r"budget\.quick\.distill\.image_lr: a budget changes counts",
+            r"budget\.quick\.distill\.image_lr: a budget other than paper changes counts",
+        ),
+        ("[budget.quick.ipc.1]\ndistill.image_lr = 3\n", r"a budget other than paper changes counts"),
+        (
+            "[variant.mine.budget.quick]\ndistill.image_lr = 3\n",
+            r"variant\.mine\.budget\.quick\.distill\.image_lr",
+        ),
+        ("[budget.paper.ipc.0]\n", r"own\.toml: budget\.paper\.ipc"),
+        ("[budget.paper.ipc.ten]\n", r"own\.toml: budget\.paper\.ipc"),
+        (
+            '[space]\n"distill.image_lr" = { low = 2, high = 3 }\n',
+            r"distill\.image_lr = 1.0: lies outside its search",
         ),
         ('method = "pad"\n', "is a recipe for method 'pad', not 'dm'"),
         ('dataset = "mnist"\n', "is a recipe for dataset 'mnist', not 'digits'"),
@@ -212,3 +227,36 @@ def test_variants_are_known_on_every_dataset():
     for dataset in DATASETS:
         config = configure(Request("datadam", dataset, 1, "course", variant="course"))
         assert flatten(config.plain())["distill.model_steps"] == 50
+
+
+@pytest.mark.parametrize(("ipc", "rate"), [(1, 1), (4, 1), (5, 2), (9, 2), (10, 3), (1000, 3)])
+def test_between_two_numbers_the_table_of_the_lower_one_holds(folder, ipc, rate):
+    (folder / "methods" / "dm.toml").write_text(
+        "[budget.paper.ipc.10]\ndistill.image_lr = 3\n[budget.paper.ipc.5]\ndistill.image_lr = 2\n"
+    )
+    assert configure(Request("dm", "mnist", ipc, "paper")).distill.image_lr == rate
+    assert configure(Request("dm", "mnist", ipc, "quick")).distill.image_lr == 1
+
+
+def test_published_budget_leaves_out_what_was_measured_on_the_data(folder, tmp_path):
+    text = (
+        '[data]\npreprocessing = "zca"\n[model]\nwidth = 7\n[distill]\nimage_lr = 3\n[evaluation]\nlr = 1\n'
+    )
+    (folder / "pairs" / "dm_mnist.toml").write_text(text)
+    quick, paper = (configure(Request("dm", "mnist", budget=budget)) for budget in ("quick", "paper"))
+    assert (quick.model.width, quick.distill.image_lr, quick.evaluation.lr) == (7, 3, 1)
+    assert (paper.model.width, paper.distill.image_lr, paper.evaluation.lr) == (None, 1, None)
+    assert quick.data.preprocessing == paper.data.preprocessing == "zca"
+    own = tmp_path / "own.toml"
+    own.write_text(text)
+    assert configure(Request("dm", "mnist", budget="paper", recipe=own)).model.width == 7
+
+
+def test_variants_win_over_the_published_values():
+    config = configure(Request("datadam", "cifar10", 10, "paper", variant="official-code"))
+    assert (config.distill.loss_scale, config.distill.num_iterations, config.model.norm) == (
+        100,
+        20_000,
+        "batch",
+    )
+    assert configure(Request("datadam", "cifar10", 10, "paper")).distill.loss_scale == 1

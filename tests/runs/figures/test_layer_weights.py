@@ -35,7 +35,7 @@ def test_a_single_layer_leaves_nothing_to_search():
 
 def test_equal_weights_are_what_the_first_trial_tries():
     config = configure(Request("datadam", "digits", 1, "smoke"))
-    first = config.defaults_of_space()
+    first = config.first_trial()
     assert first["distill.layer_weights.1"] == first["distill.layer_weights.2"] == 1.0
     assert config.with_params(first).distill == config.distill
 
