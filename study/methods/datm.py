@@ -54,6 +54,9 @@ class DATMConfig(TrajectoryConfig):
     """Learn soft labels, starting from what the experts say; off keeps hard ones."""
     threshold: float | None = Field(1.0, gt=0)
     """No update where the loss is above it; 1 is a student that does not move, none updates always."""
+    backoff: float = Field(0.7, gt=0, le=1)
+    """What the step size is multiplied by where the threshold forbids an update and the loss is above 1; published 1,
+    which leaves a set standing still for good once its step size is too large."""
     experts: FlatExpertConfig = Field(default_factory=FlatExpertConfig)
 
     @model_validator(mode="after")
@@ -102,7 +105,8 @@ class DATM(ExpertMatching[DATMConfig]):
 
     def matching(self) -> Matching:
         """Range and threshold."""
-        return Matching(start_range=self.config.start_range, threshold=self.config.threshold)
+        config = self.config
+        return Matching(config.start_range, threshold=config.threshold, backoff=config.backoff)
 
     def start(self, task: Task, experts: Trajectories, generator: torch.Generator) -> Start:
         """Images by the configured rule, with what experts say of them as soft labels."""

@@ -11,8 +11,8 @@ from study.methods.trajectories.adjoint import Backward
 
 IMAGE_LR_RANGE = Range(low=1.0, high=1000.0, log=True)
 STUDENT_SPACE: Space = {
-    "distill.step_size_factor": Range(low=0.3, high=3.0, log=True),
-    "distill.step_size_lr": Range(low=1e-6, high=1e-3, log=True),
+    "distill.step_size_factor": Range(low=0.3, high=1.5, log=True),
+    "distill.step_size_lr": Range(low=1e-6, high=1e-4, log=True),
     "distill.num_student_steps": Range(kind="int", low=10, high=40, step=10),
     "distill.num_expert_epochs": Range(kind="int", low=1, high=3),
     "distill.max_start_epoch": Range(kind="int", low=2, high=14, step=4),

@@ -46,11 +46,14 @@ class Matching:
     Attributes:
         start_range: first start epoch and the one after the last, at an iteration counted from 0.
         threshold: no update where the loss is above it; None updates always.
+        backoff: what the step size is multiplied by in place of such an update, where the student ended farther
+            from the expert than it began.
         discard_fraction: share of the parameters that the loss leaves out; ``drop`` says which.
     """
 
     start_range: Callable[[int], tuple[int, int]]
     threshold: float | None = None
+    backoff: float = 1.0
     discard_fraction: float = 0.0
     drop: Drop = "shallow"
 
@@ -87,7 +90,7 @@ class ExpertMatching(Method[ConfigT]):
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an iteration; missing experts are trained first.
 
-        A step size that is not given is searched before the first yield, by up to 24 students.
+        A step size that is not given is searched before the first yield, by up to 24 runs of a student.
         Losses: ``match/loss``; ``match/step_size``, the learned one; ``match/updated``, 0 where the threshold
         forbade the update. Memory: one student step, in chunks where it would exceed ``memory_gb``, and N + 3
         parameter vectors. Time an iteration: about 12 forward passes of every image that N student steps see.
@@ -135,6 +138,8 @@ class ExpertMatching(Method[ConfigT]):
                 yield synthetic.descend(found, losses, iteration)
             else:
                 num_held += 1
+                if found.loss > 1:
+                    synthetic.shrink_step_size(matching.backoff)
                 yield synthetic.progress(iteration, losses)
             if _stands_still(num_held, iteration, config.num_iterations):
                 _log.warning(

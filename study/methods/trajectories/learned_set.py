@@ -76,6 +76,10 @@ class LearnedSet(LearnedImages):
             raise DivergedError("the learned step size", iteration)
         return self.progress(iteration, losses)
 
+    def shrink_step_size(self, factor: float) -> None:
+        """Take smaller steps from now on, where students overshoot."""
+        self.step_size.mul_(factor).clamp_(min=MIN_STEP_SIZE)
+
     def _snapshot(self) -> SyntheticSet:
         logits = None if self.logits is None else self.logits.clone()
         return SyntheticSet(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -185,7 +186,7 @@ def test_impossible_settings_are_one_line(config: Any, values: dict[str, Any], m
 def test_above_the_threshold_nothing_moves_and_somebody_says_so(
     toy_task: Factory, toy_method: Factory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    steps = toy_method("datm", threshold=1e-6).distill(toy_task(), Generators(0))
+    steps = toy_method("datm", threshold=1e-6, backoff=1.0).distill(toy_task(), Generators(0))
     start = next(steps).snapshot()
     rest = list(steps)
     assert same(start, rest[-1].snapshot())
@@ -232,6 +233,28 @@ def test_a_step_size_that_is_not_given_is_the_nearest_to_the_experts(
     assert loss <= min(others) + 0.2 * (1 - min(others))
     assert loss < 1
     assert first_losses(None, 0.5)[0] == pytest.approx(0.5 * found)
+
+
+def test_a_step_size_that_is_too_large_shrinks_until_updates_are_made(
+    toy_task: Factory, toy_method: Factory
+) -> None:
+    settings = {
+        "step_size": 50.0,
+        "num_iterations": 40,
+        "image_lr": 1.0,
+        "label_lr": 0.0,
+        "step_size_lr": 0.0,
+    }
+    _, losses = final_of(toy_method("datm", **settings), toy_task())
+    made = [one["match/updated"] for one in losses]
+    assert made[0] == 0
+    assert made[-1] == 1
+    for one, following in pairwise(losses):
+        shrinks = one["match/loss"] > 1
+        factor = 0.7 if shrinks else 1.0
+        assert following["match/step_size"] == pytest.approx(factor * one["match/step_size"])
+    _, stuck = final_of(toy_method("datm", backoff=1.0, **settings), toy_task())
+    assert {one["match/updated"] for one in stuck} == {0}
 
 
 def test_a_student_that_takes_no_step_has_loss_one(toy_task: Factory, toy_method: Factory) -> None:
