@@ -33,7 +33,8 @@ def test_each_value_names_its_origin():
         "evaluation.preset": ("dc", "dataset mnist"),
         "evaluation.num_steps": (400, "dataset mnist, quick"),
         "distill.schedule.addition_end_epoch": (8, "method pad"),
-        "distill.step_size": (0.02, "pair mtt mnist"),
+        "distill.step_size": (None, "method default"),
+        "distill.num_student_steps": (20, "pair mtt mnist"),
         "distill.num_iterations": (150, "pair mtt mnist, quick"),
         "distill.momentum": (0.25, "--set"),
     }

@@ -93,10 +93,10 @@ def test_pair_states_nothing_that_holds_without_it(path, monkeypatch):
     assert first in family
 
     @functools.cache
-    def plain(method, budget, left_out):
+    def plain(method, budget, ipc, left_out):
         changed[path] = without(whole, left_out) if left_out else whole
         try:
-            return configure(Request(method, dataset, 1, budget)).plain()
+            return configure(Request(method, dataset, ipc, budget)).plain()
         except ConfigError as error:
             return str(error)
 
@@ -104,7 +104,10 @@ def test_pair_states_nothing_that_holds_without_it(path, monkeypatch):
         {key: value for key, value in whole.items() if key not in ("method", "dataset", "differs")}
     ):
         budgets = [keys[1]] if keys[0] == "budget" else BUDGETS
-        assert any(plain(m, b, keys) != plain(m, b, None) for m in family for b in budgets), ".".join(keys)
+        ipc = int(keys[3]) if keys[0] == "budget" and keys[2] == "ipc" else 1
+        assert any(plain(m, b, ipc, keys) != plain(m, b, ipc, None) for m in family for b in budgets), (
+            ".".join(keys)
+        )
 
 
 def test_layers_lie_in_the_order_that_is_promised(folder):
