@@ -119,10 +119,40 @@ def _open(location: StoreLocation) -> Any:
 
         # Creating the tables is worth no lines of its own on the user's screen.
         with _quiet("mlflow.store.db.utils", "alembic"):
+            if location.database is not None and not _is_made(location.database):
+                _make(location.database)
             client = MlflowClient(tracking_uri=location.uri, registry_uri=location.uri)
             client.search_experiments(max_results=1)
             client.search_registered_models(max_results=1)
     return client
+
+
+def _is_made(database: Path) -> bool:
+    """Whether all tables are there; MLflow writes its default experiment when they are."""
+    if not database.exists():
+        return False
+    with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+        kept = tables & {"experiments", "runs", "registered_models"}
+        return any(connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in sorted(kept))
+
+
+def _make(database: Path) -> None:
+    """Make a store beside its place and move it there whole, over one without a row that a kill left half made.
+
+    MLflow's migrations are no transaction: interrupted in place, they can neither go on nor begin again.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    partial = database.with_name(f"{database.name}.new")
+    for path in (partial, database):
+        for ending in ("", "-journal", "-wal", "-shm"):
+            if path == partial or ending:
+                path.with_name(path.name + ending).unlink(missing_ok=True)
+    store = SqlAlchemyStore(f"sqlite:///{partial}", str(database.parent / ARTIFACTS_NAME))
+    # An open file cannot be moved on every system.
+    store.engine.dispose()
+    partial.replace(database)
 
 
 @contextlib.contextmanager

@@ -194,3 +194,72 @@ def test_two_processes_can_open_an_empty_store_at_once(tmp_path):
 def test_importing_the_package_imports_no_mlflow():
     code = "import sys, study.tracking.open, study.runs.catalog.sets; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def half_made(database, statements):
+    """What a kill leaves: the first tables of MLflow's migrations, and not the rest."""
+    from mlflow.store.db.utils import create_sqlalchemy_engine
+    from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
+
+    engine = create_sqlalchemy_engine(f"sqlite:///{database}")
+    InitialBase.metadata.create_all(engine)
+    engine.dispose()
+    with closing(sqlite3.connect(database)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        (),
+        # A migration adds its column before it notes that it did.
+        ("ALTER TABLE metrics ADD COLUMN step BIGINT DEFAULT 0 NOT NULL",),
+    ],
+)
+def test_a_store_that_was_left_half_made_is_made_anew(statements, tmp_path):
+    (tmp_path / "mlruns").mkdir()
+    half_made(tmp_path / "mlruns" / "mlflow.db", statements)
+    run = open_tracker(None, tmp_path / "mlruns").start_run("digits-ipc1", "r")
+    run.finish()
+    assert [one.status for one in open_tracker(None, tmp_path / "mlruns").find_runs("digits-ipc1")] == [
+        "FINISHED"
+    ]
+
+
+def test_an_old_store_that_holds_something_is_never_replaced(tmp_path):
+    (tmp_path / "mlruns").mkdir()
+    database = tmp_path / "mlruns" / "mlflow.db"
+    row = "INSERT INTO experiments (experiment_id, name) VALUES (7, 'mine')"
+    half_made(database, [row])
+    open_tracker(None, tmp_path / "mlruns")
+    with closing(sqlite3.connect(database)) as connection:
+        assert ("mine",) in connection.execute("SELECT name FROM experiments").fetchall()
+
+
+def test_what_an_interrupted_making_left_is_cleared_away(tmp_path):
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns" / "mlflow.db.new").write_bytes(b"half")
+    (tmp_path / "mlruns" / "mlflow.db.new-journal").write_bytes(b"half")
+    process = subprocess.run(
+        [sys.executable, "-c", OPEN, str(tmp_path / "mlruns")], check=False, capture_output=True, text=True
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    assert not list((tmp_path / "mlruns").glob("*.new*"))
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_leaves_a_store_that_can_be_opened(tmp_path):
+    command = [sys.executable, "-c", OPEN]
+    started = time.monotonic()
+    subprocess.run([*command, str(tmp_path / "whole")], check=True)
+    whole = time.monotonic() - started
+    for turn in range(20):
+        root = str(tmp_path / f"killed-{turn}")
+        process = subprocess.Popen([*command, root], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(whole * (turn + 1) / 21)
+        process.kill()
+        process.wait()
+        again = subprocess.run([*command, root], check=False, capture_output=True, text=True)
+        assert (again.returncode, again.stderr) == (0, ""), f"killed after {turn + 1} of 21 parts"

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from study.core.errors import CorruptSetError, StudyError
+from study.core.errors import ConfigError, CorruptSetError, StudyError
 from study.core.files import replace_folder
 from study.runs.context.stores import StoreOptions, open_tracking
 from study.sets.files import (
@@ -70,7 +70,7 @@ def download_set(reference: str, output: Path | None, stores: StoreOptions) -> d
     """
     with _fetched(reference, stores) as (folder, registered):
         manifest = verify_set(folder)
-        target = output if output is not None else Path(registered.name if registered else manifest.name)
+        target = output or _folder_named(registered.name if registered else manifest.name)
         _copy(folder, target)
         return {
             "folder": str(target),
@@ -148,6 +148,15 @@ def _is_path(reference: str, folder: Path) -> bool:
     """Whether a reference means a folder: it is one, or is written like one."""
     written_so = reference.startswith((".", "/", "~")) or reference.endswith("/") or reference.count("/") > 1
     return written_so or (folder / MANIFEST_NAME).is_file()
+
+
+def _folder_named(name: str) -> Path:
+    """A folder of that name here; whoever wrote a set must not choose where else its copy goes."""
+    if Path(name).name != name or "\\" in name or name.startswith("."):
+        raise ConfigError(
+            f"the set calls itself {name!r}, which is no plain folder name; give --output FOLDER"
+        )
+    return Path(name)
 
 
 def _copy(folder: Path, target: Path) -> None:

@@ -199,3 +199,16 @@ def test_every_question_goes_to_the_store_below_the_root(store_root, set_factory
     (row,) = compare_runs([NAME], stores)
     assert row["run_id"] == run.run_id
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["/home/x/.ssh", "../outside", "a/b", "..", ".ssh", "a\\b"])
+def test_a_set_does_not_choose_where_its_copy_goes(name, stores, tmp_path, monkeypatch):
+    manifest = tmp_path / "a-set" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "name": name}))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match="no plain folder name; give --output FOLDER"):
+        download_set(str(tmp_path / "a-set"), None, stores)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert download_set(str(tmp_path / "a-set"), Path("mine"), stores)["folder"] == "mine"
