@@ -225,3 +225,41 @@ def set_factory() -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def digits() -> Any:
+    """Digits, split as by default."""
+    from study.data.splits import DataConfig, load_splits
+
+    return load_splits("digits", DataConfig())
+
+
+@pytest.fixture(scope="session")
+def small_model() -> Any:
+    from study.models.pool import ModelConfig
+
+    return ModelConfig(width=32)
+
+
+@pytest.fixture(scope="session")
+def compute() -> Any:
+    """One plain CPU, nothing compiled."""
+    import torch
+
+    from study.core.device import Compute
+
+    return Compute(torch.device("cpu"), torch.float32, "off")
+
+
+@pytest.fixture(scope="session")
+def evaluator(digits: Any, small_model: Any, compute: Any) -> Any:
+    """An evaluator on validation: 20 steps, two seeds, root 0."""
+    from study.core.seeding import Generators
+    from study.evaluation.evaluator import Evaluator
+    from study.evaluation.recipes import EvaluationConfig
+
+    recipe = EvaluationConfig(num_steps=20, num_seeds=2)
+    return Evaluator(
+        digits.train, digits.validation, small_model, recipe, digits.augmentation, compute, Generators(0)
+    )

@@ -132,8 +132,7 @@ def _is_made(database: Path) -> bool:
     if not database.exists():
         return False
     with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")}
-        kept = tables & {"experiments", "runs", "registered_models"}
+        kept = _tables(connection) & {"experiments", "runs", "registered_models"}
         return any(connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in sorted(kept))
 
 
@@ -225,6 +224,10 @@ def _creation_lock(location: StoreLocation) -> Iterator[None]:
         lock.release()
 
 
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+
+
 def _check_database(path: Path) -> None:
     """Refuse what is not ours before MLflow retries on it for minutes, or adds its tables to it."""
     if not path.exists():
@@ -233,8 +236,7 @@ def _check_database(path: Path) -> None:
         raise TrackingError(f"{path} is not a file; move it away, or choose another --tracking-uri")
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=20)) as connection:
-            rows = connection.execute("SELECT name FROM sqlite_master WHERE type='table'")
-            tables = {name for (name,) in rows}
+            tables = _tables(connection)
     except sqlite3.Error as error:
         raise TrackingError(
             f"{path} cannot be read as an SQLite database ({error}); restore it, or move it away for a new one"
