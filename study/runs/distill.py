@@ -34,6 +34,7 @@ def distill(
     callback = callback or Callback()
     started = time.perf_counter()
     context, watch, tracker = prepare(config, stores, callback)
+    config = context.config
     name = name or config.set_name
     with recorded(tracker, config, name, kind="distill") as recorder:
         describe_run(recorder, config, context)

@@ -65,6 +65,7 @@ def tune(
     started = time.perf_counter()
     callback = callback or Callback()
     context, watch, tracker = prepare(config, stores, callback)
+    config = context.config
     storage = open_search_storage(stores)
     if resume is not None:
         search = Search(find_search(storage, resume), config.search, config.space, config.seed)

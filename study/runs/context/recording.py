@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 from study.core.config import flatten
 from study.core.errors import DivergedError
 from study.runs.config.configure import RunConfig
+from study.runs.config.sizing import DataSize, oversize
 from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import RunContext, open_context
 from study.runs.context.stores import StoreOptions, open_tracking_meanwhile
@@ -68,6 +69,8 @@ def prepare(
     """Load the data, score its baselines, and open the tracking store, whose time the watch counts."""
     callback.on_phase(f"loading {config.dataset}")
     context = open_context(config, stores.data_root)
+    if warning := oversize(context.config, DataSize.of(context.splits)):
+        callback.on_warning(warning)
     opening = open_tracking_meanwhile(stores)
     callback.on_phase("scoring random real images under the same recipe")
     context.score_baselines()
