@@ -31,8 +31,14 @@ def paint(label: int, height: int, width: int, random: np.random.Generator) -> N
     return _bright(np.minimum(abs(rows - centre[0]), abs(columns - centre[1])) < 0.1)
 
 
-def write_mhist(folder: Path, num_images: int, side: int) -> Path:
+def write_mhist(folder: Path, num_images: int, side: int, *, contrast: float = 1.0) -> Path:
     """Square pictures in the layout of MHIST: a third SSA (stripes), the rest HP (discs), a quarter for testing.
+
+    Args:
+        folder: new, or empty.
+        num_images: in all.
+        side: pixels.
+        contrast: how far the figures stand out from noise that stays; at 1 ten pictures a class tell all others.
 
     Returns:
         ``folder``, with ``images/`` and ``annotations.csv``; the parent is a data root if it is called ``mhist``.
@@ -48,7 +54,7 @@ def write_mhist(folder: Path, num_images: int, side: int) -> Path:
             name = f"MHIST_{number:03d}.png"
             figure = paint(label, side, side, random)
             noise = _blocks(random.uniform(-0.15, 0.15, (_NOISE_CELLS, _NOISE_CELLS, 3)), side, side)
-            pixels = figure[:, :, None] * [0.3, 0.35, 0.2] + [0.55, 0.35, 0.6] + noise
+            pixels = contrast * figure[:, :, None] * [0.3, 0.35, 0.2] + [0.55, 0.35, 0.6] + noise
             _save(pixels, folder / "images" / name)
             votes = int(random.integers(4, 8) if label else random.integers(0, 4))
             writer.writerow([name, ("HP", "SSA")[label], votes, "test" if number % 12 < 3 else "train"])
@@ -60,7 +66,7 @@ def write_ragged(
 ) -> Path:
     """Colour pictures of all sizes and proportions, as people's own are: ``root/train/<class>/NNN.png``.
 
-    Each class has its figure, in any two colours and under noise, so that neither colour nor brightness tells it.
+    Each class has its figure, brighter than its ground, in any colours and under noise: no colour tells the class.
 
     Args:
         root: becomes a data root of the dataset ``folder``.
@@ -80,9 +86,9 @@ def write_ragged(
         for number in range(count):
             height, width = random.integers(smallest, largest + 1, 2)
             figure = paint(label, height, width, random)[:, :, None]
-            ground, ink = random.uniform(0.1, 0.9, (2, 3))
-            noise = _blocks(random.uniform(-0.2, 0.2, (_NOISE_CELLS, _NOISE_CELLS, 3)), height, width)
-            _save(ground + figure * (ink - ground) + noise, root / "train" / name / f"{number:03d}.png")
+            ground, ink = random.uniform(0.1, 0.6, 3), random.uniform(0.1, 0.5, 3)
+            noise = _blocks(random.uniform(-0.25, 0.25, (_NOISE_CELLS, _NOISE_CELLS, 3)), height, width)
+            _save(ground + figure * ink + noise, root / "train" / name / f"{number:03d}.png")
     return root
 
 

@@ -60,3 +60,16 @@ def test_the_owners_layout_has_a_third_of_ssa_with_the_votes_of_a_majority(tmp_p
     assert (source.train.class_counts(2), source.test.class_counts(2)) == ([12, 6], [4, 2])
     assert source.image_shape == (3, 16, 16)
     assert bool(((source.train.votes >= 4) == (source.train.labels == 1)).all())
+
+
+def test_contrast_makes_figures_fainter_and_leaves_the_noise(tmp_path):
+    def picture(name, contrast):
+        folder = write_mhist(tmp_path / name, 1, 40, contrast=contrast)
+        with Image.open(folder / "images" / "MHIST_000.png") as image:
+            return np.asarray(image).astype(float) / 255
+
+    none, faint, full = (picture(str(contrast), contrast) for contrast in (0.0, 0.25, 1.0))
+    inside = paint(0, 40, 40, np.random.default_rng(0)) == 1
+    assert np.array_equal(faint[~inside], full[~inside])
+    assert (faint - none)[inside].mean(0) == pytest.approx([0.075, 0.0875, 0.05], abs=0.005)
+    assert (full - none)[inside].mean() > 3 * (faint - none)[inside].mean()
