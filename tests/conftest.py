@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -55,51 +54,23 @@ def mnist_root() -> Path:
     pytest.skip("no MNIST in STUDY_DATA or ../shared/data")
 
 
-def paint(label: int, size: int, random: np.random.Generator) -> Image.Image:
-    """A noisy picture: class 0 is a bright disc on purple, class 1 has diagonal stripes."""
-    rows, columns = np.mgrid[:size, :size] / size
-    if label == 0:
-        centre = random.uniform(0.35, 0.65, 2)
-        figure = ((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 0.06).astype(float)
-    else:
-        figure = (np.sin((rows + columns) * 30 + random.uniform(0, 6)) > 0).astype(float)
-    noise = random.uniform(-0.15, 0.15, (8, 8, 3)).repeat(size // 8 + 1, 0).repeat(size // 8 + 1, 1)
-    pixels = figure[:, :, None] * [0.3, 0.35, 0.2] + [0.55, 0.35, 0.6] + noise[:size, :size]
-    return Image.fromarray((pixels.clip(0, 1) * 255).astype(np.uint8))
-
-
-def build_mhist_folder(folder: Path, num_images: int, size: int) -> Path:
-    """A folder in the layout of MHIST: a third SSA, a quarter for testing."""
-    random = np.random.default_rng(0)
-    (folder / "images").mkdir(parents=True)
-    with (folder / "annotations.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        votes_column = "Number of Annotators who Selected SSA (Out of 7)"
-        writer.writerow(["Image Name", "Majority Vote Label", votes_column, "Partition"])
-        for number in range(num_images):
-            label = int(number % 3 == 2)
-            name = f"MHIST_{number:03d}.png"
-            paint(label, size, random).save(folder / "images" / name, compress_level=1)
-            votes = int(random.integers(4, 8) if label else random.integers(0, 4))
-            writer.writerow([name, ("HP", "SSA")[label], votes, "test" if number % 12 < 3 else "train"])
-    return folder
-
-
 @pytest.fixture(scope="session")
 def mhist_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root whose ``mhist`` holds 120 generated pictures of 224 x 224 in the owners' layout.
 
     90 of them are for training (60 HP, 30 SSA) and 30 for testing. Do not write into it.
     """
-    root = tmp_path_factory.mktemp("data")
-    build_mhist_folder(root / "mhist", 120, 224)
-    return root
+    from study.testing.pictures import write_mhist
+
+    return write_mhist(tmp_path_factory.mktemp("data") / "mhist", 120, 224).parent
 
 
 @pytest.fixture(scope="session")
 def build_mhist() -> Callable[[Path, int, int], Path]:
     """``build_mhist(folder, num_images, size)`` makes a copy to break."""
-    return build_mhist_folder
+    from study.testing.pictures import write_mhist
+
+    return write_mhist
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ The pictures are written in their owners' layout to a temporary folder and read 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import resource
 import sys
@@ -18,9 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from measuring import describe_machine
-from PIL import Image
 
 from study.core.device import ComputeConfig, resolve_compute
 from study.core.records import Progress
@@ -30,26 +27,7 @@ from study.methods.base import Task
 from study.methods.datadam import DataDAM, DataDAMConfig
 from study.methods.pad import PAD, PADConfig
 from study.models.pool import ModelConfig
-
-SIDE = 224
-
-
-def write_pictures(folder: Path, num_images: int) -> None:
-    """Blurred coloured noise, two in three of the larger class, a fifth of them for testing."""
-    random = np.random.default_rng(0)
-    (folder / "images").mkdir(parents=True)
-    rows = []
-    for index in range(num_images):
-        small = random.integers(0, 256, (14, 14, 3), dtype=np.uint8)
-        name = f"MHIST_{index:04d}.png"
-        Image.fromarray(small).resize((SIDE, SIDE), Image.Resampling.BILINEAR).save(folder / "images" / name)
-        votes = int(random.integers(4, 8)) if index % 3 == 2 else int(random.integers(0, 4))
-        rows.append([name, "SSA" if votes > 3 else "HP", votes, "test" if index % 5 == 4 else "train"])
-    with (folder / "annotations.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        votes_column = "Number of Annotators who Selected SSA (Out of 7)"
-        writer.writerow(["Image Name", "Majority Vote Label", votes_column, "Partition"])
-        writer.writerows(rows)
+from study.testing.pictures import write_mhist
 
 
 def iterations(arguments: argparse.Namespace, task: Task) -> Iterator[Progress]:
@@ -97,7 +75,7 @@ def main() -> None:
     arguments = parse_arguments()
     compute = resolve_compute(ComputeConfig(device=arguments.device, compile="off"))
     with tempfile.TemporaryDirectory() as root:
-        write_pictures(Path(root) / "mhist", arguments.num_images)
+        write_mhist(Path(root) / "mhist", arguments.num_images, side=224)
         splits = load_splits("mhist", DataConfig(), Path(root))
     train = splits.train.to(compute.device)
     model = ModelConfig(depth=arguments.depth, width=arguments.width)
