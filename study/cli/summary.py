@@ -163,6 +163,8 @@ def print_plan(plan: Plan, changed: list[Setting], *, as_json: bool) -> None:
             f"{plan.preparation['summary']} ({duration(plan.preparation['estimated_seconds'])}); "
             f"the space asks for this in {plan.preparation['variants']} ways"
         )
+        if plan.preparation["shortage"]:
+            console.print(plan.preparation["shortage"], style="yellow", markup=False)
     if plan.cross is not None:
         names, cross = list(plan.cross["networks"]), plan.cross
         console.print(

@@ -8,12 +8,13 @@ from typing import Any
 
 from study.core.device import peak_memory
 from study.core.records import SyntheticSet
-from study.core.spaces import Choice, describe
+from study.core.spaces import describe
 from study.evaluation.architectures import num_rate_networks
 from study.methods.base import find_method
 from study.runs.config.configure import RunConfig
 from study.runs.context.run_context import RunContext, open_context
 from study.runs.context.stores import StoreOptions
+from study.runs.trials.preparations import cache_shortage, num_preparations
 from study.runs.trials.trial import rung_iterations
 
 TIMED_ITERATIONS = 3
@@ -30,8 +31,8 @@ class Plan:
         seconds_per_score: of one evaluation network, measured.
         estimated_seconds: of the whole search if nothing is pruned.
         peak_memory_bytes: of this process so far, data included; 0 where the system does not say.
-        preparation: what the method prepares, such as experts, its cost for the recipe's own settings, and how
-            many different ones the space asks for; None for other methods.
+        preparation: what the method prepares, such as experts, its cost for the recipe's own settings, how many
+            different ones the space asks for, and the ``shortage`` of room for them, if any; None for other methods.
         cross: the other architectures that trials are scored on, measured: seconds of one network of each,
             how many networks of each the search trains, and what that comes to; None where there are none.
 
@@ -139,7 +140,7 @@ def _plan_cross(
 
 
 def _plan_preparation(config: RunConfig, context: RunContext) -> dict[str, Any] | None:
-    method = find_method(config.method)(config.distill)
+    method = find_method(config.method)(config.distill, config.space)
     estimate = method.estimate(context.task(config), context.distill_generators())
     if not estimate.summary:
         return None
@@ -148,20 +149,6 @@ def _plan_preparation(config: RunConfig, context: RunContext) -> dict[str, Any] 
         **estimate.facts,
         "bytes": estimate.num_bytes,
         "estimated_seconds": estimate.seconds,
-        "variants": _num_variants(config, method.preparation_settings),
+        "variants": num_preparations(config),
+        "shortage": cache_shortage(config, context),
     }
-
-
-def _num_variants(config: RunConfig, settings: tuple[str, ...]) -> int:
-    """How many preparations the space asks for: one for each combination of values that decide it."""
-    number = 1
-    for key, parameter in config.space.items():
-        if not key.startswith(tuple(f"distill.{name}." for name in settings)):
-            continue
-        if isinstance(parameter, Choice):
-            number *= len(parameter.choices)
-        elif parameter.step:
-            number *= 1 + int((parameter.high - parameter.low) / parameter.step + 1e-9)
-        else:
-            number *= config.search.num_trials
-    return number

@@ -15,8 +15,9 @@ from torch import Tensor
 from study.core.records import Progress
 from study.core.seeding import Generators
 from study.methods.base import Method, Task
-from study.methods.experts.config import EpochOrder, WholeSet
+from study.methods.experts.config import EpochOrder, ExpertConfig, WholeSet
 from study.methods.experts.experts import Experts, estimate_experts, obtain_experts
+from study.methods.experts.file import Kept
 from study.methods.hooks import Estimate, Preparation, Report
 from study.methods.trajectories.adjoint import StudentGradients, student_end, student_gradients
 from study.methods.trajectories.compiled_step import CompiledStep
@@ -26,7 +27,7 @@ from study.methods.trajectories.losses import Drop, trajectory_matching_loss
 from study.methods.trajectories.step_memory import fitting_chunk
 from study.methods.trajectories.step_size import NUM_STUDENTS, STEP_SIZES, nearest_step_size
 from study.methods.trajectories.student import StudentStep, plan_steps
-from study.models.flat_params import flatten_parameters
+from study.models.flat_params import flatten_parameters, num_parameters
 
 MAX_SHARE_HELD = 0.5
 """Share of updates that a threshold may forbid before it is worth a warning."""
@@ -74,6 +75,25 @@ class ExpertMatching(Method[ConfigT]):
     """Base of methods that match expert trajectories; they differ in experts, start and matching."""
 
     preparation_settings: ClassVar[tuple[str, ...]] = ("experts",)
+    uses_final: ClassVar[bool] = True
+    """Whether finished experts are asked, as for soft labels; else none is trained beyond what students may reach."""
+
+    @property
+    def last_epoch(self) -> int:
+        """The last epoch that a student may have to reach, in this trial or another one of the search."""
+        last = self._most("max_start_epoch") - 1 + self._most("num_expert_epochs")
+        return min(last, self.config.experts.num_epochs)
+
+    def _most(self, name: str) -> int:
+        parameter = self.searched.get(f"distill.{name}")
+        own: int = getattr(self.config, name)
+        return max(own, *map(int, parameter.extremes)) if parameter else own
+
+    @property
+    def expert_config(self) -> ExpertConfig:
+        """How the experts are trained."""
+        config = self.config.experts
+        return config if self.uses_final else config.model_copy(update={"num_epochs": self.last_epoch})
 
     def order(self, task: Task, generators: Generators) -> EpochOrder:
         """Which images each epoch of an expert sees; by default all."""
@@ -104,7 +124,7 @@ class ExpertMatching(Method[ConfigT]):
     def experts(self, task: Task, generators: Generators, report: Report | None = None) -> Experts:
         """The experts to match, from the cache; those that are missing are trained."""
         order = self.order(task, generators)
-        return obtain_experts(task, self.config.experts, order, generators, report)
+        return obtain_experts(task, self.expert_config, order, generators, report, last=self.last_epoch)
 
     def prepare(self, task: Task, generators: Generators, report: Report | None = None) -> Preparation:
         """Train the experts that the cache lacks."""
@@ -113,7 +133,13 @@ class ExpertMatching(Method[ConfigT]):
     def estimate(self, task: Task, generators: Generators) -> Estimate:
         """Count the experts that are missing and time a few of their steps."""
         order = self.order(task, generators)
-        return estimate_experts(task, self.config.experts, order, generators)
+        return estimate_experts(task, self.expert_config, order, generators, self.last_epoch)
+
+    def prepared_bytes(self, task: Task) -> int:
+        """Of the snapshots that are kept of all experts."""
+        config = self.expert_config
+        kept = Kept(num_parameters(task.network()), config.num_epochs, self.last_epoch)
+        return config.num_experts * kept.num_bytes
 
     def _match(
         self, task: Task, experts: Trajectories, generators: Generators, step_size: float | None
