@@ -2,7 +2,7 @@
 
 A schedule is a value of PAD's ``distill.schedule.initial_fraction``; each needs experts of its own. The recipe's own
 comes first, as in a search, and the others are drawn from its space. Experts are those of the budget, in an empty cache
-whose limit is a multiple of one set.
+whose limit is a multiple of one set. Beside that it counts what a set takes for CIFAR-10 in ``paper``.
 
     python experiments/benchmarks/expert_cache.py --trials 20 --output experiments/results/expert_cache.json
 """
@@ -19,11 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from measuring import describe_machine
 
+from study.core.device import Compute
+from study.core.records import ImageDataset
 from study.core.spaces import Range
-from study.methods.base import find_method
+from study.data.augment import AugmentationConfig
+from study.methods.base import Task, find_method
+from study.methods.experts.file import Kept
 from study.methods.experts.store import holding
+from study.models.flat_params import num_parameters
 from study.runs.config.configure import Request, RunConfig, configure
 from study.runs.context.run_context import RunContext, open_context
 from study.runs.trials.preparations import cache_shortage
@@ -99,6 +105,24 @@ def replay(config: RunConfig, context: RunContext, schedules: list[float], *, he
     }
 
 
+def count_paper() -> dict[str, dict[str, int]]:
+    """By IPC the bytes of a set of PAD's experts for CIFAR-10: of the snapshots kept, and of every epoch."""
+    counted = {}
+    for ipc in (1, 10, 50):
+        config = configure(Request("pad", "cifar10", ipc=ipc, budget="paper"))
+        method = find_method(config.method)(config.distill, config.space)
+        images = ImageDataset(torch.zeros(10, 3, 32, 32), torch.arange(10), tuple(map(str, range(10))))
+        task = Task(images, ipc, config.model, AugmentationConfig(), Compute(torch.device("cpu")))
+        experts = method.expert_config
+        every = Kept(num_parameters(task.network()), experts.num_epochs, experts.num_epochs)
+        counted[str(ipc)] = {
+            "kept_epochs": method.last_epoch,
+            "set_bytes": method.prepared_bytes(task),
+            "every_epoch_bytes": experts.num_experts * every.num_bytes,
+        }
+    return counted
+
+
 def main() -> None:
     """Replay both ways; print and write the counts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -128,6 +152,7 @@ def main() -> None:
         "warning": cache_shortage(config, context),
         "held": replay(config, context, schedules, held=True),
         "not_held": replay(config, context, schedules, held=False),
+        "paper_cifar10_by_ipc": count_paper(),
         "machine": describe_machine(context.compute),
     }
     for name in ("held", "not_held"):
@@ -136,6 +161,11 @@ def main() -> None:
             f"{name}: {side['sets_trained']} sets trained for {result['num_schedules']} schedules in "
             f"{len(schedules)} trials; disk peak {side['disk_peak_bytes'] / set_bytes:.2f} sets, "
             f"{side['bytes_after'] / set_bytes:.2f} afterwards, limit {options.sets:g}"
+        )
+    for ipc, counted in result["paper_cifar10_by_ipc"].items():
+        print(
+            f"paper, CIFAR-10, {ipc} a class: a set keeps epochs 0 to {counted['kept_epochs']} and the last, "
+            f"{counted['set_bytes'] / 1e9:.1f} GB of {counted['every_epoch_bytes'] / 1e9:.1f}"
         )
     if options.output:
         options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -23,3 +23,8 @@ def test_each_schedule_is_trained_once_under_a_limit_that_holds_one_set(
     assert alone["disk_peak_bytes"] < 1.5 * size, "room is made before experts are trained"
     assert held["bytes_after"] < 1.5 * size
     assert "experts may need 3 sets" in figures["warning"]
+    paper = figures["paper_cifar10_by_ipc"]
+    assert [paper[ipc]["kept_epochs"] for ipc in ("1", "10", "50")] == [22, 42, 82]
+    for counted in paper.values():
+        rows = counted["kept_epochs"] + 2
+        assert counted["set_bytes"] * 101 == counted["every_epoch_bytes"] * rows

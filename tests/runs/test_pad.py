@@ -114,7 +114,7 @@ def test_the_command_line_tells_a_shortage_with_the_plan(tmp_path, monkeypatch):
     told = CliRunner().invoke(app, words, env={"COLUMNS": "300"}).stdout
     planned = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert planned["preparation"]["shortage"].startswith("experts may need 2 sets")
-    assert "STUDY_CACHE_GB=1 keeps them" in told
+    assert "STUDY_CACHE_GB=1 keeps them" in " ".join(told.split())
 
 
 def test_trials_share_experts_and_say_what_they_cost(searched):
