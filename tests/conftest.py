@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import pytest
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
+
+# Compiled programs outlive the caches of tests, so that slow tests are slow once.
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / "study-tests-compiled"))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -126,7 +126,12 @@ def _show_entries(found: dict[str, Any]) -> None:
 
 
 def _show_plan(planned: dict[str, Any]) -> None:
-    words = f"{planned['experts']} experts of {planned['epochs']} epochs, {decimal(planned['bytes'])}: "
+    kept = (
+        ""
+        if planned["kept_epochs"] == planned["epochs"]
+        else f" (0 to {planned['kept_epochs']} and the last kept)"
+    )
+    words = f"{planned['experts']} experts of {planned['epochs']} epochs{kept}, {decimal(planned['bytes'])}: "
     if not planned["to_build"]:
         words += "all in the cache"
     else:
@@ -142,6 +147,8 @@ def _images(entry: dict[str, Any]) -> str:
 
 def _experts(entry: dict[str, Any]) -> str:
     lines = [f"{entry['experts']} x {entry['epochs']} epochs" if entry["epochs"] else str(entry["experts"])]
+    if entry["kept_epochs"] is not None and entry["kept_epochs"] < entry["epochs"]:
+        lines.append(f"kept: 0 to {entry['kept_epochs']}, {entry['epochs']}")
     if entry["train_accuracy"] is not None:
         lines.append(f"accuracy {percent(entry['train_accuracy'])}")
     return "\n".join(lines)

@@ -172,6 +172,8 @@ def print_plan(plan: Plan, changed: list[Setting], *, as_json: bool) -> None:
             f"{plan.preparation['summary']} ({duration(plan.preparation['estimated_seconds'])}, "
             f"{decimal(plan.preparation['bytes'])}); the space asks for this in {plan.preparation['variants']} ways"
         )
+        if plan.preparation["shortage"]:
+            console.print(plan.preparation["shortage"], style="yellow", markup=False)
     if plan.cross is not None:
         console.print(f"other architectures ({', '.join(plan.cross)}): {sum(plan.cross.values())} networks")
     parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in plan.parts.items() if seconds)

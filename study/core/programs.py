@@ -1,18 +1,31 @@
-"""Compiled programs, kept from one use to the next: trials of a search differ in numbers, not in shapes."""
+"""Compiled programs, kept from one use to the next, and from one process to the next.
+
+Trials of a search differ in numbers, not in shapes. Whether a program is compiled is decided elsewhere, by counted work
+alone: were it to depend on what is kept here, two runs of one command would differ in their last bits.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from types import SimpleNamespace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
+
+import torch
 
 from study.core.errors import ConfigError
+from study.core.files import cache_folder
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Callable[..., Any])
+INDUCTOR_FOLDER = "TORCHINDUCTOR_CACHE_DIR"
+"""The environment variable that names the compiler's folder; the compiler of GPU code keeps its own below it."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -48,6 +61,23 @@ class ProgramCache(Generic[T]):
     def _programs(self) -> OrderedDict[Hashable, T]:
         programs: OrderedDict[Hashable, T] = vars(self._place).setdefault("programs", OrderedDict())
         return programs
+
+
+def compile_fixed(program: P) -> P:
+    """``torch.compile`` for inputs that never change size; what it makes is kept in our cache folder.
+
+    A folder that ``TORCHINDUCTOR_CACHE_DIR`` names is used in its place, and torch's own where ours cannot be written.
+    """
+    # Torch reads the variable whenever a program is first run, and sets it to its own place as soon as its compiler is
+    # imported, which building an optimiser does.
+    torchs_own = os.path.join(tempfile.gettempdir(), "torchinductor_")
+    if os.environ.get(INDUCTOR_FOLDER, torchs_own).startswith(torchs_own):
+        folder = cache_folder() / "compiled"
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                os.environ[INDUCTOR_FOLDER] = str(folder)
+    return cast(P, torch.compile(program, dynamic=False))
 
 
 def go_on_plain(error: RuntimeError, *, demanded: bool) -> None:

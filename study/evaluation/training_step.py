@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from study.core.chunks import Use, equal_pieces, fitting
 from study.core.device import Compute
-from study.core.programs import ProgramCache
+from study.core.programs import ProgramCache, compile_fixed
 from study.models.pool import ModelConfig, build_model
 from study.models.stack import NetworkStack
 from study.models.work import work_of_model
@@ -77,7 +76,7 @@ def prepare_step(
         stack = NetworkStack(network, num_networks)
         loss = _build_loss(stack, compute)
         # Static shapes: a set's batch never changes size, and fixed sizes compile to faster code.
-        return TrainingStep(stack, torch.compile(loss, dynamic=False) if compiled else loss, size)
+        return TrainingStep(stack, compile_fixed(loss) if compiled else loss, size)
 
     key = (model, image_shape, num_classes, num_networks, compute.device, compute.dtype, compiled, size)
     return _steps.get(key, build)

@@ -132,9 +132,13 @@ class Method(ABC, Generic[ConfigT]):
     preparation_settings: ClassVar[tuple[str, ...]] = ()
     """Tables below ``distill`` that decide what :meth:`prepare` makes; trials that agree in them share it."""
 
-    def __init__(self, config: ConfigT) -> None:
-        """Keep the configuration; nothing is computed before :meth:`distill`."""
+    def __init__(self, config: ConfigT, searched: Space | None = None) -> None:
+        """Keep the configuration; nothing is computed before :meth:`distill`.
+
+        What is prepared has to serve every trial that varies the ``searched`` settings, by default none.
+        """
         self.config = config
+        self.searched: Space = searched or {}
 
     @abstractmethod
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
@@ -150,6 +154,10 @@ class Method(ABC, Generic[ConfigT]):
         It depends on the seed of ``generators``, not on what was drawn; ``report`` hears of progress.
         """
         return Preparation()
+
+    def prepared_bytes(self, task: Task) -> int:
+        """What :meth:`prepare` keeps on disk, by counting alone; by default nothing."""
+        return 0
 
     def estimate(self, task: Task, generators: Generators) -> Estimate:
         """What :meth:`prepare` would cost, from counting alone."""

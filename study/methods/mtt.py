@@ -26,6 +26,7 @@ class MTT(ExpertMatching[TrajectoryConfig]):
     """
 
     name: ClassVar[str] = "mtt"
+    uses_final: ClassVar[bool] = False
     Config: ClassVar[type[MethodConfig]] = TrajectoryConfig
     space: ClassVar[Space] = {"distill.image_lr": IMAGE_LR_RANGE, **STUDENT_SPACE}
     smoke: ClassVar[Mapping[str, Any]] = {

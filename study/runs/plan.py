@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from study.core.device import peak_memory
-from study.core.spaces import Choice, describe
+from study.core.spaces import describe
 from study.evaluation.architectures import ArchitecturePool, num_rate_networks
 from study.evaluation.baselines import random_real_sets
 from study.methods.base import find_method
@@ -18,6 +18,7 @@ from study.runs.config.configure import RunConfig
 from study.runs.config.sizing import DataSize, num_scored_networks, score_loads
 from study.runs.context.run_context import RunContext, open_context
 from study.runs.context.stores import StoreOptions
+from study.runs.trials.preparations import cache_shortage, num_preparations
 
 TIMED_STEPS = 10
 """Of an evaluation network."""
@@ -43,8 +44,8 @@ class Plan:
         estimated_seconds: their sum.
         speed: this machine's time for counted work, in that of the nominal one, from timed steps.
         peak_memory_bytes: of this process so far, data included; 0 where the system does not say.
-        preparation: what the method prepares, such as experts, its cost for the recipe's own settings, and how
-            many different ones the space asks for; None for other methods.
+        preparation: what the method prepares, such as experts, its cost for the recipe's own settings, how many
+            different ones the space asks for, and the ``shortage`` of room for them, if any; None for other methods.
         cross: the other architectures that trials are scored on, and how many networks of each the search trains.
 
     Example:
@@ -183,7 +184,7 @@ def _count_cross(context: RunContext) -> dict[str, tuple[Any, int]]:
 
 
 def _plan_preparation(config: RunConfig, context: RunContext, speed: float) -> dict[str, Any] | None:
-    method = find_method(config.method)(config.distill)
+    method = find_method(config.method)(config.distill, config.space)
     estimate = method.estimate(context.task(config), context.distill_generators())
     if not estimate.summary:
         return None
@@ -192,20 +193,6 @@ def _plan_preparation(config: RunConfig, context: RunContext, speed: float) -> d
         **estimate.facts,
         "bytes": estimate.num_bytes,
         "estimated_seconds": speed * estimate.seconds,
-        "variants": _num_variants(config, method.preparation_settings),
+        "variants": num_preparations(config),
+        "shortage": cache_shortage(config, context),
     }
-
-
-def _num_variants(config: RunConfig, settings: tuple[str, ...]) -> int:
-    """How many preparations the space asks for: one for each combination of values that decide it."""
-    number = 1
-    for key, parameter in config.space.items():
-        if not key.startswith(tuple(f"distill.{name}." for name in settings)):
-            continue
-        if isinstance(parameter, Choice):
-            number *= len(parameter.choices)
-        elif parameter.step:
-            number *= 1 + int((parameter.high - parameter.low) / parameter.step + 1e-9)
-        else:
-            number *= config.search.num_trials
-    return number

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from study.core.errors import ConfigError
+from study.methods.experts.store import holding
 from study.runs.config.configure import RunConfig
 from study.runs.context.callbacks import Callback
 from study.runs.context.recording import Stopwatch, describe_run, prepare, recorded, run_tags
@@ -21,6 +22,7 @@ from study.runs.registration.register import log_trial_set, register_winner
 from study.runs.registration.results import SearchResult, WinnerResult
 from study.runs.search_report import log_comparison
 from study.runs.trials.finalists import FinalistRound, choose_winner, note_result
+from study.runs.trials.preparations import cache_shortage
 from study.runs.trials.trial import run_trial
 from study.search.optimize import Pruned, Search, TrialHandle, create_search, find_search
 from study.tracking.base import Recorder, Tracker
@@ -74,7 +76,8 @@ def tune(
         search.note("config", config.plain())
     num_trials = num_trials or config.search.num_trials
     run = _TuneRun(config, callback, context, watch, tracker, search, started, num_trials, timeout_seconds)
-    return run.run(output)
+    with holding():
+        return run.run(output)
 
 
 @dataclass
@@ -129,6 +132,8 @@ class _TuneRun:
         finished = sum(record.counts for record in self.search.records())
         self.callback.on_search(self.search.name, self.num_trials, finished)
         if finished < self.num_trials:
+            if shortage := cache_shortage(self.config, self.context):
+                self.callback.on_warning(shortage)
             random = self.context.random()
             parent.log_metrics({"random/val_accuracy": random.mean, "random/val_accuracy_std": random.std})
             self.callback.on_phase(f"searching {', '.join(self.config.space)}")

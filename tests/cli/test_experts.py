@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from study.cli import common
 from study.cli.app import app
+from study.core.spaces import Range
 from study.methods.base import METHODS, MethodConfig
 from study.methods.experts.config import ExpertConfig
 from study.methods.experts.store import ExpertStore
@@ -191,6 +192,30 @@ def test_build_trains_once_and_lists_the_result(toy):
     assert (more["key"], more["built"]) == (first["key"], 1)
     (entry,) = json.loads(invoke("list", "--json").stdout)["entries"]
     assert (entry["key"], entry["experts"], entry["image_shape"]) == (first["key"], 3, [1, 8, 8])
+
+
+def test_the_epochs_that_are_kept_are_stated(toy, monkeypatch):
+    def search_up_to(epoch):
+        monkeypatch.setattr(Toy, "space", {"distill.max_start_epoch": Range(kind="int", low=2, high=epoch)})
+
+    search_up_to(4)
+    words = build_words("--set", "distill.experts.num_epochs=7")
+    assert "2 experts of 7 epochs (0 to 4 and the last kept)" in invoke(*words, "--dry-run").stdout
+    planned = json.loads(invoke(*words, "--dry-run", "--json").stdout)
+    built = json.loads(invoke(*words, "--json").stdout)
+    assert (built["epochs"], built["kept_epochs"], built["built"]) == (7, 4, 2)
+    (entry,) = json.loads(invoke("list", "--json").stdout)["entries"]
+    assert (entry["epochs"], entry["kept_epochs"]) == (7, 4)
+    assert entry["bytes"] == pytest.approx(planned["bytes"], rel=0.1)
+    listed = invoke("list").stdout
+    assert "2 x 7 epochs" in listed
+    assert "kept: 0 to 4, 7" in listed
+    search_up_to(5)
+    assert "2 to train" in invoke(*words, "--dry-run").stdout
+    more = json.loads(invoke(*words, "--json").stdout)
+    assert (more["key"], more["kept_epochs"], more["built"]) == (built["key"], 5, 2)
+    (entry,) = json.loads(invoke("list", "--json").stdout)["entries"]
+    assert entry["kept_epochs"] == 5
 
 
 def test_an_interrupted_build_says_how_to_go_on(toy, monkeypatch):

@@ -7,7 +7,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from study.cli.app import app
+from study.core.errors import DataError
 from study.core.spaces import Choice
+from study.methods.experts.store import ExpertStore
 from study.runs.catalog.sets import load_set
 from study.runs.config.configure import Request, configure
 from study.runs.context.callbacks import Callback
@@ -18,10 +20,16 @@ from study.runs.tune import tune
 
 class Watching(Callback):
     def __init__(self):
-        self.experts = []
+        self.experts, self.warnings, self.trials = [], [], []
 
     def on_experts(self, num_epochs, total_epochs):
         self.experts.append((num_epochs, total_epochs))
+
+    def on_warning(self, text):
+        self.warnings.append(text)
+
+    def on_trial_start(self, number, params, num_iterations):
+        self.trials.append(number)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +63,58 @@ def test_plan_counts_the_ways_of_training_experts():
     other = {"distill.experts.lr": Choice(choices=(0.01, 0.02))}
     wider = configure(Request("pad", "digits", 1, "smoke", space=other))
     assert plan(wider, StoreOptions()).preparation["variants"] == 6
+
+
+def test_a_limit_that_is_too_small_is_said_before_and_trains_no_set_twice(memory_uri, tmp_path, monkeypatch):
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("STUDY_CACHE_GB", "0.0001")
+    schedule = "distill.schedule.initial_fraction"
+    space = {
+        **dict.fromkeys(configure(Request("pad", "digits", 1, "smoke")).space),
+        schedule: Choice(choices=(0.5, 0.75)),
+    }
+    config = configure(
+        Request("pad", "digits", 1, "smoke", space=space, overrides={"search": {"num_trials": 5}})
+    )
+    stores = StoreOptions(root=tmp_path / "mlruns", tracking_uri=memory_uri)
+    shortage = plan(config, stores).preparation["shortage"]
+    assert "experts may need 2 sets" in shortage
+    assert "STUDY_CACHE_GB=1 keeps them" in shortage
+    watching = Watching()
+    tune(config, stores, watching)
+    assert watching.warnings[0] == shortage
+    built = {
+        run.params[schedule]: [] for run in open_tracking(stores).find_runs(tags={"study.kind": "trial"})
+    }
+    assert len(built) == 2, "else the limit is not felt"
+    for run in open_tracking(stores).find_runs(tags={"study.kind": "trial"}):
+        built[run.params[schedule]].append(run.metrics["cost/experts_built"])
+    assert {key: sum(counts) for key, counts in built.items()} == dict.fromkeys(built, 1)
+    assert ExpertStore().entries() == []
+    monkeypatch.setenv("STUDY_CACHE_GB", "1")
+    assert plan(config, stores).preparation["shortage"] is None
+
+
+def test_a_disk_that_does_not_take_one_set_is_refused_before_the_first_trial(
+    memory_uri, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(ExpertStore, "free", lambda self: 1000)
+    config = configure(Request("pad", "digits", 1, "smoke"))
+    watching = Watching()
+    with pytest.raises(DataError, match="set STUDY_CACHE to a folder on a larger disk"):
+        tune(config, StoreOptions(root=tmp_path / "mlruns", tracking_uri=memory_uri), watching)
+    assert watching.trials == []
+
+
+def test_the_command_line_tells_a_shortage_with_the_plan(tmp_path, monkeypatch):
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("STUDY_CACHE_GB", "0")
+    words = ["tune", "--method", "pad", "--budget", "smoke", "--dry-run"]
+    told = CliRunner().invoke(app, words, env={"COLUMNS": "300"}).stdout
+    planned = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    assert planned["preparation"]["shortage"].startswith("experts may need 2 sets")
+    assert "STUDY_CACHE_GB=1 keeps them" in " ".join(told.split())
 
 
 def test_trials_share_experts_and_say_what_they_cost(searched):

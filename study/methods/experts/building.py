@@ -15,7 +15,8 @@ from filelock import Timeout
 from study.core.seeding import Generators
 from study.methods.base import Task
 from study.methods.experts.config import EpochOrder, ExpertConfig
-from study.methods.experts.store import ExpertEntry
+from study.methods.experts.entry import ExpertEntry
+from study.methods.experts.file import Kept
 from study.methods.experts.training import ExpertRecorder
 from study.methods.hooks import Report
 
@@ -35,13 +36,14 @@ class ExpertBuild:
     order: EpochOrder
     generators: Generators
     entry: ExpertEntry
-    shape: tuple[int, int]
-    missing: Sequence[int]
+    wanted: Kept
+    missing: Mapping[int, int]
+    """Experts, with the epochs that each has to be trained for."""
     meta: Mapping[str, Any]
 
     def __post_init__(self) -> None:
         self._waiting = deque(self.missing)
-        self._total = len(self.missing) * self.config.num_epochs
+        self._total = sum(self.missing.values())
         self._stop, self._lock = threading.Event(), threading.Lock()
         self._done_epochs = self._num_built = 0
 
@@ -91,11 +93,16 @@ class ExpertBuild:
         """Train and store one expert; False where another process is at it."""
         try:
             with self.entry.building(expert).acquire(timeout=0):
-                if self.entry.read(expert, self.shape, warn=False) is not None:
-                    self._count(self.config.num_epochs)  # another process was quicker
+                known = self.entry.read(expert, self.wanted, warn=False)
+                if known is not None and known.kept.serves(self.wanted):
+                    self._count(self.missing[expert])  # another process was quicker
                     return True
-                trajectory = recorder.record(expert, lambda: self._count(1), self._check)
-                self.entry.write(expert, trajectory.snapshots, trajectory.train_accuracy, trajectory.seconds)
+                done = recorder.record(
+                    expert, lambda: self._count(1), self._check, last=self.wanted.last, known=known
+                )
+                self.entry.write(
+                    expert, done.snapshots, done.train_accuracy, done.seconds, self.wanted.num_epochs
+                )
         except Timeout:
             return False
         except _Stopped:

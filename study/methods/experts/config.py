@@ -19,7 +19,7 @@ class ExpertConfig(Frozen):
     num_experts: int = Field(100, ge=1)
     """Networks, each from its own random start; more can be added to those already trained."""
     num_epochs: int = Field(50, ge=1)
-    """Epochs each; DATM and PAD publish 100."""
+    """Epochs each; DATM and PAD publish 100. MTT's end sooner where no student is to get as far."""
     lr: float = Field(0.01, gt=0)
     """Learning rate, constant."""
     momentum: float = Field(0.0, ge=0, lt=1)

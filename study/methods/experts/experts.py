@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -20,8 +19,9 @@ from study.core.seeding import Generators
 from study.methods.base import Task
 from study.methods.experts.building import ExpertBuild
 from study.methods.experts.config import EpochOrder, ExpertConfig, WholeSet
-from study.methods.experts.file import ExpertFile
-from study.methods.experts.store import ExpertEntry, ExpertStore, size_limit
+from study.methods.experts.entry import ExpertEntry
+from study.methods.experts.file import ExpertFile, Kept
+from study.methods.experts.store import ExpertStore, size_limit
 from study.methods.experts.training import ExpertRecorder, expert_compute
 from study.methods.hooks import Estimate, Preparation, Report
 
@@ -35,7 +35,8 @@ class Experts:
     Attributes:
         key: name of their folder in the cache.
         num_experts: trajectories, 0 .. num_experts - 1.
-        num_epochs: the last snapshot of each, of length ``num_parameters``.
+        kept: which snapshots every one of them has.
+        num_epochs: how long each was trained.
         num_built: trained for this call, which took ``build_seconds``; 0 where the cache had them all.
         train_accuracies: of each last snapshot on training images without augmentation.
     """
@@ -51,7 +52,8 @@ class Experts:
         self._entry, self._files, self._device = entry, files, device
         self.key = entry.key
         self.num_experts = len(files)
-        self.num_epochs, self.num_parameters = files[0].shape[0] - 1, files[0].shape[1]
+        self.kept = min((file.kept for file in files), key=lambda kept: kept.last)
+        self.num_epochs, self.num_parameters = self.kept.num_epochs, self.kept.num_parameters
         self.num_built, self.build_seconds = num_built, seconds
         self.train_accuracies = [file.train_accuracy for file in files]
 
@@ -59,13 +61,12 @@ class Experts:
         """Parameters [D] float32 of an expert after that many epochs (0: its random start), yours to change.
 
         Raises:
-            ShapeError: there is no such expert or epoch.
+            ShapeError: there is no such expert, or the epoch is not kept.
             DataError: the file was damaged since; it is removed, and :func:`obtain_experts` trains it again.
         """
-        if not (0 <= expert < self.num_experts and 0 <= epoch <= self.num_epochs):
+        if not 0 <= expert < self.num_experts or self.kept.row(epoch) is None:
             raise ShapeError(
-                f"expert {expert}, epoch {epoch}: there are experts 0 to {self.num_experts - 1} "
-                f"and epochs 0 to {self.num_epochs}"
+                f"expert {expert}, epoch {epoch}: there are experts 0 to {self.num_experts - 1} and {self.kept}"
             )
         return self._files[expert].snapshot(epoch).to(self._device)
 
@@ -88,6 +89,7 @@ class Experts:
                 "experts": self.num_experts,
                 "built": self.num_built,
                 "epochs": self.num_epochs,
+                "kept_epochs": self.kept.last,
                 "parameters": self.num_parameters,
                 "seconds": self.build_seconds,
                 "train_accuracy": train_accuracy,
@@ -116,7 +118,12 @@ def experts_key(
 
 
 def estimate_experts(
-    task: Task, config: ExpertConfig, order: Mapping[str, Any], generators: Generators, seconds: float
+    task: Task,
+    config: ExpertConfig,
+    order: Mapping[str, Any],
+    generators: Generators,
+    seconds: float,
+    last: int | None = None,
 ) -> Estimate:
     """How many experts :func:`obtain_experts` would train, of an order with that key; nothing is run or built.
 
@@ -125,13 +132,19 @@ def estimate_experts(
     """
     recorder = ExpertRecorder(task, config, WholeSet(), generators)
     key = _name(experts_key(task, config, order, generators))
-    number, num_epochs = config.num_experts, config.num_epochs
-    missing = number - ExpertStore().num_stored(key, number)
+    number, wanted = config.num_experts, recorder.kept(last)
+    missing = _missing(recorder, wanted, ExpertStore().stored(key, number, wanted))
     return Estimate(
-        f"{number} experts of {num_epochs} epochs, {missing} of them to train",
-        seconds * missing / number,
-        number * _bytes_each(config, recorder),
-        {"key": key, "experts": number, "to_build": missing, "epochs": num_epochs},
+        f"{number} experts of {wanted.num_epochs} epochs, {len(missing)} of them to train",
+        seconds * sum(missing.values()) / (number * wanted.num_epochs),
+        number * wanted.num_bytes,
+        {
+            "key": key,
+            "experts": number,
+            "to_build": len(missing),
+            "epochs": wanted.num_epochs,
+            "kept_epochs": wanted.last,
+        },
     )
 
 
@@ -142,9 +155,12 @@ def obtain_experts(
     generators: Generators,
     report: Report | None = None,
     *,
+    last: int | None = None,
     num_workers: int | None = None,
 ) -> Experts:
-    """Experts from the cache; those that are missing are trained first.
+    """Experts from the cache; those that are missing are trained first, and followed further where they end early.
+
+    Kept are the snapshots of epochs 0 to ``last``, by default all, and the final one.
 
     On CPUs each expert is trained by one thread, ``num_workers`` at a time (by default one a core, and one in
     all on an accelerator). Expert i draws from ``generators.child("expert", i)`` and is the same to the bit
@@ -165,18 +181,19 @@ def obtain_experts(
     key = experts_key(task, config, order.key(), generators)
     store = ExpertStore()
     entry = store.entry(_name(key))
-    shape = (config.num_epochs + 1, recorder.num_parameters)
-    missing = [expert for expert in range(config.num_experts) if entry.read(expert, shape) is None]
+    wanted = recorder.kept(last)
+    known = [entry.read(expert, wanted) for expert in range(config.num_experts)]
+    missing = _missing(recorder, wanted, known)
     num_built = 0
     if missing:
-        _check_space(entry, len(missing) * _bytes_each(config, recorder))
+        _make_room(store, [known[expert] for expert in missing], wanted)
         meta = _describe(task, config, key)
-        build = ExpertBuild(task, config, order, generators, entry, shape, missing, meta)
+        build = ExpertBuild(task, config, order, generators, entry, wanted, missing, meta)
         num_built = build.run(num_workers or _num_workers(task), report)
         store.prune(max_bytes=size_limit())
     entry.touch()
-    files = [entry.read(expert, shape) for expert in range(config.num_experts)]
-    found = [file for file in files if file is not None]
+    files = [entry.read(expert, wanted) for expert in range(config.num_experts)]
+    found = [file for file in files if file is not None and file.kept.serves(wanted)]
     if len(found) < len(files):
         raise DataError(
             f"experts vanished from {entry.folder} while they were read; run the same command again"
@@ -190,15 +207,22 @@ def _num_workers(task: Task) -> int:
     return num_cores() if task.compute.device.type == "cpu" else 1
 
 
-def _bytes_each(config: ExpertConfig, recorder: ExpertRecorder) -> int:
-    return 4 * (config.num_epochs + 1) * recorder.num_parameters
+def _missing(recorder: ExpertRecorder, wanted: Kept, known: Sequence[ExpertFile | None]) -> dict[int, int]:
+    """Experts that do not serve, with the epochs each has to be trained for."""
+    return {
+        expert: len(recorder.epochs_to_train(wanted, file))
+        for expert, file in enumerate(known)
+        if file is None or not file.kept.serves(wanted)
+    }
 
 
-def _check_space(entry: ExpertEntry, num_bytes: int) -> None:
-    free = shutil.disk_usage(entry.folder).free
-    if num_bytes > free:
+def _make_room(store: ExpertStore, replaced: Sequence[ExpertFile | None], wanted: Kept) -> None:
+    """Evict what is in the way of new experts; DataError where the disk is too small for them."""
+    num_bytes = sum(wanted.num_bytes - (0 if file is None else file.kept.num_bytes) for file in replaced)
+    store.make_room(num_bytes)
+    if num_bytes > (free := store.free()):
         raise DataError(
-            f"the experts need {num_bytes / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free at {entry.folder}; "
+            f"the experts need {num_bytes / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free at {store.root}; "
             "set STUDY_CACHE to another folder, or lower experts.num_experts"
         )
 

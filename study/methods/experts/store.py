@@ -12,24 +12,19 @@ import os
 import shutil
 import tempfile
 import time
-import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-from torch import Tensor
-
-from study.core.errors import ConfigError, DataError
-from study.core.files import cache_folder, replace_file
-from study.core.locks import alone, is_shared, share
-from study.methods.experts.file import BrokenExpertError, ExpertFile, write_expert
+from study.core.errors import ConfigError, DataError, StudyError
+from study.core.files import cache_folder
+from study.core.locks import alone, is_shared
+from study.methods.experts.entry import META, ExpertEntry, expert_path, holders
+from study.methods.experts.file import BrokenExpertError, ExpertFile, Kept
 
 _LOG = logging.getLogger(__name__)
 DEFAULT_LIMIT_GB = 20.0
-META = "meta.json"
-LOCKS = ".locks"
 REMOVED = ".removed-"
 
 
@@ -68,67 +63,29 @@ class EntryInfo:
     in_use: bool
 
 
-class ExpertEntry:
-    """The experts of one key; from its construction until it is garbage, no other process evicts it."""
+_HELD: list[dict[Path, ExpertEntry]] = []
+"""What each open :func:`holding` keeps."""
 
-    def __init__(self, root: Path, key: str) -> None:
-        """Make the folder if need be, and hold it; DataError where that cannot be written."""
-        self.key, self.folder = key, root / key
-        try:
-            weakref.finalize(self, share(_holders(root, key)))
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
 
-    def path(self, expert: int) -> Path:
-        """File of an expert, there or not."""
-        return self.folder / f"expert-{expert:05d}.safetensors"
+@contextlib.contextmanager
+def holding() -> Iterator[None]:
+    """Keep every entry this process opens from eviction until the block ends, whatever the limit; then make room.
 
-    def read(self, expert: int, shape: tuple[int, int], *, warn: bool = True) -> ExpertFile | None:
-        """An expert of that shape that is there and whole; a damaged file stays for :meth:`write` to replace."""
-        path = self.path(expert)
-        if not path.exists():
-            return None
-        try:
-            return ExpertFile(path, shape)
-        except BrokenExpertError as error:
-            if warn:
-                _LOG.warning("%s; it will be trained again", error)
-            return None
-
-    def building(self, expert: int) -> FileLock:
-        """Lock of whoever trains this expert; each call gives a lock of its own."""
-        return FileLock(self.path(expert).with_suffix(".lock"))
-
-    def write(self, expert: int, snapshots: Tensor, train_accuracy: float, seconds: float) -> None:
-        """Store a finished expert under :meth:`building`; DataError where the disk does not take it."""
-        path = self.path(expert)
-        try:
-            for leftover in self.folder.glob(f".{path.name}.*"):  # of a build that was killed
-                leftover.unlink(missing_ok=True)
-            with replace_file(path) as temporary:
-                write_expert(temporary, snapshots, train_accuracy, seconds)
-        except OSError as error:
-            raise _unwritable(path, error) from error
-
-    def describe(self, meta: Mapping[str, Any]) -> None:
-        """Write ``meta.json`` for human readers, with what is there now."""
-        with FileLock(self.folder / "meta.lock"), replace_file(self.folder / META) as temporary:
-            found = {}
-            for path in sorted(self.folder.glob("expert-*.safetensors")):
-                with contextlib.suppress(BrokenExpertError, FileNotFoundError):
-                    one = ExpertFile(path)
-                    found[path.name] = {
-                        "bytes": path.stat().st_size,
-                        "train_accuracy": one.train_accuracy,
-                        "seconds": one.seconds,
-                    }
-            temporary.write_text(json.dumps({**meta, "experts": found}, indent=2) + "\n")
-
-    def touch(self) -> None:
-        """Mark the entry as used now."""
-        with contextlib.suppress(OSError):
-            os.utime(self.folder / META)
+    Trials of a search ask for one set of experts after the other and come back to them. A process that is killed
+    lets go by itself.
+    """
+    held: dict[Path, ExpertEntry] = {}
+    _HELD.append(held)
+    try:
+        yield
+    finally:
+        _HELD[:] = [one for one in _HELD if one is not held]
+        if held:
+            held.clear()
+            try:
+                ExpertStore().prune(max_bytes=size_limit())
+            except StudyError as error:  # what was done meanwhile counts more
+                _LOG.warning("%s", error)
 
 
 class ExpertStore:
@@ -139,14 +96,47 @@ class ExpertStore:
         self.root = cache_folder() / "experts"
 
     def entry(self, key: str) -> ExpertEntry:
-        """The experts of one key, held against eviction."""
-        return ExpertEntry(self.root, key)
+        """The experts of one key, held against eviction: while the entry lives, and in :func:`holding`."""
+        entry = ExpertEntry(self.root, key)
+        for held in _HELD:
+            held.setdefault(entry.folder, entry)
+        return entry
 
-    def num_stored(self, key: str, num_experts: int) -> int:
-        """How many of the first ``num_experts`` are there; reads no file and makes no folder."""
-        folder = self.root / key
-        paths = (folder / f"expert-{expert:05d}.safetensors" for expert in range(num_experts))
-        return sum(path.exists() for path in paths)
+    def stored(self, key: str, num_experts: int, wanted: Kept) -> list[ExpertFile | None]:
+        """What is there of the first experts, as :meth:`ExpertEntry.read` finds it; makes no folder."""
+        found: list[ExpertFile | None] = []
+        for expert in range(num_experts):
+            try:
+                found.append(ExpertFile(expert_path(self.root / key, expert), wanted))
+            except (FileNotFoundError, BrokenExpertError):
+                found.append(None)
+        return found
+
+    def capacity(self) -> int:
+        """Bytes that experts could take on this disk: what is free, and what they take already."""
+        return self.free() + sum(info.size for info in self.entries())
+
+    def free(self) -> int:
+        """Bytes that are free on the disk of the cache."""
+        place = self.root
+        while not place.exists():
+            place = place.parent
+        return shutil.disk_usage(place).free
+
+    def make_room(self, num_bytes: int) -> None:
+        """Evict entries until that much more fits the limit and the disk, or nothing is left to evict.
+
+        What a search in this process holds goes only where the disk is too small otherwise.
+        """
+        self.prune(max_bytes=max(0, min(size_limit(), self.capacity()) - num_bytes))
+        if _HELD and num_bytes > self.free():
+            _LOG.warning(
+                "the disk of %s is too small for all experts of this search; those of earlier trials are removed",
+                self.root,
+            )
+            for held in _HELD:
+                held.clear()
+            self.prune(max_bytes=max(0, self.capacity() - num_bytes))
 
     def entries(self) -> list[EntryInfo]:
         """Every entry, last used first."""
@@ -182,7 +172,7 @@ class ExpertStore:
     def _remove(self, key: str) -> bool:
         """Take an entry away unless somebody holds it; readers elsewhere never see half of it."""
         try:
-            with alone(_holders(self.root, key)) as free:
+            with alone(holders(self.root, key)) as free:
                 if not free:
                     return False
                 grave = Path(tempfile.mkdtemp(dir=self.root, prefix=REMOVED))
@@ -206,13 +196,8 @@ class ExpertStore:
             num_experts=sum(path.suffix == ".safetensors" and path.name[0] != "." for path in files),
             size=sum(_size(path) for path in files),
             last_used=used.stat().st_mtime,
-            in_use=is_shared(_holders(self.root, folder.name)),
+            in_use=is_shared(holders(self.root, folder.name)),
         )
-
-
-def _holders(root: Path, key: str) -> Path:
-    """Locks of an entry's users: beside it, since a lock that goes away with it protects nothing."""
-    return root / LOCKS / f"{key}.holders"
 
 
 def _size(path: Path) -> int:
@@ -220,7 +205,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _unwritable(path: Path, error: Exception) -> DataError:
-    return DataError(f"cannot write the cache {path}: {error}; set STUDY_CACHE to another folder")

@@ -18,6 +18,7 @@ from study.core.seeding import Generators
 from study.data.augment import augment, draw
 from study.methods.base import Task
 from study.methods.experts.config import EpochOrder, ExpertConfig
+from study.methods.experts.file import ExpertFile, Kept
 from study.methods.experts.optimizers import FlatSGD, gsam_direction
 from study.models.network import mixes_images
 from study.models.work import work_of
@@ -39,7 +40,7 @@ class ExpertDivergedError(DivergedError):
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """Snapshots [epochs + 1, D] float32 on the CPU, from the start on, with what is known of their expert.
+    """Snapshots [rows, D] float32 on the CPU, from the start on, with what is known of their expert.
 
     ``train_accuracy`` is the last one's on training images without augmentation; ``seconds`` are wall time.
     """
@@ -87,23 +88,36 @@ class ExpertRecorder:
         expert: int,
         after_epoch: Callable[[], None] | None = None,
         before_batch: Callable[[], None] | None = None,
+        *,
+        last: int | None = None,
+        known: ExpertFile | None = None,
     ) -> Trajectory:
-        """Train an expert, by its number, from its own start and keep its parameters after every epoch.
+        """Train an expert, by its number, from its own start and keep its parameters after the epochs that count.
 
-        ``before_batch`` may raise to stop. Raises ExpertDivergedError where parameters are not finite, and
-        ShapeError where the order gives no image, or positions outside of the training set.
+        These are all up to ``last``, by default every one, and the final one. Where some are ``known`` only the
+        epochs between them are trained. ``before_batch`` may raise to stop. Raises ExpertDivergedError where
+        parameters are not finite, and ShapeError where the order gives no image, or positions outside of the
+        training set.
         """
         # Numbers come from the CPU, whatever device computes: there is no waiting for an accelerator.
         family = Generators(self._generators.child("expert", expert).seed)
         started = time.perf_counter()
-        self._network.reset_parameters(family["init"])
-        flat = self._point.clone()
-        snapshots = torch.empty(self._config.num_epochs + 1, self.num_parameters)
-        # Copied into their own rows: a detached vector would share memory with the weights in training.
-        snapshots[0].copy_(flat)
         config = self._config
+        kept = self.kept(last)
+        snapshots = torch.empty(kept.num_rows, self.num_parameters)
+        epochs = self.epochs_to_train(kept, known)
+        if known is None:
+            self._network.reset_parameters(family["init"])
+            flat = self._point.clone()
+            # Copied into their own rows: a detached vector would share memory with the weights in training.
+            snapshots[0].copy_(flat)
+        else:
+            for epoch in range(epochs.start + 1):
+                snapshots[epoch].copy_(known.snapshot(epoch))
+            snapshots[-1].copy_(known.snapshot(config.num_epochs))
+            flat = snapshots[epochs.start].to(self._point.device, copy=True)
         optimizer = FlatSGD(config.lr, config.momentum, config.weight_decay)
-        for epoch in range(config.num_epochs):
+        for epoch in epochs:
             draws = family.child("epoch", epoch)
             for batch in torch.split(self._epoch_positions(epoch, draws), config.batch_size):
                 if before_batch is not None:
@@ -111,11 +125,27 @@ class ExpertRecorder:
                 self._train_batch(flat, optimizer, batch, draws)
             if not bool(flat.isfinite().all()):
                 raise ExpertDivergedError(expert, epoch + 1)
-            snapshots[epoch + 1].copy_(flat)
+            if (row := kept.row(epoch + 1)) is not None:
+                snapshots[row].copy_(flat)
             if after_epoch is not None:
                 after_epoch()
         seconds = time.perf_counter() - started
+        if known is not None:
+            return Trajectory(snapshots, known.train_accuracy, known.seconds + seconds)
         return Trajectory(snapshots, self._accuracy(flat), seconds)
+
+    def kept(self, last: int | None) -> Kept:
+        """The snapshots to keep where those up to an epoch are asked for, by default all."""
+        num_epochs = self._config.num_epochs
+        return Kept(self.num_parameters, num_epochs, num_epochs if last is None else min(last, num_epochs))
+
+    def epochs_to_train(self, wanted: Kept, known: ExpertFile | None) -> range:
+        """The epochs between what is known of an expert and what is wanted of it."""
+        if known is None:
+            return range(wanted.num_epochs)
+        # The velocity of momentum is not stored, so such an expert has to set out from its start again.
+        begin = 0 if self._config.momentum else known.kept.last
+        return range(begin, max(begin, wanted.num_rows - 2))
 
     def _epoch_positions(self, epoch: int, family: Generators) -> Tensor:
         """Positions an epoch visits, shuffled, on the CPU."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from study.core.chunks import even_sizes, fitting
-from study.core.programs import ProgramCache, go_on_plain
+from study.core.programs import ProgramCache, compile_fixed, go_on_plain
 from study.methods.base import Task
 from study.models.instance_norm import replace_instance_norms
 from study.models.network import Network, mixes_images
@@ -97,7 +97,7 @@ class RandomFeatures:
             return False
         plain = self._network, self._class_means
         self._network, self._class_means = _compiled.get(
-            self._key, lambda: (plain[0], torch.compile(plain[1], dynamic=False))
+            self._key, lambda: (plain[0], compile_fixed(plain[1]))
         )
         try:
             self._warm_up(num_real, num_synthetic)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from study.core.device import Compute
-from study.core.programs import ProgramCache, go_on_plain
+from study.core.programs import ProgramCache, compile_fixed, go_on_plain
 from study.methods.trajectories.student import step_adjoint, step_gradient
 from study.models.network import Network
 from study.models.work import work_of, worth_compiling
@@ -102,4 +102,4 @@ def _find_compiled(program: Callable[..., Any], inputs: Sequence[Tensor]) -> Cal
         with torch.enable_grad():
             traced = make_fx(program, tracing_mode="fake")(*inputs)
         kinds = tuple((value.shape, value.stride(), value.dtype, value.device) for value in inputs)
-        return _compiled.get((traced.code, kinds), lambda: torch.compile(traced, dynamic=False))
+        return _compiled.get((traced.code, kinds), lambda: compile_fixed(traced))

@@ -15,8 +15,9 @@ from torch import Tensor
 from study.core.records import Progress
 from study.core.seeding import Generators
 from study.methods.base import Method, Task, TaskSize
-from study.methods.experts.config import EpochOrder, WholeSet
+from study.methods.experts.config import EpochOrder, ExpertConfig, WholeSet
 from study.methods.experts.experts import Experts, estimate_experts, obtain_experts
+from study.methods.experts.file import Kept
 from study.methods.hooks import Estimate, Preparation, Report
 from study.methods.trajectories.adjoint import StudentGradients, student_end, student_gradients
 from study.methods.trajectories.compiled_step import CompiledStep
@@ -26,7 +27,8 @@ from study.methods.trajectories.losses import Drop, trajectory_matching_loss
 from study.methods.trajectories.step_memory import fitting_chunk
 from study.methods.trajectories.step_size import NUM_STUDENTS, STEP_SIZES, nearest_step_size
 from study.methods.trajectories.student import StudentStep, plan_steps
-from study.models.flat_params import flatten_parameters
+from study.methods.trajectories.untrained import UntrainedExperts
+from study.models.flat_params import num_parameters
 from study.models.work import Loads, nominal_seconds
 
 MAX_SHARE_HELD = 0.5
@@ -75,6 +77,25 @@ class ExpertMatching(Method[ConfigT]):
     """Base of methods that match expert trajectories; they differ in experts, start and matching."""
 
     preparation_settings: ClassVar[tuple[str, ...]] = ("experts",)
+    uses_final: ClassVar[bool] = True
+    """Whether finished experts are asked, as for soft labels; else none is trained beyond what students may reach."""
+
+    @property
+    def last_epoch(self) -> int:
+        """The last epoch that a student may have to reach, in this trial or another one of the search."""
+        last = self._most("max_start_epoch") - 1 + self._most("num_expert_epochs")
+        return min(last, self.config.experts.num_epochs)
+
+    def _most(self, name: str) -> int:
+        parameter = self.searched.get(f"distill.{name}")
+        own: int = getattr(self.config, name)
+        return max(own, *map(int, parameter.extremes)) if parameter else own
+
+    @property
+    def expert_config(self) -> ExpertConfig:
+        """How the experts are trained."""
+        config = self.config.experts
+        return config if self.uses_final else config.model_copy(update={"num_epochs": self.last_epoch})
 
     def order(self, task: Task, generators: Generators) -> EpochOrder:
         """Which images each epoch of an expert sees; by default all."""
@@ -100,12 +121,12 @@ class ExpertMatching(Method[ConfigT]):
 
     def rehearse(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """What :meth:`distill` does, with untrained networks for experts and any step size."""
-        yield from self._match(task, _UntrainedExperts(task), generators, STEP_SIZES[0])
+        yield from self._match(task, UntrainedExperts(task), generators, STEP_SIZES[0])
 
     def experts(self, task: Task, generators: Generators, report: Report | None = None) -> Experts:
         """The experts to match, from the cache; those that are missing are trained."""
         order = self.order(task, generators)
-        return obtain_experts(task, self.config.experts, order, generators, report)
+        return obtain_experts(task, self.expert_config, order, generators, report, last=self.last_epoch)
 
     def prepare(self, task: Task, generators: Generators, report: Report | None = None) -> Preparation:
         """Train the experts that the cache lacks."""
@@ -119,7 +140,9 @@ class ExpertMatching(Method[ConfigT]):
         """Count the experts that are missing."""
         loads = self.preparation_loads(task.size)
         key = self.order_key(task, generators)
-        return estimate_experts(task, self.config.experts, key, generators, nominal_seconds(loads))
+        return estimate_experts(
+            task, self.expert_config, key, generators, nominal_seconds(loads), self.last_epoch
+        )
 
     def iteration_loads(self, size: TaskSize) -> Loads:
         """A student's steps and the way back."""
@@ -133,9 +156,15 @@ class ExpertMatching(Method[ConfigT]):
         tried = 0 if config.step_size is not None else NUM_STUDENTS * len(STEP_SIZES)
         batch = min(config.batch_synthetic or size.num_synthetic, size.num_synthetic)
         return {
-            "experts": config.experts.load(size.work, size.num_images),
+            "experts": self.expert_config.load(size.work, size.num_images),
             "evaluation": size.work.training(batch, tried * config.num_student_steps),
         }
+
+    def prepared_bytes(self, task: Task) -> int:
+        """Of the snapshots that are kept of all experts."""
+        config = self.expert_config
+        kept = Kept(num_parameters(task.network()), config.num_epochs, self.last_epoch)
+        return config.num_experts * kept.num_bytes
 
     def _match(
         self, task: Task, experts: Trajectories, generators: Generators, step_size: float | None
@@ -258,20 +287,3 @@ def _pick(experts: Trajectories, epochs: tuple[int, int], generator: torch.Gener
         for low, high in ((0, experts.num_experts), epochs)
     )
     return expert, epoch
-
-
-class _UntrainedExperts:
-    """One network for every epoch but for a little noise; costs what trained experts cost."""
-
-    num_experts = 1
-
-    def __init__(self, task: Task) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self._flat = flatten_parameters(task.network(generator))
-        self._noise = 0.01 * torch.randn(len(self._flat), generator=generator).to(self._flat.device)
-
-    def snapshot(self, expert: int, epoch: int) -> Tensor:
-        return self._flat + epoch * self._noise
-
-    def final(self, expert: int) -> Tensor:
-        return self.snapshot(expert, 1)

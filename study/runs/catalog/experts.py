@@ -69,14 +69,15 @@ def _expert_method(config: RunConfig, data_root: Path | None) -> tuple[Method[An
         names = ", ".join(sorted(using))
         raise ConfigError(f"method {config.method!r} uses no experts. Those that do: {names}")
     context = open_context(config, data_root)
-    method = find_method(config.method)(context.config.distill)
+    method = find_method(config.method)(context.config.distill, config.space)
     return method, context.task(context.config), context.distill_generators()
 
 
 def _plain(info: EntryInfo) -> dict[str, Any]:
     """An entry as shown: what it was trained on, how, and what it takes."""
     key: Mapping[str, Any] = info.meta.get("key", {})
-    accuracies = [one["train_accuracy"] for one in info.meta.get("experts", {}).values()]
+    stored = info.meta.get("experts", {}).values()
+    accuracies = [one["train_accuracy"] for one in stored]
     return {
         "key": info.key,
         "image_shape": info.meta.get("image_shape"),
@@ -87,6 +88,7 @@ def _plain(info: EntryInfo) -> dict[str, Any]:
         "precision": key.get("precision"),
         "order": key.get("order"),
         "epochs": info.meta.get("num_epochs"),
+        "kept_epochs": min((one["kept_epochs"] for one in stored if "kept_epochs" in one), default=None),
         "experts": info.num_experts,
         "train_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
         "bytes": info.size,

@@ -239,7 +239,7 @@ class _Fit:
         method = find_method(self.config.method)
         whole = self.config.with_params({key: 1.0})
         size = self.data.of_task(whole)
-        loads = dict(method(whole.distill).preparation_loads(size))
+        loads = dict(method(whole.distill, whole.space).preparation_loads(size))
         experts = nominal_seconds({"experts": loads.pop("experts", Load())})
         rest = nominal_seconds(loads)
         batch = flatten(whole.plain())["distill.experts.batch_size"]

@@ -46,7 +46,7 @@ def run_trial(
         DivergedError: a loss or an image is not finite; carries the iteration.
     """
     loop = _Loop(context, config, recorder, callback, on_rung)
-    method = find_method(config.method)(config.distill)
+    method = find_method(config.method)(config.distill, config.space)
     _prepare(method, loop)
     clock = time.perf_counter()
     for progress in method.distill(context.task(config), context.distill_generators()):

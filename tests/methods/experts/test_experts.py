@@ -39,10 +39,11 @@ def config(**changes):
     return build(ExpertConfig, QUICK | changes)
 
 
-def obtain(task, *, seed=0, order=None, report=None, num_workers=1, **changes):
+def obtain(task, *, seed=0, order=None, report=None, num_workers=1, last=None, **changes):
     return obtain_experts(
-        task, config(**changes), order or WholeSet(), Generators(seed), report, num_workers=num_workers
-    )
+        task, config(**changes), order or WholeSet(), Generators(seed), report,
+        last=last, num_workers=num_workers,
+    )  # fmt: skip
 
 
 def trajectories(experts):
@@ -208,6 +209,56 @@ def test_more_experts_extend_those_already_there_to_the_bit(toy_task, cache, tmp
     assert (fewer.num_built, fewer.num_experts) == (0, 1)
 
 
+def test_only_snapshots_that_are_asked_for_are_kept(toy_task, cache):
+    few = obtain(toy_task(), num_epochs=9, last=2)
+    size = sum(path.stat().st_size for path in cache.glob("*/*.safetensors"))
+    every = obtain(toy_task(), num_epochs=9, seed=1)
+    assert size < 0.45 * sum(path.stat().st_size for path in (cache / every.key).glob("*.safetensors"))
+    assert (few.num_epochs, few.kept.last) == (9, 2)
+    for epoch in (0, 2, 9):
+        assert few.snapshot(1, epoch).isfinite().all()
+    assert torch.equal(few.final(1), few.snapshot(1, 9))
+    for epoch in (3, 8, 10):
+        with pytest.raises(ShapeError, match="experts 0 to 1 and epochs 0 to 2 and 9"):
+            few.snapshot(0, epoch)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("optimizer", ["sgd", "gsam"])
+def test_who_asks_for_more_follows_the_experts_further_and_who_asks_for_less_is_served(
+    toy_task, tmp_path, monkeypatch, momentum, optimizer
+):
+    changes = {"num_epochs": 7, "momentum": momentum, "optimizer": optimizer}
+    calls = []
+    few = obtain(toy_task(), last=2, **changes)
+    more = obtain(toy_task(), last=4, report=lambda *numbers: calls.append(numbers), **changes)
+    assert (few.key, few.num_built, more.num_built, more.kept.last) == (more.key, 2, 2, 4)
+    # Momentum is not stored, so such experts start again; nobody trains up to the end a second time.
+    assert calls[-1] == ((8, 8) if momentum else (4, 4))
+    assert few.snapshot(0, 2).equal(more.snapshot(0, 2)), "a file that is replaced can still be read"
+    every = obtain(toy_task(), **changes)
+    assert (every.num_built, every.kept.last) == (2, 7)
+    assert obtain(toy_task(), last=1, **changes).num_built == 0
+    assert every.train_accuracies == few.train_accuracies
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "other"))
+    at_once = obtain(toy_task(), **changes)
+    assert at_once.num_built == 2
+    assert torch.equal(trajectories(every), trajectories(at_once))
+
+
+def test_an_estimate_counts_the_epochs_between_what_is_there_and_what_is_asked(toy_task):
+    obtain(toy_task(), num_epochs=9, last=2)
+
+    def estimate(last):
+        return estimate_experts(toy_task(), config(num_epochs=9), WholeSet().key(), Generators(0), 18.0, last)
+
+    assert estimate(2).facts["to_build"] == 0
+    more = estimate(5)
+    assert (more.facts["to_build"], more.facts["kept_epochs"], more.facts["epochs"]) == (2, 5, 9)
+    assert more.seconds == pytest.approx(6.0)
+    assert more.num_bytes == 2 * 7 * 4 * obtain(toy_task(), num_epochs=9, last=2).num_parameters
+
+
 def test_the_number_of_threads_outside_is_left_as_it_was(toy_task):
     before = torch.get_num_threads()
     obtain(toy_task())
@@ -354,9 +405,7 @@ def test_an_expert_or_epoch_that_is_not_there_is_refused(toy_task, expert, epoch
 
 
 def test_a_disk_that_is_too_small_is_refused_before_training(toy_task, monkeypatch):
-    monkeypatch.setattr(
-        "study.methods.experts.experts.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})
-    )
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     calls = []
     with pytest.raises(DataError, match="set STUDY_CACHE"):
         obtain(toy_task(), report=lambda *numbers: calls.append(numbers))

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from study.core.errors import ConfigError, DataError
 from study.core.seeding import Generators
 from study.methods.experts.config import ExpertConfig, WholeSet
 from study.methods.experts.experts import estimate_experts, obtain_experts
-from study.methods.experts.file import BrokenExpertError, ExpertFile, write_expert
-from study.methods.experts.store import ExpertStore, size_limit
+from study.methods.experts.file import BrokenExpertError, ExpertFile, Kept, write_expert
+from study.methods.experts.room import find_shortage
+from study.methods.experts.store import ExpertStore, holding, size_limit
 
 SHAPE = (3, 1000)
 BUILD = """
@@ -82,11 +84,52 @@ def keys():
 def test_reading_one_snapshot_gives_what_was_written(tmp_path, snapshots):
     path = tmp_path / "expert.safetensors"
     write_expert(path, snapshots, 0.875, 12.5)
-    stored = ExpertFile(path, SHAPE)
+    stored = ExpertFile(path, Kept(1000, 2, 2))
     for epoch in range(len(snapshots)):
         assert torch.equal(stored.snapshot(epoch), snapshots[epoch])
     assert torch.equal(load_file(path)["snapshots"], snapshots)
-    assert (stored.shape, stored.train_accuracy, stored.seconds) == (SHAPE, 0.875, 12.5)
+    assert (stored.kept, stored.train_accuracy, stored.seconds) == (Kept(1000, 2, 2), 0.875, 12.5)
+
+
+def test_a_file_of_fewer_snapshots_knows_which_they_are(tmp_path, snapshots):
+    path = tmp_path / "expert.safetensors"
+    write_expert(path, snapshots, 0.875, 12.5, num_epochs=9)
+    stored = ExpertFile(path, Kept(1000, 9, 6))
+    assert stored.kept == Kept(1000, 9, 1)
+    assert str(stored.kept) == "epochs 0 to 1 and 9"
+    for epoch, row in ((0, 0), (1, 1), (9, 2)):
+        assert torch.equal(stored.snapshot(epoch), snapshots[row])
+    assert [stored.kept.row(epoch) for epoch in (-1, 2, 8, 10)] == [None] * 4
+    assert stored.kept.serves(Kept(1000, 9, 0))
+    assert not stored.kept.serves(Kept(1000, 9, 2))
+    with pytest.raises(BrokenExpertError, match="after 9 epochs"):
+        ExpertFile(path, Kept(1000, 10, 1))
+
+
+@pytest.mark.parametrize(
+    ("last", "rows", "words"),
+    [
+        (0, 2, "epochs 0 to 0 and 5"),
+        (3, 5, "epochs 0 to 3 and 5"),
+        (4, 6, "epochs 0 to 5"),
+        (5, 6, "epochs 0 to 5"),
+    ],
+)
+def test_the_final_snapshot_is_kept_beside_the_first_ones(last, rows, words):
+    kept = Kept(10, 5, last)
+    assert (kept.num_rows, kept.num_bytes, str(kept)) == (rows, 40 * rows, words)
+    held = [epoch for epoch in range(6) if kept.row(epoch) is not None]
+    assert [kept.row(epoch) for epoch in held] == list(range(rows))
+    assert held == [*range(min(last, 4) + 1), 5]
+
+
+def test_a_file_from_before_keeps_every_epoch(tmp_path, snapshots):
+    path = tmp_path / "expert.safetensors"
+    write_expert(path, snapshots, 0.875, 12.5)
+    with safe_open(path, framework="pt") as opened:
+        old = {name: value for name, value in opened.metadata().items() if name != "num_epochs"}
+    save_file({"snapshots": snapshots}, path, old)
+    assert ExpertFile(path).kept == Kept(1000, 2, 2)
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux's account of mapped pages")
@@ -120,7 +163,7 @@ def test_a_damaged_file_is_trained_again_with_a_warning(toy_task, root, caplog, 
     del before
     (path,) = root.glob("*/expert-00001.safetensors")
     damage(path)
-    with caplog.at_level(logging.WARNING, logger="study.methods.experts.store"):
+    with caplog.at_level(logging.WARNING, logger="study.methods.experts.entry"):
         again = obtain(toy_task())
     (record,) = caplog.records
     assert "will be trained again" in record.message
@@ -237,6 +280,112 @@ def test_a_build_evicts_what_no_longer_fits_but_never_itself(toy_task, fill, mon
     assert other.final(1).isfinite().all()
 
 
+def test_experts_of_a_search_stay_whatever_the_limit(toy_task, fill, monkeypatch):
+    fill("other", hours_ago=1)
+    monkeypatch.setenv("STUDY_CACHE_GB", "0")
+    schedules = [0.01, 0.02, 0.03] * 3
+    with holding():
+        built = [obtain(toy_task(), lr=lr).num_built for lr in schedules]
+        assert built == [2, 2, 2] + [0] * 6
+        assert len(keys()) == 3
+        assert all(info.in_use for info in ExpertStore().entries())
+    assert keys() == []
+    assert [obtain(toy_task(), lr=lr).num_built for lr in schedules] == [2] * 9
+
+
+def test_a_search_within_another_lets_go_of_its_own_only(fill, monkeypatch):
+    monkeypatch.setenv("STUDY_CACHE_GB", "0")
+    for key in ("inner", "outer"):
+        fill(key)
+    with holding():
+        ExpertStore().entry("outer")
+        with holding():
+            ExpertStore().entry("inner")
+        assert sorted(keys()) == ["inner", "outer"], "the outer one heard of both"
+        with pytest.raises(KeyError), holding():
+            raise KeyError
+    assert keys() == []
+
+
+def test_a_search_without_experts_leaves_the_cache_alone(fill, monkeypatch):
+    fill("other")
+    monkeypatch.setenv("STUDY_CACHE_GB", "0")
+    with holding():
+        pass
+    assert keys() == ["other"]
+
+
+def test_a_search_that_is_killed_holds_nothing(toy_task, root):
+    script = f"""
+        import time
+        from study.methods.experts.store import ExpertStore, holding
+        with holding():
+            ExpertStore().entry("{"a" * 8}")
+            print("held", flush=True)
+            time.sleep(600)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "held\n"
+        assert ExpertStore().prune(everything=True) == []
+        assert keys() == ["a" * 8]
+    finally:
+        process.kill()
+        process.communicate()
+    assert [info.key for info in ExpertStore().prune(everything=True)] == ["a" * 8]
+
+
+def test_room_is_made_before_a_build_so_that_the_limit_is_its_peak(toy_task, fill, monkeypatch):
+    size = estimate_experts(toy_task(), settings(), WholeSet().key(), Generators(0), 1.0).num_bytes
+    fill("old", hours_ago=2, num_experts=5)
+    monkeypatch.setenv("STUDY_CACHE_GB", str((size + 8000) / 1e9))
+    seen = []
+    obtain_experts(
+        toy_task(), settings(), WholeSet(), Generators(0), lambda *_: seen.append(keys()), num_workers=1
+    )
+    assert "old" not in seen[0]
+
+
+def test_where_the_disk_is_too_small_a_search_gives_up_what_it_holds(toy_task, monkeypatch, caplog):
+    size = estimate_experts(toy_task(), settings(), WholeSet().key(), Generators(0), 1.0).num_bytes
+    disk = size * 3 // 2
+
+    def free(self):
+        return disk - sum(info.size for info in self.entries())
+
+    monkeypatch.setattr(ExpertStore, "free", free)
+    with holding():
+        assert [obtain(toy_task(), lr=lr).num_built for lr in (0.01, 0.02, 0.01)] == [2, 2, 2]
+        assert len(keys()) == 1
+    assert "is too small for all experts of this search" in caplog.text
+
+
+def test_a_shortage_is_known_beforehand_and_names_the_remedy(monkeypatch, root):
+    monkeypatch.setattr(ExpertStore, "free", lambda self: 10**10)
+    monkeypatch.setenv("STUDY_CACHE_GB", "2.4")
+    assert find_shortage(3, 0) is None
+    assert find_shortage(3, 8 * 10**8) is None
+    short = find_shortage(3, 9 * 10**8)
+    assert "3 sets of 0.9 GB, 2.7 GB in all, more than the limit of 2.4 GB" in short
+    assert "STUDY_CACHE_GB=3 keeps them" in short
+    monkeypatch.setenv("STUDY_CACHE_GB", "3")
+    assert find_shortage(3, 9 * 10**8) is None
+    small = find_shortage(3, 4 * 10**9)
+    assert f"3 sets of 4.0 GB, 12.0 GB in all, but {root} can have 10.0 GB" in small
+    assert "set STUDY_CACHE to a folder on a larger disk" in small
+    with pytest.raises(DataError, match=r"need 10\.1 GB, but .* can have 10\.0 GB; set STUDY_CACHE"):
+        find_shortage(1, 101 * 10**8)
+
+
+def test_what_the_cache_takes_already_is_room(fill, monkeypatch):
+    fill("some", num_experts=3)
+    taken = ExpertStore().entries()[0].size
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    assert ExpertStore().capacity() == taken + 1000
+
+
 def test_experts_stay_readable_if_their_files_are_taken_away(toy_task, root):
     experts = obtain(toy_task())
     kept = experts.final(0)
@@ -286,7 +435,7 @@ def test_a_full_disk_is_one_clear_error(snapshots, monkeypatch):
     def fail(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("study.methods.experts.store.write_expert", fail)
+    monkeypatch.setattr("study.methods.experts.entry.write_expert", fail)
     with pytest.raises(DataError, match="No space left on device; set STUDY_CACHE"):
         entry.write(0, snapshots, 0.5, 1.0)
     assert [path.name for path in entry.folder.iterdir()] == []

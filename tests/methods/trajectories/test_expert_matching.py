@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +15,15 @@ from study.core.config import build
 from study.core.errors import ConfigError, DivergedError
 from study.core.records import SyntheticSet
 from study.core.seeding import Generators
+from study.core.spaces import Choice, Range
 from study.methods.base import Method
 from study.methods.datm import DATMConfig, FlatExpertConfig
+from study.methods.experts.experts import Experts
 from study.methods.pad import PADConfig
 from study.methods.trajectories import expert_start
 from study.methods.trajectories.adjoint import StudentGradients
 from study.methods.trajectories.config import TrajectoryConfig
+from study.methods.trajectories.expert_matching import ExpertMatching
 from study.methods.trajectories.expert_start import average_correct, first_correct
 from study.methods.trajectories.learned_set import MIN_STEP_SIZE, LearnedSet, Start
 from study.methods.trajectories.step_size import STEP_SIZES, nearest_step_size
@@ -31,6 +35,7 @@ from study.models.work import work_of
 Factory = Callable[..., Any]
 
 FAMILY = ["mtt", "datm", "pad"]
+EXPERTS = {"num_experts": 2, "batch_size": 8, "lr": 0.05}
 WHOLE = {"schedule": {"initial_fraction": 1.0, "removals": []}, "discard_fraction": 0.0}
 PINNED = {
     "mtt": [0.82148, 0.78354, 0.74566, 0.80759],
@@ -85,9 +90,73 @@ def test_pad_without_a_schedule_shares_experts_with_datm_and_mtt(
     experts = {"experts": {"num_experts": 2, "num_epochs": 3, "batch_size": 8, "optimizer": "sgd"}}
     keys = set()
     for name, settings in (("mtt", {}), ("datm", {}), ("pad", WHOLE)):
-        method = toy_method(name, **experts, **settings)
+        method = toy_method(name, **experts, **settings, max_start_epoch=3)
         keys.add(method.prepare(toy_task(), Generators(0)).tags["study.experts"])
     assert len(keys) == 1
+
+
+def test_snapshots_that_no_student_of_the_search_reaches_are_not_kept(
+    toy_task: Factory, toy_method: Factory
+) -> None:
+    plain = toy_method("datm", experts={**EXPERTS, "num_epochs": 12}, max_start_epoch=3, num_expert_epochs=2)
+    assert plain.last_epoch == 4
+    searched = {
+        "distill.max_start_epoch": Range(kind="int", low=2, high=6),
+        "distill.num_expert_epochs": Choice(choices=(1, 3)),
+        "distill.image_lr": Range(low=1, high=1000),
+    }
+    method = type(plain)(plain.config, searched)
+    assert method.last_epoch == 6 - 1 + 3
+    facts = method.prepare(toy_task(), Generators(3)).facts
+    assert (facts["epochs"], facts["kept_epochs"], facts["built"]) == (12, 8, 2)
+    assert method.prepared_bytes(toy_task()) == 2 * (9 + 1) * 4 * facts["parameters"]
+    assert method.estimate(toy_task(), Generators(3)).num_bytes == method.prepared_bytes(toy_task())
+    # A single run asks for less, and another trial for as much.
+    for other in (plain, type(plain)(plain.config.model_copy(update={"max_start_epoch": 5}), searched)):
+        assert other.prepare(toy_task(), Generators(3)).facts["built"] == 0
+    short = {"distill.max_start_epoch": Range(kind="int", low=1, high=2)}
+    assert type(plain)(plain.config, short).last_epoch == 4, "a single run may lie outside of the space"
+    longer = {"distill.max_start_epoch": Range(kind="int", low=1, high=99)}
+    assert type(plain)(plain.config, longer).last_epoch == 12
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_the_last_epoch_is_the_last_one_read(
+    name: str, toy_task: Factory, toy_method: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: set[int] = set()
+    snapshot = Experts.snapshot
+
+    def noted(self: Experts, expert: int, epoch: int) -> Tensor:
+        read.add(epoch)
+        return snapshot(self, expert, epoch)
+
+    monkeypatch.setattr(Experts, "snapshot", noted)
+    settings = {"max_start_epoch": 3, "num_expert_epochs": 2, "num_iterations": 40, "num_student_steps": 1}
+    method = toy_method(name, experts={**EXPERTS, "num_epochs": 9}, **settings, image_lr=1e-3)
+    final_of(method, toy_task())
+    assert read == ({0, 1, 2, 3, 4} if name == "mtt" else {0, 1, 2, 3, 4, 9})
+
+
+def test_experts_of_mtt_end_where_no_student_gets_farther(toy_task: Factory, toy_method: Factory) -> None:
+    losses = {}
+    for num_epochs in (4, 9):
+        settings = {"max_start_epoch": 3, "num_expert_epochs": 2}
+        method = toy_method("mtt", experts={**EXPERTS, "num_epochs": num_epochs}, **settings)
+        assert method.estimate(toy_task(), Generators(0)).summary.startswith("2 experts of 4 epochs")
+        losses[num_epochs] = final_of(method, toy_task())[1]
+    assert losses[4] == losses[9]
+
+
+@pytest.mark.parametrize("name", ["datm", "pad"])
+def test_trimmed_experts_give_the_same_set_as_whole_ones(
+    name: str, toy_task: Factory, toy_method: Factory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    method = toy_method(name, experts={**EXPERTS, "num_epochs": 9})
+    trimmed, _ = final_of(method, toy_task())
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
+    monkeypatch.setattr(ExpertMatching, "last_epoch", 9)
+    assert same(trimmed, final_of(method, toy_task())[0])
 
 
 def test_datm_with_hard_labels_and_a_fixed_range_is_mtt(toy_task: Factory, toy_method: Factory) -> None:
@@ -113,7 +182,7 @@ def test_a_warm_cache_builds_nothing_and_changes_nothing(
 
 def test_a_new_seed_needs_experts_of_its_own(toy_task: Factory, toy_method: Factory) -> None:
     estimate = toy_method("mtt").estimate(toy_task(), Generators(4711))
-    assert estimate.summary == "2 experts of 3 epochs, 2 of them to train"
+    assert estimate.summary == "2 experts of 2 epochs, 2 of them to train"
     assert estimate.seconds > 0
 
 
