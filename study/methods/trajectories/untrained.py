@@ -20,7 +20,9 @@ class UntrainedExperts:
         self._noise = 0.01 * torch.randn(len(self._flat), generator=generator).to(self._flat.device)
 
     def snapshot(self, expert: int, epoch: int) -> Tensor:
+        """Parameters [D], a little further with every epoch."""
         return self._flat + epoch * self._noise
 
     def final(self, expert: int) -> Tensor:
+        """Parameters [D] after the first epoch."""
         return self.snapshot(expert, 1)
