@@ -92,7 +92,8 @@ class RandomFeatures:
         """Compile both passes where that many iterations earn it back; says whether compiled ones will run.
 
         An iteration passes ``num_synthetic`` images with a gradient, and every ``image_steps``-th one
-        ``num_real`` without. Where the compiler fails, plain programs stay; ConfigError where ``compute.compile`` is ``on``.
+        ``num_real`` without. Where the compiler fails, plain programs stay; ConfigError where
+        ``compute.compile`` is ``on``.
         """
         flops = (num_real // image_steps + 3 * num_synthetic) * self._work.embedding_flops
         if not worth_compiling("features", self.compute, flops, num_iterations):
