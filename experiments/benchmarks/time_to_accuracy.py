@@ -189,7 +189,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         ComputeConfig(device=arguments.device, compile="on" if arguments.compile else "off")
     )
     recipe = EvaluationConfig(
-        preset="quick", num_steps=arguments.score_steps, num_seeds=arguments.score_networks
+        preset="quick", augment=True, num_steps=arguments.score_steps, num_seeds=arguments.score_networks
     )
     model = ModelConfig(width=arguments.score_width)
     scoring = Evaluator(
