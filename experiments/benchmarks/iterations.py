@@ -85,8 +85,9 @@ def measure(benchmark: Benchmark, arguments: argparse.Namespace) -> dict[str, ob
     model = ModelConfig(width=arguments.width, depth=arguments.depth)
     task = Task(train.to(device), arguments.ipc, model, augmentation, replace(compute, compile="off"))
     config = benchmark.configure(arguments.iterations + 1, arguments.batch_real)
-    variants = {
-        "plain": plain_iterations(benchmark.class_loss, task, config, Generators(arguments.seed)),
+    plain = plain_iterations(benchmark.class_loss, task, config, Generators(arguments.seed))
+    variants: dict[str, Iterator[float]] = {
+        "plain": (loss for loss, _ in plain),
         "uncompiled": our_iterations(benchmark, task, config, Generators(arguments.seed)),
     }
     if benchmark.compiles and arguments.compile and compiler_available(device):

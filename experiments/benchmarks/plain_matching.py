@@ -16,7 +16,7 @@ from study.core.seeding import Generators
 from study.data.augment import augment, draw
 from study.methods.base import Task
 from study.methods.initialize import initialize
-from study.methods.matching.synthetic_images import ClassBatches
+from study.methods.matching.real_batches import ClassBatches
 from study.models.pool import Network, build_model
 
 __all__ = ["ClassLoss", "plain_iterations"]
@@ -27,11 +27,11 @@ ClassLoss = Callable[[Network, Tensor, Tensor, int, Any], Tensor]
 
 def plain_iterations(
     class_loss: ClassLoss, task: Task, config: Any, generators: Generators
-) -> Iterator[float]:
+) -> Iterator[tuple[float, Tensor]]:
     """Update the images by the losses of all classes, with a new network every time.
 
     Yields:
-        The sum of the losses of an iteration.
+        The sum of the losses of an iteration, and the images [classes · ipc, C, H, W], which go on being updated.
     """
     device, train = task.compute.device, task.train
     images, _ = initialize(config.init, train, task.ipc, generators["init"])
@@ -56,4 +56,4 @@ def plain_iterations(
             loss.backward(inputs=[images])
             total += loss.item()
         optimizer.step()
-        yield total
+        yield total, images

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field
+from torch import Tensor
 
 from study.core.records import Progress
 from study.core.seeding import Generators
@@ -20,13 +21,9 @@ from study.methods.matching.attention import (
 )
 from study.methods.matching.inner_training import InnerTraining
 from study.methods.matching.losses import attention_matching_loss, distribution_matching_loss
+from study.methods.matching.means import DrawnNetworks, MeanMatchingConfig, match_means
 from study.methods.matching.random_features import RandomFeatures
-from study.methods.matching.synthetic_images import (
-    ClassBatches,
-    MatchingConfig,
-    SyntheticImages,
-    paired_means,
-)
+from study.methods.matching.synthetic_images import SyntheticImages
 from study.models.pool import ModelConfig
 from study.models.work import Loads
 
@@ -34,7 +31,7 @@ ATTENTION_COST = 1.6
 """Time of features and attention maps, in that of the features alone; measured on digits, MNIST and CIFAR-10."""
 
 
-class DataDAMConfig(MatchingConfig):
+class DataDAMConfig(MeanMatchingConfig):
     """Settings of DataDAM, the paper's; above 50 images a class its ``image_lr`` is 10."""
 
     num_iterations: int = Field(8_000, ge=0)
@@ -50,10 +47,6 @@ class DataDAMConfig(MatchingConfig):
     loss_scale: float = Field(1.0, gt=0)
     """Factor on the whole loss, of which only the product with ``image_lr`` counts; the released code uses
     100. At 1 the images hardly move: see ``synthetic/relative_change``."""
-    iterations_per_network: int = Field(1, ge=1)
-    """T: how often a drawn network is used before the next is drawn."""
-    image_steps: int = Field(1, ge=1)
-    """zeta_S: updates of the images each time a network is used."""
     model_steps: int = Field(0, ge=0)
     """zeta_theta: updates of the network on a detached copy of the images between two of its uses."""
     model_lr: float = Field(0.01, gt=0)
@@ -101,7 +94,7 @@ class DataDAM(Method[DataDAMConfig]):
     def iteration_loads(self, size: TaskSize) -> Loads:
         """A real batch and the set through one network, with attention maps, and the network's own training."""
         config, work = self.config, size.work
-        features = work.features(size.num_drawn(config.batch_real), size.num_synthetic) * ATTENTION_COST
+        features = config.load(size) * ATTENTION_COST
         steps = config.model_steps / config.image_steps
         training = work.training(min(config.batch_synthetic, size.num_synthetic), steps)
         return {"features": features, "evaluation": training}
@@ -112,46 +105,31 @@ class DataDAM(Method[DataDAMConfig]):
         Losses: ``match/loss``, and its parts as they are, ``match/attention`` and ``match/output``.
         """
         config, weights = self.config, self.layer_weights(task.model, task.train.image_shape)
-        synthetic = SyntheticImages(task, config, generators["init"])
-        yield synthetic.progress(0)
-        networks = _Networks(config, task, synthetic)
-        real = ClassBatches(task.train, config.batch_real)
-        networks.features.compile_for(config.num_iterations, len(real.labels), len(synthetic.labels))
-        for iteration in range(1, config.num_iterations + 1):
-            networks.advance(iteration - 1, generators)
-            means, made = paired_means(task, networks.features, real, synthetic, generators)
-            attention = attention_matching_loss(means[:-1], made[:-1], tuple(weights.values()))
-            output = distribution_matching_loss(means[-1], made[-1])
+
+        def losses(real: tuple[Tensor, ...], synthetic: tuple[Tensor, ...]) -> dict[str, Tensor]:
+            attention = attention_matching_loss(real[:-1], synthetic[:-1], tuple(weights.values()))
+            output = distribution_matching_loss(real[-1], synthetic[-1])
             loss = config.loss_scale * (attention + config.output_weight * output)
-            parts = {"match/loss": loss, "match/attention": attention, "match/output": output}
-            yield synthetic.step(parts, iteration)
+            return {"match/loss": loss, "match/attention": attention, "match/output": output}
+
+        features = RandomFeatures(task, AttentionFeatures(config.attention_power, config.attention_layers))
+        networks = _TrainedNetworks(features, task, config) if config.model_steps else DrawnNetworks(features)
+        yield from match_means(config, task, networks, losses, generators)
 
 
-class _Networks:
-    """The network of each iteration, drawn, trained or kept."""
+class _TrainedNetworks(DrawnNetworks):
+    """Networks that are drawn and then trained on the synthetic images between two targets."""
 
-    def __init__(self, config: DataDAMConfig, task: Task, synthetic: SyntheticImages) -> None:
-        self.config, self.synthetic = config, synthetic
-        self.features = RandomFeatures(
-            task, AttentionFeatures(config.attention_power, config.attention_layers)
-        )
-        self.training = None
-        if config.model_steps:
-            self.training = InnerTraining(task, config.model_lr, config.batch_synthetic)
+    def __init__(self, features: RandomFeatures, task: Task, config: DataDAMConfig) -> None:
+        super().__init__(features)
+        self._training = InnerTraining(task, config.model_lr, config.batch_synthetic)
+        self._num_steps = config.model_steps
 
-    def advance(self, index: int, generators: Generators) -> None:
-        """Draw, train or keep the network before update ``index`` of the images."""
-        config = self.config
-        position = index % (config.iterations_per_network * config.image_steps)
-        if self.training is None:
-            if position == 0:
-                self.features.redraw(generators["networks"])
-            return
-        if position == 0:
-            self.training.redraw(generators["networks"])
-        elif position % config.image_steps == 0:
-            images, labels = self.synthetic.pixels.detach(), self.synthetic.labels
-            self.training.train(images, labels, config.model_steps, generators["training"])
-        else:
-            return
-        self.features.load(self.training.network)
+    def renew(self, generators: Generators) -> None:
+        self._training.redraw(generators["networks"])
+        self.features.load(self._training.network)
+
+    def reuse(self, synthetic: SyntheticImages, generators: Generators) -> None:
+        images, labels = synthetic.pixels.detach(), synthetic.labels
+        self._training.train(images, labels, self._num_steps, generators["training"])
+        self.features.load(self._training.network)

@@ -6,23 +6,19 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from pydantic import Field
+from torch import Tensor
 
 from study.core.records import Progress
 from study.core.seeding import Generators
 from study.core.spaces import Choice, Range, Space
 from study.methods.base import Method, MethodConfig, Task, TaskSize, register
 from study.methods.matching.losses import distribution_matching_loss
+from study.methods.matching.means import DrawnNetworks, MeanMatchingConfig, match_means
 from study.methods.matching.random_features import RandomFeatures
-from study.methods.matching.synthetic_images import (
-    ClassBatches,
-    MatchingConfig,
-    SyntheticImages,
-    paired_means,
-)
 from study.models.work import Loads
 
 
-class DMConfig(MatchingConfig):
+class DMConfig(MeanMatchingConfig):
     """Settings of DM as published; from 100 images a class on, the published ``image_lr`` is 10."""
 
     num_iterations: int = Field(20_000, ge=0)
@@ -49,18 +45,13 @@ class DM(Method[DMConfig]):
 
     def iteration_loads(self, size: TaskSize) -> Loads:
         """A real batch and the set through one network."""
-        return {"features": size.work.features(size.num_drawn(self.config.batch_real), size.num_synthetic)}
+        return {"features": self.config.load(size)}
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an iteration with its ``match/loss``."""
-        config = self.config
-        synthetic = SyntheticImages(task, config, generators["init"])
-        yield synthetic.progress(0)
-        real = ClassBatches(task.train, config.batch_real)
-        features = RandomFeatures(task)
-        features.compile_for(config.num_iterations, len(real.labels), len(synthetic.labels))
-        for iteration in range(1, config.num_iterations + 1):
-            features.redraw(generators["networks"])
-            (real_means,), (made,) = paired_means(task, features, real, synthetic, generators)
-            loss = distribution_matching_loss(real_means, made)
-            yield synthetic.step({"match/loss": loss}, iteration)
+        networks = DrawnNetworks(RandomFeatures(task))
+        yield from match_means(self.config, task, networks, _losses, generators)
+
+
+def _losses(real: tuple[Tensor, ...], synthetic: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    return {"match/loss": distribution_matching_loss(real[0], synthetic[0])}

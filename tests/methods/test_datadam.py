@@ -17,7 +17,7 @@ from study.methods.matching.attention import AttentionFeatures
 from study.methods.matching.inner_training import InnerTraining
 from study.methods.matching.losses import attention_matching_loss, distribution_matching_loss
 from study.methods.matching.random_features import RandomFeatures
-from study.methods.matching.synthetic_images import ClassBatches
+from study.methods.matching.real_batches import ClassBatches
 from study.models.pool import ModelConfig, build_model
 
 Factory = Callable[..., Any]

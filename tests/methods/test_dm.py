@@ -16,7 +16,7 @@ from study.data.augment import AugmentationConfig, augment, draw
 from study.methods.dm import DM, DMConfig
 from study.methods.matching.losses import distribution_matching_loss
 from study.methods.matching.random_features import RandomFeatures
-from study.methods.matching.synthetic_images import ClassBatches
+from study.methods.matching.real_batches import ClassBatches
 from study.models.pool import build_model
 
 Factory = Callable[..., Any]

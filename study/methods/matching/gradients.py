@@ -18,7 +18,8 @@ from study.data.augment import AugmentationConfig, AugmentationRecord, augment, 
 from study.methods.base import Task, TaskSize
 from study.methods.matching.inner_training import InnerTraining
 from study.methods.matching.losses import GradientDistance, gradient_distance
-from study.methods.matching.synthetic_images import ClassBatches, MatchingConfig, SyntheticImages
+from study.methods.matching.real_batches import ClassBatches, class_batches
+from study.methods.matching.synthetic_images import MatchingConfig, SyntheticImages
 from study.models.work import Loads
 
 PUBLISHED_LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
@@ -95,7 +96,7 @@ def match_gradients(
     yield synthetic.progress(0)
     num_outer_steps, num_inner_epochs = config.loops(task.ipc)
     training = InnerTraining(task, config.model_lr, config.batch_synthetic, augmentation)
-    real = ClassBatches(task.train, config.batch_real)
+    real = class_batches(config.real_batches, task.train, config.batch_real, generators)
     statistics = ClassBatches(task.train, STATISTICS_PER_CLASS)
     num_steps = num_inner_epochs * math.ceil(len(synthetic.labels) / config.batch_synthetic)
     for iteration in range(1, config.num_iterations + 1):
@@ -118,9 +119,10 @@ def _real_gradients(
     batch = augment(real.draw(generator), siamese, real.labels)
     sizes = real.labels.bincount().tolist()
     labels = real.labels.to(batch.device)
+    weights = [None] * len(sizes) if real.weights is None else torch.split(real.weights, sizes)
     by_class = [
-        training.gradients(images, targets)
-        for images, targets in zip(torch.split(batch, sizes), torch.split(labels, sizes), strict=True)
+        training.gradients(*of_class)
+        for of_class in zip(torch.split(batch, sizes), torch.split(labels, sizes), weights, strict=True)
     ]
     return {name: torch.stack([gradients[name] for gradients in by_class]) for name in by_class[0]}
 

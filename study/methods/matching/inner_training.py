@@ -69,8 +69,12 @@ class InnerTraining:
                 for name, gradient in gradients.items():
                     named[name].sub_(gradient, alpha=self._lr)
 
-    def gradients(self, images: Tensor, labels: Tensor, *, exact: bool = True) -> dict[str, Tensor]:
+    def gradients(
+        self, images: Tensor, labels: Tensor, weights: Tensor | None = None, *, exact: bool = True
+    ) -> dict[str, Tensor]:
         """Gradient of the mean cross-entropy by parameter name, float32, without a graph.
+
+        ``weights`` [n], which sum to 1, weigh the images of the mean; by default all are alike.
 
         Forward passes are float32, or in the compute type of the task where they need not be ``exact``: on a network
         trained for 200 steps bfloat16 put the distance between gradients off by a seventh. Batch norm behaves as
@@ -83,7 +87,10 @@ class InnerTraining:
         with torch.enable_grad(), nullcontext() if exact else self._compute.autocast():
             logits = functional_call(self._program, leaves, (images,))
         with torch.enable_grad():
-            loss = functional.cross_entropy(logits.float(), labels)
+            if weights is None:
+                loss = functional.cross_entropy(logits.float(), labels)
+            else:
+                loss = weights @ functional.cross_entropy(logits.float(), labels, reduction="none")
         gradients = torch.autograd.grad(loss, list(leaves.values()))
         return dict(zip(leaves, gradients, strict=True))
 

@@ -86,13 +86,16 @@ class RandomFeatures:
         parts = [run(chunk, weights) for chunk, weights in chunks]
         return tuple(reduce(torch.add, of_layer) for of_layer in zip(*parts, strict=True))
 
-    def compile_for(self, num_iterations: int, num_real: int, num_synthetic: int) -> bool:
+    def compile_for(
+        self, num_iterations: int, num_real: int, num_synthetic: int, image_steps: int = 1
+    ) -> bool:
         """Compile both passes where that many iterations earn it back; says whether compiled ones will run.
 
-        An iteration passes ``num_real`` images without gradient and ``num_synthetic`` with one. Where the
-        compiler fails, plain programs stay; ConfigError where ``compute.compile`` is ``on``.
+        An iteration passes ``num_synthetic`` images with a gradient, and every ``image_steps``-th one
+        ``num_real`` without. Where the compiler fails, plain programs stay; ConfigError where
+        ``compute.compile`` is ``on``.
         """
-        load = self._work.features(num_real, num_synthetic) * num_iterations
+        load = self._work.features(num_real / image_steps, num_synthetic) * num_iterations
         if not worth_compiling("features", self.compute, load):
             return False
         plain = self._network, self._class_means

@@ -22,7 +22,7 @@ from study.methods.matching.gradients import (
 )
 from study.methods.matching.inner_training import InnerTraining
 from study.methods.matching.losses import gradient_distance
-from study.methods.matching.synthetic_images import ClassBatches
+from study.methods.matching.real_batches import ClassBatches
 from study.models.pool import ModelConfig, build_model
 
 Factory = Callable[..., Any]

@@ -10,7 +10,7 @@ from torch import Tensor
 from study.core.device import Compute
 from study.core.errors import ConfigError
 from study.methods.matching.random_features import RandomFeatures, averaging_matrix, embedding
-from study.methods.matching.synthetic_images import ClassBatches
+from study.methods.matching.real_batches import ClassBatches
 from study.models.pool import ModelConfig, Network, build_model
 
 Factory = Callable[..., Any]

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from study.core.errors import DivergedError
-from study.methods.matching.synthetic_images import ClassBatches, MatchingConfig, SyntheticImages
+from study.methods.matching.real_batches import ClassBatches
+from study.methods.matching.synthetic_images import MatchingConfig, SyntheticImages
 
 Factory = Callable[..., Any]
 
