@@ -37,12 +37,12 @@ def distill(
     name = name or config.set_name
     with recorded(tracker, config, name, kind="distill") as recorder:
         describe_run(recorder, config, context)
-        log_score_figures(recorder, config, context)
         callback.on_trial_start(0, {}, config.distill.num_iterations)
         result = run_trial(context, config, recorder, callback, None)
         callback.on_trial_end(0, "COMPLETE", {"accuracy": result.score.mean})
         with watch.running():
             log_trial_set(recorder, result, config, context)
+            log_score_figures(recorder, config, context)
         scorer, num_seeds = context.scorer("finalist"), config.search.num_finalist_seeds
         chosen = replace(
             result, score=scorer.score(result.synthetic, num_seeds), random=context.random("finalist")

@@ -119,7 +119,6 @@ class _TuneRun:
         )
         self.search.note("run_id", parent.run_id)
         describe_run(parent, self.config, self.context)
-        log_score_figures(parent, self.config, self.context)
         self.search.propose(self.config.first_trial())
         return parent
 
@@ -128,8 +127,6 @@ class _TuneRun:
         finished = sum(record.counts for record in self.search.records())
         self.callback.on_search(self.search.name, self.num_trials, finished)
         if finished < self.num_trials:
-            random = self.context.random()
-            parent.log_metrics({"random/val_accuracy": random.mean, "random/val_accuracy_std": random.std})
             self.callback.on_phase(f"searching {', '.join(self.config.space)}")
         trial = functools.partial(self._trial, parent)
         self.search.optimize(trial, self.num_trials, self.timeout_seconds)
@@ -170,6 +167,7 @@ class _TuneRun:
     def _finish(self, parent: Recorder, finalists: FinalistRound, winner: WinnerResult) -> SearchResult:
         winning = self.config.with_params(winner.params)
         log_bar_figures(parent, winning, self.context)
+        log_score_figures(parent, self.config, self.context)
         log_comparison(parent, self.tracker, self.search, winner, self.context, self.watch)
         records = self.search.records()
         with self.watch.running():

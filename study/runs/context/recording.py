@@ -12,7 +12,7 @@ from study.core.errors import DivergedError
 from study.runs.config.configure import RunConfig
 from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import RunContext, open_context
-from study.runs.context.stores import StoreOptions, open_tracking_meanwhile
+from study.runs.context.stores import StoreOptions, open_tracking
 from study.search.optimize import Pruned
 from study.tracking.base import Recorder, Tracker
 from study.tracking.provenance import provenance
@@ -65,15 +65,12 @@ class _Timed:
 def prepare(
     config: RunConfig, stores: StoreOptions, callback: Callback
 ) -> tuple[RunContext, Stopwatch, Tracker]:
-    """Load the data, score its baselines, and open the tracking store, whose time the watch counts."""
+    """Load the data and open the tracking store, whose time the watch counts; baselines wait until they are asked for."""
     callback.on_phase(f"loading {config.dataset}")
     context = open_context(config, stores.data_root)
-    opening = open_tracking_meanwhile(stores)
-    callback.on_phase("scoring random real images under the same recipe")
-    context.score_baselines()
     watch = Stopwatch()
     with watch.running():
-        tracker = watch.wrap(opening.result())
+        tracker = watch.wrap(open_tracking(stores))
     return context, watch, tracker
 
 

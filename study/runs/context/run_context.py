@@ -70,15 +70,6 @@ class RunContext:
         count = search.num_random_seeds if purpose == "trial" else search.num_finalist_seeds
         return self.scorer(purpose).random(self.config.ipc, count)
 
-    def score_baselines(self) -> Score:
-        """Random real images on validation for all trials to come, also on the other architectures.
-
-        Trials then pay for their own sets alone, the first one too.
-        """
-        if self.pool is not None:
-            _ = self.pool.random
-        return self.random()
-
     def cross_score(self, synthetic: SyntheticSet, purpose: str) -> CrossScore | None:
         """The score on other architectures; None where the run asks for none."""
         return None if self.pool is None else self.pool.score(synthetic, purpose)

@@ -113,6 +113,7 @@ class WinnerResult(TrialResult):
             "test/num_seeds": float(self.test.n),
             "synthetic/relative_change": self.relative_change,
             "random/val_accuracy": self.random.mean,
+            "random/val_accuracy_std": self.random.std,
             "random/test_accuracy": self.random_test.mean,
             "random/test_accuracy_std": self.random_test.std,
         }

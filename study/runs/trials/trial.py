@@ -59,7 +59,6 @@ def run_trial(
 def _prepare(method: Method[Any], loop: _Loop) -> None:
     """Record what the method tells of itself, and let it make ready what it needs."""
     context, recorder = loop.context, loop.recorder
-    log_bar_figures(recorder, loop.config, context)
     weights = method.layer_weights(loop.config.model, context.splits.image_shape)
     if weights:
         recorder.log_params({f"layer_weight.{layer}": round(weight, 6) for layer, weight in weights.items()})
@@ -116,6 +115,7 @@ class _Loop:
         except Exception:
             # Whoever compares trials wants to see what a pruned one had made by then.
             log_final_grid(self.recorder, synthetic, self.context.splits)
+            log_bar_figures(self.recorder, self.config, self.context)
             raise
 
     def _rung_value(self, synthetic: SyntheticSet, score: Score) -> float:
@@ -164,6 +164,7 @@ class _Loop:
             cross={} if cross is None else cross.metrics(),
         )
         self._log_result(result, cross, iteration)
+        log_bar_figures(self.recorder, self.config, self.context)
         return result
 
     def _log_result(self, result: TrialResult, cross: CrossScore | None, iteration: int) -> None:
