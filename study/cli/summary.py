@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from study.cli.common import new_table, out, percent, print_json
 from study.cli.recipe import plain_settings, settings_table
+from study.core.clock import Part
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,12 +16,20 @@ if TYPE_CHECKING:
     from study import Plan, SearchResult, Setting
 
 NUM_BEST_SHOWN = 3
+PART_NAMES: dict[Part, str] = {
+    "start": "starting points",
+    "distill": "distilling",
+    "scores": "scores of trials",
+    "cross": "other architectures",
+    "tracking": "tracking, registry, figures",
+}
+"""Words for what a run spends its time on, where its own name is too short."""
 STANDSTILL = 0.01
 """Relative change of the images below which nothing was distilled."""
 
 
-def show_result(result: SearchResult) -> None:
-    """The table of trials, the winner beside its baselines, and the next commands."""
+def show_result(result: SearchResult, *, profile: bool = False) -> None:
+    """The table of trials, the winner beside its baselines, where the time went if asked for, and the next commands."""
     console = out()
     if len(result.trials) > 1:
         keys = list(dict.fromkeys(key for trial in result.trials for key in trial["params"]))
@@ -63,6 +72,8 @@ def show_result(result: SearchResult) -> None:
         f"{result.seconds:.0f} s in all, {result.tracking_seconds:.1f} s of them for tracking, "
         "registry and figures\n"
     )
+    if profile:
+        console.print(_cost_table(result))
     name = winner.set.split("/")[0]
     console.print("Next:")
     console.print("  study ui", style="bold")
@@ -132,6 +143,17 @@ def _scores_table(result: SearchResult) -> Table:
     ):
         table.add_row(name, *(percent(score.mean, score.std) for score in scores), style=style)
     table.add_row("its own starting point", percent(winner.start_score.mean), "-")
+    return table
+
+
+def _cost_table(result: SearchResult) -> Table:
+    table = new_table("where the time went", "seconds", "share", right=(1, 2))
+    by_time = sorted(result.cost.items(), key=lambda item: -item[1])
+    for part, seconds in by_time:
+        if seconds:
+            table.add_row(PART_NAMES.get(part, part), f"{seconds:.1f}", percent(seconds / result.seconds))
+    table.add_section()
+    table.add_row("all", f"{result.seconds:.1f}", percent(1.0))
     return table
 
 

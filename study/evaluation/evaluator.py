@@ -15,6 +15,7 @@ from study.core.device import Compute
 from study.core.digests import dataset_digest, set_digest
 from study.core.errors import ConfigError, DivergedError, ShapeError
 from study.core.records import ImageDataset, Score, SyntheticSet
+from study.core.reporting import work
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig
 from study.evaluation.baselines import random_real_sets
@@ -125,7 +126,8 @@ class Evaluator:
         count = self.config.num_seeds if num_draws is None else num_draws
         known = ("random", ipc, self._draws.seed, count)
         if known not in self._known:
-            self._known[known] = self._cached_random(self.random_sets(ipc, count))
+            with work("random real images", count):
+                self._known[known] = self._cached_random(self.random_sets(ipc, count))
         return self._known[known]
 
     def random_sets(self, ipc: int, num_draws: int) -> list[SyntheticSet]:
@@ -170,8 +172,9 @@ class Evaluator:
         real = self.real.to(self.compute.device)
         if job.schedule is not None and job.schedule.network_seed is not None:
             count = min(count, 1)  # its steps belong to one network, and training has a single outcome
-        networks = train_networks(job, self.seeds(count), count * expected_scores)
-        rows = [score_logits(predict(network, real.images, self.compute), real) for network in networks]
+        with work("training networks", count):
+            networks = train_networks(job, self.seeds(count), count * expected_scores)
+            rows = [score_logits(predict(network, real.images, self.compute), real) for network in networks]
         return score_rows(rows, real, time.perf_counter() - started)
 
     def _cached_random(self, sets: Sequence[SyntheticSet]) -> Score:

@@ -194,7 +194,7 @@ def test_build_trains_once_and_lists_the_result(toy):
 
 
 def test_an_interrupted_build_says_how_to_go_on(toy, monkeypatch):
-    def interrupt(self, task, generators, report=None):
+    def interrupt(self, task, generators):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Toy, "prepare", interrupt)

@@ -5,19 +5,22 @@ import torch
 
 from study.cli.common import out
 from study.cli.summary import show_result
+from study.core.clock import PARTS
 from study.core.records import Score, SyntheticSet
 from study.runs.registration.results import SearchResult, WinnerResult
+
+COST = {**dict.fromkeys(PARTS, 0.0), "tracking": 1.0, "distill": 20.0, "cross": 9.0}
 
 
 @pytest.fixture
 def show(monkeypatch, capsys):
     """``show(num_params, columns, **winner)`` prints the screen of a search of two trials, and gives its lines."""
 
-    def printed(num_params, columns, **winner):
+    def printed(num_params, columns, *, profile=False, **winner):
         monkeypatch.setenv("COLUMNS", str(columns))
         out.cache_clear()  # its width is that of an earlier screen
         params = {f"distill.parameter_{i}": 0.125 + i for i in range(num_params)}
-        show_result(result_of(params, **winner))
+        show_result(result_of(params, **winner), profile=profile)
         return capsys.readouterr().out.splitlines()
 
     yield printed
@@ -40,7 +43,7 @@ def result_of(params, relative_change=0.5):
     )  # fmt: skip
     return SearchResult(
         search="digits-dm-ipc1-1", dataset="digits", method="dm", ipc=1, budget="quick", trials_finished=2,
-        trials=trials, seconds=30.0, winner=winner, links={}, tracking_seconds=1.0, objective="accuracy",
+        trials=trials, seconds=30.0, winner=winner, links={}, cost=COST, objective="accuracy",
     )  # fmt: skip
 
 
@@ -71,3 +74,20 @@ def test_parameters_stand_beside_the_scores_where_there_is_room(show):
     assert is_beside(show(1, 80))
     assert not is_beside(show(4, 80))
     assert is_beside(show(4, 200))
+
+
+def test_where_the_time_went_is_shown_if_asked_for_largest_first(show):
+    assert not any("where the time went" in line for line in show(1, 80))
+    rows = [line for line in show(1, 80, profile=True) if " % " in line and "s of" not in line]
+    rows = [
+        line
+        for line in rows
+        if any(name in line for name in ("distilling", "other arch", "tracking,", "all "))
+    ]
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in rows]
+    assert cells == [
+        ["distilling", "20.0", "66.7 %"],
+        ["other architectures", "9.0", "30.0 %"],
+        ["tracking, registry, figures", "1.0", "3.3 %"],
+        ["all", "30.0", "100.0 %"],
+    ]

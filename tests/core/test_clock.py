@@ -44,9 +44,14 @@ def test_parts_exclude_each_other_and_add_up(turn):
 
 def test_a_part_ends_with_an_error(turn):
     clock = Clock()
-    with pytest.raises(ValueError, match="x"), clock.part("test"):
-        turn(1.0)
-        raise ValueError("x")
+
+    def fail():
+        with clock.part("test"):
+            turn(1.0)
+            raise ValueError("x")
+
+    with pytest.raises(ValueError, match="x"):
+        fail()
     turn(2.0)
     assert (clock.split()["test"], clock.split()["other"]) == (1.0, 2.0)
 

@@ -8,6 +8,7 @@ import torch
 from study.core.device import Compute
 from study.core.errors import ConfigError, DivergedError, ShapeError
 from study.core.records import ImageDataset
+from study.core.reporting import listening
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig
 from study.evaluation import training
@@ -166,6 +167,18 @@ def test_unbalanced_real_images_are_scored_by_balanced_accuracy(score, digits, t
     assert result.metric == "balanced_accuracy"
     assert set(result.extra) == {"accuracy"}
     assert result.extra["accuracy"] != result.values
+
+
+def test_every_step_of_every_network_is_counted(score, ten_a_class):
+    told = []
+    with listening(lambda *work: told.append(work)):
+        score(ten_a_class, num_seeds=3, seed=11)
+    assert {(what, total) for what, _, total in told} == {("training networks", 3)}
+    # Stacked or not, 20 steps of three networks: a start, every step of every stack, an end.
+    assert len(told) in {1 + 20 + 1, 1 + 40 + 1, 1 + 60 + 1}
+    done = [one for _, one, _ in told]
+    assert done == sorted(done)
+    assert (done[0], done[-2], done[-1]) == (0, pytest.approx(3), 3)
 
 
 def test_a_set_that_was_scored_before_is_not_trained_on_again(evaluator, ten_a_class, monkeypatch):

@@ -23,7 +23,7 @@ from study.methods.experts.config import EpochOrder, ExpertConfig
 from study.methods.experts.file import ExpertFile
 from study.methods.experts.store import ExpertEntry, ExpertStore, size_limit
 from study.methods.experts.training import ExpertRecorder, expert_compute
-from study.methods.hooks import Estimate, Preparation, Report
+from study.methods.hooks import Estimate, Preparation
 
 _FORMAT = 1
 """Part of every key: raise it when the same key would give other trajectories."""
@@ -79,7 +79,6 @@ class Experts:
         return Preparation(
             metrics={
                 "cost/experts_built": float(self.num_built),
-                "cost/experts_seconds": self.build_seconds,
                 "experts/train_accuracy": train_accuracy,
             },
             tags={"study.experts": self.key},
@@ -144,7 +143,6 @@ def obtain_experts(
     config: ExpertConfig,
     order: EpochOrder,
     generators: Generators,
-    report: Report | None = None,
     *,
     num_workers: int | None = None,
 ) -> Experts:
@@ -153,7 +151,7 @@ def obtain_experts(
     On CPUs each expert is trained by one thread, ``num_workers`` at a time (by default one a core, and one in
     all on an accelerator). Expert i draws from ``generators.child("expert", i)`` and is the same to the bit
     in whatever company. Processes that need the same experts share the work; a build that is killed keeps
-    what was finished. ``report`` is told of epochs trained, if anything is built.
+    what was finished.
 
     Raises:
         ConfigError: the architecture has running statistics.
@@ -176,7 +174,7 @@ def obtain_experts(
         _check_space(entry, len(missing) * _bytes_each(config, recorder))
         meta = _describe(task, config, key)
         build = ExpertBuild(task, config, order, generators, entry, shape, missing, meta)
-        num_built = build.run(num_workers or _num_workers(task), report)
+        num_built = build.run(num_workers or _num_workers(task))
         store.prune(max_bytes=size_limit())
     entry.touch()
     files = [entry.read(expert, shape) for expert in range(config.num_experts)]

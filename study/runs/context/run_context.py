@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from study.core.clock import Clock
 from study.core.device import Compute, resolve_compute
 from study.core.errors import ConfigError
 from study.core.records import ImageDataset, Score, SyntheticSet
+from study.core.reporting import work
 from study.core.seeding import Generators
 from study.data.splits import DataSplits, load_splits
 from study.evaluation.architectures import ArchitecturePool, CrossScore, build_pool, parse_model
@@ -20,7 +22,7 @@ from study.runs.config.configure import RunConfig
 
 @dataclass
 class RunContext:
-    """Everything trials share: real images on the device, named generators, evaluators."""
+    """Everything trials share: real images on the device, named generators, evaluators, the clock of the run."""
 
     config: RunConfig
     splits: DataSplits
@@ -28,6 +30,7 @@ class RunContext:
     train: ImageDataset
     validation: ImageDataset
     generators: Generators
+    clock: Clock = field(default_factory=Clock)
 
     def task(self, config: RunConfig) -> Task:
         """What a method may see under one trial's configuration."""
@@ -62,17 +65,31 @@ class RunContext:
         """Open the test set: the score of a chosen set, and of random real images beside it."""
         test = self.splits.test.open(reason).to(self.compute.device)
         scorer = self.scorer("test").changed(real=test)
-        return scorer.score(synthetic, num_seeds), scorer.random(self.config.ipc, num_seeds)
+        with self.clock.part("test"), work("scoring on test", num_seeds):
+            score = scorer.score(synthetic, num_seeds)
+        with self.clock.part("baselines"):
+            return score, scorer.random(self.config.ipc, num_seeds)
 
     def random(self, purpose: str = "trial") -> Score:
         """Random real images at the same IPC under the same recipe, on validation."""
         search = self.config.search
         count = search.num_random_seeds if purpose == "trial" else search.num_finalist_seeds
-        return self.scorer(purpose).random(self.config.ipc, count)
+        with self.clock.part("baselines"):
+            return self.scorer(purpose).random(self.config.ipc, count)
 
     def cross_score(self, synthetic: SyntheticSet, purpose: str) -> CrossScore | None:
         """The score on other architectures; None where the run asks for none."""
-        return None if self.pool is None else self.pool.score(synthetic, purpose)
+        if self.pool is None:
+            return None
+        with self.clock.part("baselines"):
+            _ = self.pool.members  # random images choose their learning rates, once
+        with self.clock.part("cross"):
+            return self.pool.score(synthetic, purpose)
+
+    def cross_random(self) -> CrossScore | None:
+        """Random real images on other architectures; None where the run asks for none."""
+        with self.clock.part("baselines"):
+            return None if self.pool is None else self.pool.random
 
     @functools.cached_property
     def pool(self) -> ArchitecturePool | None:
@@ -107,11 +124,14 @@ def open_context(config: RunConfig, data_root: Path | None) -> RunContext:
         StudyError: the device or the data is not there, a class has fewer images than the IPC, or the
             architectures to score on cannot be built.
     """
+    clock = Clock()
     _check_cross_models(config)
     compute = resolve_compute(config.compute)
-    splits = load_splits(config.dataset, config.data, data_root, min_per_class=config.ipc)
-    train, validation = splits.train.to(compute.device), splits.validation.to(compute.device)
-    return RunContext(config, splits, compute, train, validation, Generators(config.seed, compute.device))
+    with clock.part("loading"):
+        splits = load_splits(config.dataset, config.data, data_root, min_per_class=config.ipc)
+        train, validation = splits.train.to(compute.device), splits.validation.to(compute.device)
+    generators = Generators(config.seed, compute.device)
+    return RunContext(config, splits, compute, train, validation, generators, clock)
 
 
 def _check_cross_models(config: RunConfig) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from study.core.clock import Split
 from study.core.records import Score, SyntheticSet
 from study.evaluation.full_data import FullData
 from study.sets.manifest import ScoreRecord
@@ -169,7 +170,7 @@ class SearchResult:
         seconds: wall time of this process.
         winner: the registered set.
         links: addresses in the UI.
-        tracking_seconds: wall time spent on tracking, registry and figures.
+        cost: where these seconds went, by part; they add up (:data:`study.core.clock.Part`).
         objective: what the search raises, such as ``accuracy`` or ``accuracy,cross-arch``.
         front: trials that no other one beats in both objectives; empty where there is one only.
         finalists: the trials that were scored again: number, and the new values of the objectives by name.
@@ -192,14 +193,20 @@ class SearchResult:
     seconds: float
     winner: WinnerResult
     links: Mapping[str, str]
-    tracking_seconds: float
+    cost: Split
     objective: str
     front: tuple[int, ...] = ()
     finalists: tuple[Mapping[str, float], ...] = ()
     choice: str = ""
 
+    @property
+    def tracking_seconds(self) -> float:
+        """Wall time spent on tracking, registry and figures."""
+        return self.cost["tracking"]
+
     def plain(self) -> dict[str, Any]:
         """Nested plain values for ``--json``."""
         own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "winner"}
+        own.update(cost=dict(self.cost), tracking_seconds=self.tracking_seconds)
         return {**own, "winner": self.winner.plain(), "random": self.winner.random_plain(),
                 "front": list(self.front), "finalists": [dict(one) for one in self.finalists]}  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from study.core.errors import SearchError
 from study.core.records import Score
+from study.core.reporting import work
 from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import RunContext
 from study.runs.registration.results import TrialResult
@@ -52,9 +53,20 @@ def choose_winner(context: RunContext, search: Search, tracker: Tracker, callbac
             f"such as --space distill.image_lr=0.01:1:log, or go on with --resume {search.name} --trials MORE"
         )
     callback.on_phase(f"scoring {len(best)} finalists with {config.num_finalist_seeds} fresh seeds")
-    finalists = tuple(_score(record, context, tracker) for record in best)
+    what = f"scoring {len(best)} finalist{'s' if len(best) > 1 else ''}"
+    with context.clock.part("finalists"), work(what, _num_networks(context, len(best))):
+        finalists = tuple(_score(record, context, tracker) for record in best)
     winner = max(finalists, key=lambda result: (result.objective, -(result.trial or 0)))
     return FinalistRound(winner, finalists, _rule(context, search, len(finalists)))
+
+
+def _num_networks(context: RunContext, num_finalists: int) -> int:
+    """Networks to train for finalists and for random real images beside them."""
+    search = context.config.search
+    networks = (num_finalists + 1) * search.num_finalist_seeds
+    if "cross-arch" in search.objectives and context.pool is not None:
+        networks += num_finalists * context.pool.num_networks
+    return networks
 
 
 def _rule(context: RunContext, search: Search, num_finalists: int) -> str:
