@@ -102,6 +102,9 @@ def _trials_table(result: SearchResult, keys: list[str]) -> Table:
             "front: complete, and no other trial is at least as good in both objectives and better in one"
         )
         table.caption_justify = "left"
+    counts = {trial["num_seeds"] for trial in result.trials if trial["val_accuracy"] is not None}
+    if raced := len(counts) > 1:
+        table.add_column("n", justify="right")
     for key in keys:
         table.add_column(key.removeprefix("distill."), justify="right")
     table.add_column("seconds", justify="right")
@@ -112,6 +115,7 @@ def _trials_table(result: SearchResult, keys: list[str]) -> Table:
             "front" if trial["on_front"] else str(trial["outcome"]).lower(),
             percent(trial["val_accuracy"]),
             *([percent(trial["cross_mean"])] if crossed else []),
+            *([str(trial["num_seeds"] or "-")] if raced else []),
             *(_short(trial["params"].get(key)) for key in keys),
             f"{trial['seconds']:.0f}",
             style="bold green" if won else None,

@@ -15,6 +15,7 @@ from study.runs.context.stores import StoreOptions
 from study.runs.figures.run import log_score_figures
 from study.runs.registration.register import log_trial_set, register_winner
 from study.runs.registration.results import SearchResult
+from study.runs.trials.finalists import with_full_start
 from study.runs.trials.trial import run_trial
 
 
@@ -41,7 +42,7 @@ def distill(
         recorder = stack.enter_context(recorded(tracker, config, name, kind="distill"))
         describe_run(recorder, config, context)
         callback.on_trial_start(0, {}, config.distill.num_iterations)
-        result = run_trial(context, config, recorder, callback, None)
+        result = run_trial(context, config, recorder, callback)
         callback.on_trial_end(0, "COMPLETE", {"accuracy": result.score.mean})
         with context.clock.part("tracking"):
             log_trial_set(recorder, result, config, context)
@@ -49,6 +50,7 @@ def distill(
         with context.clock.part("finalists"):
             score = context.scorer("finalist").score(result.synthetic, config.search.num_finalist_seeds)
         chosen = replace(result, score=score, random=context.random("finalist"))
+        chosen = with_full_start(chosen, context, config)
         winner = register_winner(tracker, context, chosen, callback, origin=name, output=output)
         cost = context.clock.split()
         recorder.log_metrics({**winner.metrics(), **cost_metrics(cost)}, config.distill.num_iterations)

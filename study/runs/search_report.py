@@ -37,7 +37,7 @@ def log_comparison(
         rows,
         best=f"trial {winner.trial}",
         subtitle=(
-            f"Budget {config.budget}. Validation is the mean of {config.search.num_trial_seeds} networks a "
+            f"Budget {config.budget}. Validation is the mean of {_num_networks(context)} a "
             f"trial; test, of {winner.test.n} networks, was opened for the winner alone. Random real images: "
             f"a fresh draw for each of {random.n} networks, same recipe.{_front_words(records)}"
         ),
@@ -45,6 +45,13 @@ def log_comparison(
     parent.log_text(page, COMPARE_PAGE)
     parent.log_text(search_page(search.optuna_study, config.search.objectives), "search.html")
     parent.log_table([_flat(record) for record in records], TABLE_NAME)
+
+
+def _num_networks(context: RunContext) -> str:
+    search = context.config.search
+    first = f"{search.num_first_seeds} to " if search.races else ""
+    steps = f" of {search.num_score_steps} updates" if context.scores_are_brief else ""
+    return f"{first}{search.num_trial_seeds} networks{steps}"
 
 
 def _front_words(records: list[TrialRecord]) -> str:

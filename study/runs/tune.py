@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from study.runs.search_report import log_comparison
 from study.runs.trials.finalists import FinalistRound, choose_winner, note_result
 from study.runs.trials.trial import run_trial
 from study.search.optimize import Pruned, Search, TrialHandle, create_search, find_search
+from study.search.racing import may_become_finalist
 from study.tracking.base import Recorder, Tracker
 
 
@@ -153,13 +154,19 @@ class _TuneRun:
             if handle.report(value, percent):
                 raise Pruned
 
+        def may_win(first: Sequence[float]) -> bool:
+            complete = [one for one in self.search.records() if one.outcome == "COMPLETE" and one.scores]
+            finished = [one.scores for one in complete]
+            return may_become_finalist(first, finished, self.config.search.num_finalists)
+
         config = self.config.with_params(handle.params)
         tags = {"study.search": self.search.name, "study.trial": str(handle.number)}
         name = f"trial-{handle.number}"
         with recorded(self.tracker, config, name, kind="trial", parent=parent.run_id, **tags) as recorder:
             handle.note("run_id", recorder.run_id)
             recorder.log_params(handle.params)
-            result = run_trial(self.context, config, recorder, self.callback, on_rung)
+            race = may_win if self.config.search.races else None
+            result = run_trial(self.context, config, recorder, self.callback, on_rung, race)
             with self.context.clock.part("tracking"):
                 log_trial_set(recorder, result, config, self.context)
             note_result(handle, result)

@@ -27,10 +27,10 @@ def show(monkeypatch, capsys):
     out.cache_clear()
 
 
-def result_of(params, relative_change=0.5):
+def result_of(params, relative_change=0.5, raced=False):
     trials = [
         {"trial": number, "outcome": "COMPLETE", "on_front": False, "val_accuracy": 0.5, "cross_mean": 0.4,
-         "seconds": 12.0, "params": params}
+         "num_seeds": 2 + number * raced, "seconds": 12.0, "params": params}
         for number in range(2)
     ]  # fmt: skip
     score = Score("accuracy", (0.4, 0.6))
@@ -91,3 +91,11 @@ def test_where_the_time_went_is_shown_if_asked_for_largest_first(show):
         ["tracking, registry, figures", "1.0", "3.3 %"],
         ["all", "30.0", "100.0 %"],
     ]
+
+
+def test_the_networks_of_each_trial_are_told_where_they_differ(show):
+    def heads(lines):
+        return next(line for line in lines if "outcome" in line and "validation" in line)
+
+    assert "┃ n ┃" not in heads(show(1, 80))
+    assert "┃ n ┃" in heads(show(1, 80, raced=True))

@@ -54,12 +54,26 @@ class RunContext:
         expected = search.num_trials * (len(search.rungs) + 1) + search.num_finalists + 4
         return self.evaluator(expected_scores=expected if self.config.space else 4)
 
+    @functools.cached_property
+    def _brief_evaluator(self) -> Evaluator:
+        """As the search limits its updates."""
+        full, limit = self._trial_evaluator, self.config.search.num_score_steps
+        num_steps = full.config.resolve().steps(self.config.ipc * self.splits.num_classes)
+        return full if limit is None or limit >= num_steps else full.with_recipe(num_steps=limit)
+
+    @property
+    def scores_are_brief(self) -> bool:
+        """Whether trials are scored by another recipe than finalists and test."""
+        return self._brief_evaluator is not self._trial_evaluator
+
     def scorer(self, purpose: str) -> Evaluator:
         """The evaluator of all trials, on validation; each purpose (rung, trial, finalist) has its own seeds.
 
-        A set that was scored for the same purpose before, such as a shared starting point, is not trained on again.
+        Rungs and trials may be limited in their updates. A set that was scored for the same purpose before, such
+        as a shared starting point, is not trained on again.
         """
-        return self._trial_evaluator.reseeded("score", purpose)
+        brief = purpose in ("rung", "trial")
+        return (self._brief_evaluator if brief else self._trial_evaluator).reseeded("score", purpose)
 
     def test_scores(self, synthetic: SyntheticSet, reason: str, num_seeds: int) -> tuple[Score, Score]:
         """Open the test set: the score of a chosen set, and of random real images beside it."""

@@ -25,7 +25,8 @@ class TrialResult:
         params: searched values.
         synthetic: the set after the last iteration.
         score: of the set on validation.
-        start_score: of the set it started from, as its trial measured it.
+        start_score: of the set it started from, as its trial measured it, or by all of the recipe's updates where the
+            search limits those of trials.
         random: random real images at the same IPC under the same recipe.
         relative_change: distance of the images from their start over the start's norm.
         objectives: what a search raises, by name: the mean of ``score``, that over other architectures, or both.
@@ -108,6 +109,7 @@ class WinnerResult(TrialResult):
             "objective": self.objective,
             "val/accuracy": self.score.mean,
             "val/accuracy_std": self.score.std,
+            "val/num_seeds": float(self.score.n),
             "val/gain_over_random": self.score.mean - self.random.mean,
             "test/accuracy": self.test.mean,
             "test/accuracy_std": self.test.std,

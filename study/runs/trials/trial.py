@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,9 @@ NEGLIGIBLE_CHANGE = 1e-3
 OnRung = Callable[[float, int], None]
 """Gets a score on validation and the percent of iterations done; raises to stop the trial."""
 
+MayWin = Callable[[Sequence[float]], bool]
+"""Gets the scores of a finished trial's first networks; whether it is worth more of them."""
+
 
 def rung_iterations(num_iterations: int, rungs: tuple[float, ...]) -> dict[int, int]:
     """At which iterations a set is scored, with the percent each stands for."""
@@ -38,17 +41,22 @@ def rung_iterations(num_iterations: int, rungs: tuple[float, ...]) -> dict[int, 
 
 
 def run_trial(
-    context: RunContext, config: RunConfig, recorder: Recorder, callback: Callback, on_rung: OnRung | None
+    context: RunContext,
+    config: RunConfig,
+    recorder: Recorder,
+    callback: Callback,
+    on_rung: OnRung | None = None,
+    may_win: MayWin | None = None,
 ) -> TrialResult:
     """Distil under one configuration, recording as it goes, and score the result on validation.
 
-    The recorder's run is left open; without ``on_rung`` rungs are skipped. However it ends, where its time went
-    is recorded.
+    The recorder's run is left open; without ``on_rung`` rungs are skipped, and without ``may_win`` no network of
+    the score is saved. However it ends, where its time went is recorded.
 
     Raises:
         DivergedError: a loss or an image is not finite; carries the iteration.
     """
-    loop = _Loop(context, config, recorder, callback, on_rung)
+    loop = _Loop(context, config, recorder, callback, on_rung, may_win)
     method = find_method(config.method)(config.distill)
     try:
         _prepare(method, loop)
@@ -89,6 +97,7 @@ class _Loop:
     recorder: Recorder
     callback: Callback
     on_rung: OnRung | None
+    may_win: MayWin | None
     start: SyntheticSet | None = None
     last: Progress | None = None
     rungs: dict[int, int] = field(init=False)
@@ -153,7 +162,7 @@ class _Loop:
     def finish(self) -> TrialResult:
         assert self.start is not None
         assert self.last is not None
-        iteration, seeds = self.last.iteration, self.config.search.num_trial_seeds
+        iteration = self.last.iteration
         synthetic = _finite(self.last.snapshot(), iteration)
         change = float((synthetic.images - self.start.images).norm() / self.start.images.norm())
         if self.config.distill.num_iterations and change < NEGLIGIBLE_CHANGE:
@@ -161,9 +170,8 @@ class _Loop:
                 f"the images moved by {change:.1e} of their start only: the method did nothing; "
                 "raise the image learning rate or the iterations"
             )
-        scorer = self.context.scorer("trial")
-        with self.context.clock.part("scores"), work("scoring a trial", 2 * seeds):
-            score, start_score = (scorer.score(one, seeds) for one in (synthetic, self.start))
+        with self.context.clock.part("scores"):
+            score, start_score = self._scores(synthetic, self.start)
         self._log_score(score, iteration)
         cross = self.context.cross_score(synthetic, "trial")
         result = TrialResult(
@@ -181,10 +189,24 @@ class _Loop:
             log_bar_figures(self.recorder, self.config, self.context)
         return result
 
+    def _scores(self, synthetic: SyntheticSet, start: SyntheticSet) -> tuple[Score, Score]:
+        """Of the set and of its start, by the same networks: all of them only where the trial may win."""
+        search, scorer = self.config.search, self.context.scorer("trial")
+        num_seeds, both = search.num_trial_seeds, (synthetic, start)
+        with work("scoring a trial", 2 * num_seeds):
+            if self.may_win is None or search.num_first_seeds is None:
+                score, of_start = (scorer.score(one, num_seeds) for one in both)
+                return score, of_start
+            score, of_start = (scorer.score(one, search.num_first_seeds) for one in both)
+            if not self.may_win(score.values):
+                return score, of_start
+            return scorer.extend(synthetic, score, num_seeds), scorer.extend(start, of_start, num_seeds)
+
     def _log_result(self, result: TrialResult, iteration: int) -> None:
         random = result.random
         metrics = {
             "objective": result.objective,
+            "val/num_seeds": float(result.score.n),
             "val/gain_over_random": result.score.mean - random.mean,
             "val/gain_over_start": result.score.mean - result.start_score.mean,
             "random/val_accuracy": random.mean,
