@@ -124,10 +124,7 @@ def _show_plan(planned: dict[str, Any]) -> None:
     if not planned["to_build"]:
         words += "all in the cache"
     else:
-        words += (
-            f"{planned['to_build']} to train, {planned['seconds_per_epoch']:.2f} s an epoch, about "
-            f"{planned['estimated_seconds']:.0f} s in all"
-        )
+        words += f"{planned['to_build']} to train, about {planned['estimated_seconds']:.0f} s on two cores"
     say(words)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from rich.filesize import decimal
+
 from study.cli.common import new_table, out, percent, print_json
 from study.cli.recipe import plain_settings, settings_table
 from study.core.clock import Part
@@ -180,23 +182,27 @@ def print_plan(plan: Plan, changed: list[Setting], *, as_json: bool) -> None:
         f"{data['classes']} classes of {shape}"
     )
     console.print(", ".join(f"{key}: {value}" for key, value in plan.machine.items()))
+    if plan.chosen:
+        table = new_table(
+            "setting", "chosen by counted work", title=f"what the budget's limits decide for {plan.name}"
+        )
+        for key, words in plan.chosen.items():
+            table.add_row(key, words)
+        console.print(table)
     console.print(
         f"{plan.num_trials} trials of {plan.num_iterations} iterations at {1e3 * plan.seconds_per_iteration:.1f} ms, "
         f"{plan.seconds_per_score:.1f} s for each evaluation network"
     )
     if plan.preparation is not None:
         console.print(
-            f"{plan.preparation['summary']} ({duration(plan.preparation['estimated_seconds'])}); "
-            f"the space asks for this in {plan.preparation['variants']} ways"
+            f"{plan.preparation['summary']} ({duration(plan.preparation['estimated_seconds'])}, "
+            f"{decimal(plan.preparation['bytes'])}); the space asks for this in {plan.preparation['variants']} ways"
         )
     if plan.cross is not None:
-        names, cross = list(plan.cross["networks"]), plan.cross
-        console.print(
-            f"other architectures ({', '.join(names)}): {sum(cross['networks'].values())} networks, "
-            f"{duration(cross['estimated_seconds'])}"
-        )
+        console.print(f"other architectures ({', '.join(plan.cross)}): {sum(plan.cross.values())} networks")
+    parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in plan.parts.items() if seconds)
     console.print(
-        f"about {duration(plan.estimated_seconds)} if nothing is pruned; "
+        f"about {duration(plan.estimated_seconds)} if nothing is pruned ({parts}); "
         f"{plan.peak_memory_bytes / 2**30:.1f} GiB of memory so far"
     )
 

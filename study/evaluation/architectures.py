@@ -225,14 +225,6 @@ class ArchitecturePool:
                 workers.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def time_networks(self, synthetic: SyntheticSet) -> dict[str, float]:
-        """Seconds of one network of each architecture, at the recipe's own learning rate."""
-        evaluator, config = self.evaluator.reseeded("plan"), foreign_recipe(self.evaluator.config)
-        return {
-            name: _on(evaluator, PoolModel(name, model, config)).score(synthetic, 1).seconds
-            for name, model in self.models.items()
-        }
-
 
 def foreign_recipe(config: EvaluationConfig) -> EvaluationConfig:
     """A recipe without what belongs to the network a set was learned with: step size and steps."""

@@ -19,7 +19,7 @@ from study.evaluation.recipes import TrainingRecipe, learning_rates
 from study.evaluation.training_step import TrainingStep, prepare_step
 from study.models.network import Network
 from study.models.pool import ModelConfig
-from study.models.work import Work, expected_seconds, work_of_model, worth_compiling
+from study.models.work import Load, Work, expected_seconds, work_of_model, worth_compiling
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,11 @@ class TrainingJob:
         if self.schedule is not None:
             return self.schedule.batch_size
         return min(self.recipe.batch_size, len(self.images))
+
+    @property
+    def load(self) -> Load:
+        """Counted work of one network."""
+        return self.work.training(self.batch_size, self.num_steps)
 
 
 def train_networks(
@@ -137,13 +142,9 @@ def _stack_size(job: TrainingJob, num_seeds: int) -> int:
 
 def should_compile(job: TrainingJob, num_networks: int) -> bool:
     """Whether that many networks are trained with compiled steps; those differ from plain ones in their last bits."""
-    return worth_compiling("evaluation", job.compute, _step_flops(job), job.num_steps * num_networks)
+    return worth_compiling("evaluation", job.compute, job.load * num_networks)
 
 
 def training_seconds(job: TrainingJob) -> float:
     """Rough time to train one network uncompiled."""
-    return expected_seconds("evaluation", job.compute, _step_flops(job), job.num_steps)
-
-
-def _step_flops(job: TrainingJob) -> int:
-    return 3 * job.work.forward_flops * job.batch_size
+    return expected_seconds("evaluation", job.compute, job.load)

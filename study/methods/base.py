@@ -21,6 +21,7 @@ from study.methods.hooks import Estimate, Figure, Preparation
 from study.methods.initialize import Initialization
 from study.models.network import Network
 from study.models.pool import ModelConfig, build_model
+from study.models.work import Loads, Work, work_of_model
 
 
 class MethodConfig(Frozen):
@@ -33,6 +34,42 @@ class MethodConfig(Frozen):
 
 
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)
+
+
+@dataclass(frozen=True)
+class TaskSize:
+    """What counting the work of a method takes.
+
+    Attributes:
+        image_shape: channels, height, width.
+        class_counts: real training images of each class.
+        ipc: synthetic images per class.
+        model: the network.
+    """
+
+    image_shape: tuple[int, int, int]
+    class_counts: tuple[int, ...]
+    ipc: int
+    model: ModelConfig
+
+    @property
+    def num_images(self) -> int:
+        """Real training images."""
+        return sum(self.class_counts)
+
+    @property
+    def num_synthetic(self) -> int:
+        """Images of the set."""
+        return len(self.class_counts) * self.ipc
+
+    @property
+    def work(self) -> Work:
+        """What one image costs the network."""
+        return work_of_model(self.model, self.image_shape, len(self.class_counts))
+
+    def num_drawn(self, batch_size: int) -> int:
+        """Images of a real batch with ``batch_size`` of every class, or all that a class has."""
+        return sum(min(batch_size, count) for count in self.class_counts)
 
 
 @dataclass(frozen=True)
@@ -52,6 +89,12 @@ class Task:
     model: ModelConfig
     augmentation: AugmentationConfig
     compute: Compute
+
+    @property
+    def size(self) -> TaskSize:
+        """What counting its work takes."""
+        train = self.train
+        return TaskSize(train.image_shape, tuple(train.class_counts()), self.ipc, self.model)
 
     def network(self, generator: torch.Generator | None = None) -> Network:
         """A fresh network for these images on the device, drawn from a generator; by default from seed 0."""
@@ -110,8 +153,20 @@ class Method(ABC, Generic[ConfigT]):
         return Preparation()
 
     def estimate(self, task: Task, generators: Generators) -> Estimate:
-        """What :meth:`prepare` would cost, from counting and a few timed steps; nothing is kept."""
+        """What :meth:`prepare` would cost, from counting alone."""
         return Estimate()
+
+    def iteration_loads(self, size: TaskSize) -> Loads:
+        """Counted work of one iteration of :meth:`distill`, by which budgets choose how many there are.
+
+        By default a training step on the whole set and a look at 256 real images.
+        """
+        work = size.work
+        return {"evaluation": work.training(size.num_synthetic), "prediction": work.prediction(256)}
+
+    def preparation_loads(self, size: TaskSize) -> Loads:
+        """Counted work of :meth:`prepare` where nothing is cached; by default none."""
+        return {}
 
     def rehearse(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """The iterations of :meth:`distill` without the preparation: for timing, not for a set."""

@@ -9,9 +9,10 @@ from study.core.records import Progress
 from study.core.seeding import Generators
 from study.core.spaces import Choice, Range, Space
 from study.data.augment import AugmentationConfig
-from study.methods.base import Method, MethodConfig, Task, register
+from study.methods.base import Method, MethodConfig, Task, TaskSize, register
 from study.methods.initialize import Initialization
-from study.methods.matching.gradients import GradientMatchingConfig, match_gradients
+from study.methods.matching.gradients import GradientMatchingConfig, gradient_loads, match_gradients
+from study.models.work import Loads
 
 
 class DCConfig(GradientMatchingConfig):
@@ -38,6 +39,10 @@ class DC(Method[GradientMatchingConfig]):
         "distill.init": Choice(choices=("noise", "real")),
     }
     smoke: ClassVar[dict[str, int]] = {"num_iterations": 6, "batch_real": 16}
+
+    def iteration_loads(self, size: TaskSize) -> Loads:
+        """Both gradients, and a share of the network's training."""
+        return gradient_loads(self.config, size)
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an update with its ``match/loss``."""

@@ -15,7 +15,7 @@ from study.core.errors import ConfigError, DivergedError
 from study.core.records import Progress, StepSchedule, SyntheticSet
 from study.core.seeding import Generators, derive_seed
 from study.core.spaces import Range, Space
-from study.methods.base import Method, MethodConfig, Task, register
+from study.methods.base import Method, MethodConfig, Task, TaskSize, register
 from study.methods.initialize import Initialization, initialize
 from study.methods.learned import LearnedImages
 from study.methods.trajectories.adjoint import Backward, StudentGradients, student_gradients
@@ -24,6 +24,7 @@ from study.methods.trajectories.step_memory import fitting_chunk
 from study.methods.trajectories.student import ordered_steps
 from study.models.flat_params import flatten_parameters, forward_flat
 from study.models.network import Network, mixes_images
+from study.models.work import Loads
 
 
 class DDConfig(MethodConfig):
@@ -80,6 +81,17 @@ class DD(Method[DDConfig]):
         "distill.num_distill_epochs": Range(kind="int", low=1, high=5),
     }
     smoke: ClassVar[dict[str, int]] = {"num_iterations": 4, "num_networks": 1, "batch_real": 32}
+
+    def iteration_loads(self, size: TaskSize) -> Loads:
+        """The steps of each network, one image a class each, and the real batch it classifies."""
+        config, work = self.config, size.work
+        num_networks = 1 if config.network_init == "fixed" else config.num_networks
+        num_steps = size.ipc * config.num_distill_epochs * num_networks
+        real = min(config.batch_real, size.num_images)
+        return {
+            "student": work.student(len(size.class_counts), num_steps),
+            "evaluation": work.training(real, num_networks),
+        }
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an iteration.

@@ -10,7 +10,7 @@ from pydantic import Field
 from study.core.records import Progress
 from study.core.seeding import Generators
 from study.core.spaces import Choice, Range, Space
-from study.methods.base import Method, MethodConfig, Task, register
+from study.methods.base import Method, MethodConfig, Task, TaskSize, register
 from study.methods.matching.losses import distribution_matching_loss
 from study.methods.matching.random_features import RandomFeatures
 from study.methods.matching.synthetic_images import (
@@ -19,6 +19,7 @@ from study.methods.matching.synthetic_images import (
     SyntheticImages,
     paired_means,
 )
+from study.models.work import Loads
 
 
 class DMConfig(MatchingConfig):
@@ -45,6 +46,10 @@ class DM(Method[DMConfig]):
         "distill.init": Choice(choices=("real", "real+noise", "noise")),
     }
     smoke: ClassVar[dict[str, int]] = {"num_iterations": 8, "batch_real": 16}
+
+    def iteration_loads(self, size: TaskSize) -> Loads:
+        """A real batch and the set through one network."""
+        return {"features": size.work.features(size.num_drawn(self.config.batch_real), size.num_synthetic)}
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an iteration with its ``match/loss``."""

@@ -8,9 +8,10 @@ from typing import ClassVar
 from study.core.records import Progress
 from study.core.seeding import Generators
 from study.core.spaces import Choice, Space
-from study.methods.base import Method, MethodConfig, Task, register
+from study.methods.base import Method, MethodConfig, Task, TaskSize, register
 from study.methods.dc import DC
-from study.methods.matching.gradients import GradientMatchingConfig, match_gradients
+from study.methods.matching.gradients import GradientMatchingConfig, gradient_loads, match_gradients
+from study.models.work import Loads
 
 
 @register
@@ -27,6 +28,10 @@ class DSA(Method[GradientMatchingConfig]):
     Config: ClassVar[type[MethodConfig]] = GradientMatchingConfig
     space: ClassVar[Space] = {**DC.space, "distill.init": Choice(choices=("real", "noise"))}
     smoke: ClassVar[dict[str, int]] = DC.smoke
+
+    def iteration_loads(self, size: TaskSize) -> Loads:
+        """Both gradients, and a share of the network's training."""
+        return gradient_loads(self.config, size)
 
     def distill(self, task: Task, generators: Generators) -> Iterator[Progress]:
         """Yield the starting point, then one progress an update with its ``match/loss``."""

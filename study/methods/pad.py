@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from study.core.seeding import Generators
 from study.core.spaces import Range, Space
-from study.methods.base import MethodConfig, Task, register
+from study.methods.base import MethodConfig, Task, TaskSize, register
 from study.methods.datm import DATM, DATMConfig
-from study.methods.difficulty.curriculum import CurriculumConfig, build_curriculum
-from study.methods.difficulty.scores import DifficultyConfig, difficulty_scores
+from study.methods.difficulty.curriculum import CurriculumConfig, build_curriculum, curriculum_key
+from study.methods.difficulty.scores import DifficultyConfig, difficulty_key, difficulty_scores
 from study.methods.experts.config import EpochOrder
 from study.methods.hooks import ScoreFigure
 from study.methods.trajectories.expert_matching import Matching
 from study.methods.trajectories.losses import Drop
+from study.models.work import Load, Loads
 
 
 class PADConfig(DATMConfig):
@@ -60,6 +61,18 @@ class PAD(DATM):
     def order(self, task: Task, generators: Generators) -> EpochOrder:
         """From easy to hard."""
         return build_curriculum(task, self.config.schedule, self.config.difficulty, generators)
+
+    def order_key(self, task: Task, generators: Generators) -> Mapping[str, Any]:
+        """The curriculum's settings and what its scores depend on; no image is scored."""
+        return curriculum_key(self.config.schedule, difficulty_key(task, self.config.difficulty, generators))
+
+    def preparation_loads(self, size: TaskSize) -> Loads:
+        """Scores besides the experts."""
+        loads = dict(super().preparation_loads(size))
+        if self.config.schedule.is_whole:
+            return loads
+        scoring = self.config.difficulty.loads(size)
+        return {loop: loads.get(loop, Load()) + scoring.get(loop, Load()) for loop in {**loads, **scoring}}
 
     def figures(self, task: Task, generators: Generators) -> Sequence[ScoreFigure]:
         """How hard each training image is; nothing where the curriculum does not ask for it."""

@@ -39,6 +39,7 @@ def distill(
     with contextlib.ExitStack() as stack:
         stack.enter_context(listening(callback.on_work))
         context, tracker = prepare(config, stores, callback)
+        config = context.config
         recorder = stack.enter_context(recorded(tracker, config, name, kind="distill"))
         describe_run(recorder, config, context)
         callback.on_trial_start(0, {}, config.distill.num_iterations)

@@ -1,23 +1,33 @@
-"""What a search would do and cost, from a few timed iterations; nothing is stored."""
+"""What a search would do and cost: counted work, at this machine's speed by a few timed steps; nothing is trained."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from study.core.device import peak_memory
-from study.core.records import SyntheticSet
 from study.core.spaces import Choice, describe
-from study.evaluation.architectures import num_rate_networks
+from study.evaluation.architectures import ArchitecturePool, num_rate_networks
+from study.evaluation.baselines import random_real_sets
 from study.methods.base import find_method
+from study.models.work import Loads, nominal_seconds
 from study.runs.config.configure import RunConfig
+from study.runs.config.sizing import DataSize, num_scored_networks, score_loads
 from study.runs.context.run_context import RunContext, open_context
 from study.runs.context.stores import StoreOptions
-from study.runs.trials.trial import rung_iterations
 
-TIMED_ITERATIONS = 3
-WARM_UP_ITERATIONS = 2
+TIMED_STEPS = 10
+"""Of an evaluation network."""
+TIMED_ITERATIONS = 2
+LONGEST_TIMED = 2.0
+"""Nominal seconds of an iteration above which none is timed; counting has to do."""
+START_SECONDS = 8.0
+"""Importing, opening the stores, registering the winner."""
+RUN_SECONDS = 0.7
+"""Tracking one trial."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +36,16 @@ class Plan:
 
     Attributes:
         space: what is searched, in words.
-        seconds_per_iteration: of the method, measured without compilation.
-        seconds_per_score: of one evaluation network, measured.
-        estimated_seconds: of the whole search if nothing is pruned.
+        chosen: what the budget's limits decided, and why.
+        seconds_per_iteration: of the method, without compilation.
+        seconds_per_score: of one evaluation network, validation included.
+        parts: what the whole comes to, in seconds, if nothing is pruned.
+        estimated_seconds: their sum.
+        speed: this machine's time for counted work, in that of the nominal one, from timed steps.
         peak_memory_bytes: of this process so far, data included; 0 where the system does not say.
         preparation: what the method prepares, such as experts, its cost for the recipe's own settings, and how
             many different ones the space asks for; None for other methods.
-        cross: the other architectures that trials are scored on, measured: seconds of one network of each,
-            how many networks of each the search trains, and what that comes to; None where there are none.
+        cross: the other architectures that trials are scored on, and how many networks of each the search trains.
 
     Example:
         >>> import study
@@ -47,14 +59,17 @@ class Plan:
     num_trials: int
     num_iterations: int
     space: dict[str, str]
+    chosen: dict[str, str]
     data: dict[str, Any]
     machine: dict[str, str]
     seconds_per_iteration: float
     seconds_per_score: float
+    parts: dict[str, float]
     estimated_seconds: float
+    speed: float
     peak_memory_bytes: int
     preparation: dict[str, Any] | None = None
-    cross: dict[str, Any] | None = None
+    cross: dict[str, int] | None = None
 
     def plain(self) -> dict[str, Any]:
         """Nested plain values for ``--json``."""
@@ -62,28 +77,32 @@ class Plan:
 
 
 def plan(config: RunConfig, stores: StoreOptions) -> Plan:
-    """Load the data, time a few iterations and one evaluation network, and extrapolate."""
+    """Load the data, count the work, and time a few steps of it."""
     config.first_trial()
     context = open_context(config, stores.data_root)
-    synthetic, seconds_per_iteration = _time_iterations(config, context)
-    started = time.perf_counter()
-    context.scorer("plan").score(synthetic, 1)
-    seconds_per_score = time.perf_counter() - started
-    search, iterations = config.search, config.distill.num_iterations
-    num_rungs = len(rung_iterations(iterations, search.rungs))
-    per_trial = num_rungs * search.num_rung_seeds + search.num_trial_seeds
-    scores = search.num_trials * per_trial + search.num_random_seeds * 2
-    scores += search.num_finalist_seeds * (min(search.num_finalists, search.num_trials) + 2)
-    seconds = search.num_trials * iterations * seconds_per_iteration + scores * seconds_per_score
-    preparation = _plan_preparation(config, context)
-    if preparation is not None:
-        seconds += preparation["estimated_seconds"] * min(search.num_trials, preparation["variants"])
-    cross = _plan_cross(config, context, synthetic, num_rungs)
-    if cross is not None:
-        seconds += cross["estimated_seconds"]
-    splits, counts = context.splits, context.splits.class_counts()
-    data = {"image_shape": list(splits.image_shape), "classes": splits.num_classes, "train": sum(counts["train"]),
-            "validation": sum(counts["validation"]), "test": len(splits.test)}  # fmt: skip
+    # A compiler would take longer than what is timed.
+    context.compute = dataclasses.replace(context.compute, compile="off")
+    config, search = context.config, context.config.search
+    size, data = DataSize.of(context.splits), describe_data(context)
+    speed = _time_steps(context) / nominal_seconds(_timed_loads(config, size))
+    score = speed * nominal_seconds(score_loads(config, size))
+    iteration = _time_iteration(context, size, speed)
+    num_networks = num_scored_networks(search)
+    iterations = config.distill.num_iterations
+    cross = _count_cross(context)
+    preparation = _plan_preparation(config, context, speed)
+    variants = min(search.num_trials, preparation["variants"]) if preparation else 0
+    parts = {
+        "start": START_SECONDS,
+        "preparation": preparation["estimated_seconds"] * variants if preparation else 0.0,
+        "distilling": search.num_trials * iterations * iteration,
+        "scores": num_networks * score,
+        "other architectures": speed * sum(
+            number * nominal_seconds(score_loads(config.model_copy(update={"model": model}), size))
+            for model, number in cross.values()
+        ),
+        "tracking": RUN_SECONDS * search.num_trials,
+    }  # fmt: skip
     return Plan(
         name=config.set_name,
         experiment=config.experiment_name,
@@ -91,54 +110,79 @@ def plan(config: RunConfig, stores: StoreOptions) -> Plan:
         num_trials=search.num_trials,
         num_iterations=iterations,
         space={key: describe(parameter) for key, parameter in config.space.items()},
+        chosen=config.work.chosen,
         data=data,
         machine=context.compute.describe(),
-        seconds_per_iteration=seconds_per_iteration,
-        seconds_per_score=seconds_per_score,
-        estimated_seconds=seconds,
+        seconds_per_iteration=iteration,
+        seconds_per_score=score,
+        parts=parts,
+        estimated_seconds=sum(parts.values()),
+        speed=speed,
         peak_memory_bytes=peak_memory(),
         preparation=preparation,
-        cross=cross,
+        cross={name: number for name, (_, number) in cross.items()} or None,
     )
 
 
-def _time_iterations(config: RunConfig, context: RunContext) -> tuple[SyntheticSet, float]:
+def describe_data(context: RunContext) -> dict[str, Any]:
+    """Shape, classes and images of each part; test stays sealed."""
+    splits, counts = context.splits, context.splits.class_counts()
+    return {"image_shape": list(splits.image_shape), "classes": splits.num_classes, "train": sum(counts["train"]),
+            "validation": sum(counts["validation"]), "test": len(splits.test)}  # fmt: skip
+
+
+def _short_recipe(config: RunConfig) -> RunConfig:
+    evaluation = config.evaluation.model_copy(update={"num_steps": TIMED_STEPS})
+    return config.model_copy(update={"evaluation": evaluation})
+
+
+def _timed_loads(config: RunConfig, size: DataSize) -> Loads:
+    return score_loads(_short_recipe(config), size)
+
+
+def _time_steps(context: RunContext) -> float:
+    """Seconds of a few steps on random real images, and of classifying validation; the better of two turns."""
+    evaluator = context.scorer("plan").with_recipe(num_steps=TIMED_STEPS)
+    sets = random_real_sets(context.train, context.config.ipc, 2, context.generators.child("plan"))
+    return min(evaluator.score(drawn, 1).seconds for drawn in sets)
+
+
+def _time_iteration(context: RunContext, size: DataSize, speed: float) -> float:
+    """Seconds of an iteration: timed after a first one where that is short, else counted."""
+    config = context.config
     method = find_method(config.method)(config.distill)
-    last = WARM_UP_ITERATIONS + TIMED_ITERATIONS
-    started, synthetic, timed = 0.0, None, 0
-    # Experts may take hours to train, and cost the same time to match once they are there.
-    for progress in method.rehearse(context.task(config), context.distill_generators()):
-        if progress.iteration == WARM_UP_ITERATIONS:
-            started = time.perf_counter()
-        timed = max(0, progress.iteration - WARM_UP_ITERATIONS)
-        synthetic = progress.snapshot()
-        if progress.iteration >= last:
+    counted = speed * nominal_seconds(method.iteration_loads(size.of_task(config)))
+    if not counted or counted > LONGEST_TIMED or config.distill.num_iterations <= TIMED_ITERATIONS:
+        return counted
+    # Of a method with experts these are untrained ones, which cost the same time to match.
+    steps: Iterator[Any] = method.rehearse(context.task(config), context.distill_generators())
+    seconds, began = [], None
+    for progress in steps:
+        if began is not None:
+            seconds.append(time.perf_counter() - began)
+        if progress.iteration > TIMED_ITERATIONS:
             break
-    assert synthetic is not None
-    return synthetic, (time.perf_counter() - started) / timed if timed else 0.0
+        began = time.perf_counter()
+    return min(seconds)
 
 
-def _plan_cross(
-    config: RunConfig, context: RunContext, synthetic: SyntheticSet, num_rungs: int
-) -> dict[str, Any] | None:
-    """What scoring on other architectures costs, random real images and the choice of learning rates included."""
-    pool, search = context.pool, config.search
+def _count_cross(context: RunContext) -> dict[str, tuple[Any, int]]:
+    """The other architectures by name, each with the networks of it that a search trains."""
+    pool: ArchitecturePool | None = context.pool
     if pool is None:
-        return None
-    seconds = pool.time_networks(synthetic)
+        return {}
+    search = context.config.search
     # Rungs go by the other architectures only where nothing else is raised.
-    scores = search.num_trials * (1 + (num_rungs if search.objectives == ("cross-arch",) else 0))
+    scores = search.num_trials * (1 + (len(search.rungs) if search.objectives == ("cross-arch",) else 0))
     if "cross-arch" in search.objectives:
         scores += min(search.num_finalists, search.num_trials)
-    networks = {name: (scores + 1) * pool.num_seeds + num_rate_networks(name) for name in seconds}
     return {
-        "seconds_per_network": seconds,
-        "networks": networks,
-        "estimated_seconds": sum(networks[name] * seconds[name] for name in seconds),
+        name: (model, (scores + 1) * pool.num_seeds + num_rate_networks(name))
+        for name, model in pool.models.items()
     }
 
 
-def _plan_preparation(config: RunConfig, context: RunContext) -> dict[str, Any] | None:
+def _plan_preparation(config: RunConfig, context: RunContext, speed: float) -> dict[str, Any] | None:
     method = find_method(config.method)(config.distill)
     estimate = method.estimate(context.task(config), context.distill_generators())
     if not estimate.summary:
@@ -147,7 +191,7 @@ def _plan_preparation(config: RunConfig, context: RunContext) -> dict[str, Any] 
         "summary": estimate.summary,
         **estimate.facts,
         "bytes": estimate.num_bytes,
-        "estimated_seconds": estimate.seconds,
+        "estimated_seconds": speed * estimate.seconds,
         "variants": _num_variants(config, method.preparation_settings),
     }
 

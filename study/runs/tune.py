@@ -67,6 +67,7 @@ def tune(
     callback = callback or Callback()
     with listening(callback.on_work):
         context, tracker = prepare(config, stores, callback)
+        config = context.config
         with context.clock.part("tracking"):
             storage = open_search_storage(stores)
             if resume is not None:

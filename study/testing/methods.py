@@ -11,6 +11,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,6 +28,7 @@ from study.core.spaces import Choice
 from study.methods.base import Method, MethodConfig, Task, find_method
 from study.methods.hooks import BarFigure, Estimate, Preparation
 from study.models.pool import ModelConfig
+from study.models.work import nominal_seconds
 from study.testing.tasks import OwnCache, toy_task
 
 
@@ -225,6 +227,16 @@ class MethodContract(OwnCache):
             json.dumps([dict(done.facts), dict(before.facts), dict(done.tags)])
             assert set(self.method.preparation_settings) <= set(self.method.Config.model_fields)
             assert method.estimate(task, Generators(seed)).seconds == 0
+
+    def test_counts_the_work_of_an_iteration(self) -> None:
+        """More images a class are more work; there is none where there is nothing to iterate."""
+        task = self.task()
+        method, size = self.build(), task.size
+        seconds = [nominal_seconds(method.iteration_loads(replace(size, ipc=ipc))) for ipc in (1, 10)]
+        assert seconds == sorted(seconds)
+        assert (seconds[0] > 0) == self.optimises
+        prepared = nominal_seconds(method.preparation_loads(size))
+        assert (prepared > 0) >= bool(self.method.preparation_settings)
 
     def test_layer_weights_are_none_or_have_mean_one(self) -> None:
         """Weights are at least 0, and searchable only where there are some."""

@@ -8,7 +8,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from study.core.device import Compute
 from study.models.pool import MODELS, ModelConfig, build_model
-from study.models.work import expected_seconds, work_of, work_of_model, worth_compiling
+from study.models.work import (
+    NOMINAL_RATES,
+    Load,
+    Loop,
+    expected_seconds,
+    nominal_seconds,
+    work_of,
+    work_of_model,
+    worth_compiling,
+)
 
 CPU = torch.device("cpu")
 
@@ -51,21 +60,41 @@ def test_batch_norm_mixes_images() -> None:
     assert not work_of_model(ModelConfig(width=4), (1, 8, 8), 3).mixes_images
 
 
-def test_expected_time_is_work_at_a_nominal_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+def test_loads_add_up() -> None:
+    work = work_of_model(ModelConfig(name="mlp", width=32, depth=2), (1, 8, 8), 10)
+    assert work.activations == 64 + 32 + 32 + 32 + 32 + 10, (
+        "flattened, two layers with their activations, logits"
+    )
+    assert work.training(5, 3) == Load(3, 15 * work.training_flops, 15 * work.activations)
+    assert work.prediction(7) == Load(0, 7 * work.forward_flops, 7 * work.activations)
+    assert work.features(4, 2) == Load(1, 10 * work.embedding_flops, 10 * work.activations)
+    student = work.student(5, 2)
+    assert student == Load(2, 12 * 10 * work.embedding_flops, 4 * 10 * work.activations)
+    assert student + student == student * 2
+
+
+@pytest.mark.parametrize("loop", NOMINAL_RATES)
+def test_expected_time_is_work_at_a_nominal_rate(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    rate, load = NOMINAL_RATES[loop], Load(10, 3e12, 2e10)
     low, high = Compute(CPU, torch.bfloat16), Compute(CPU)
-    assert expected_seconds("evaluation", low, 1e9, 200) == pytest.approx(2.0)
-    assert expected_seconds("features", high, 7e10, 10) == pytest.approx(2.5)
-    assert expected_seconds("features", low, 7e10, 10) == pytest.approx(7 / 6)
-    assert expected_seconds("student", high, 5e8, 100) == pytest.approx(100 * (0.01 + 0.005))
-    assert expected_seconds("student", Compute(torch.device("cuda")), 2e11, 100) == pytest.approx(1.5)
+
+    def seconds(speed: float) -> float:
+        return 10 * rate.overhead + (3e12 / rate.flops + 2e10 / rate.elements) / speed
+
+    assert nominal_seconds({loop: load}) == pytest.approx(seconds(2))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    assert nominal_seconds({loop: load}) == pytest.approx(seconds(2)), "whatever machine this is"
+    assert expected_seconds(loop, low, load) == pytest.approx(seconds(4))
+    # A student's steps are float32 everywhere, and rated so.
+    assert expected_seconds(loop, high, load) == pytest.approx(seconds(4 if loop == "student" else 1.6))
+    assert expected_seconds(loop, Compute(torch.device("cuda")), load) == pytest.approx(seconds(60))
 
 
-@pytest.mark.parametrize(("loop", "seconds"), [("evaluation", 90), ("features", 90), ("student", 30)])
-def test_longer_loops_are_compiled(loop: str, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("loop", "seconds"), [("evaluation", 120), ("features", 90), ("student", 20)])
+def test_longer_loops_are_compiled(loop: Loop, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("study.core.device.compiler_available", lambda device: True)
-    auto = Compute(CPU, compile="auto")
-    steps = seconds / expected_seconds(loop, auto, 1e9, 1)  # type: ignore[arg-type]
-    assert not worth_compiling(loop, auto, 1e9, int(0.99 * steps))  # type: ignore[arg-type]
-    assert worth_compiling(loop, auto, 1e9, int(1.01 * steps) + 1)  # type: ignore[arg-type]
-    assert worth_compiling(loop, Compute(CPU, compile="on"), 1, 1)  # type: ignore[arg-type]
+    auto, step = Compute(CPU, compile="auto"), Load(1, 1e9, 1e6)
+    steps = seconds / expected_seconds(loop, auto, step)
+    assert not worth_compiling(loop, auto, step * (0.99 * steps))
+    assert worth_compiling(loop, auto, step * (1.01 * steps))
+    assert worth_compiling(loop, Compute(CPU, compile="on"), Load(1, 1))

@@ -13,8 +13,9 @@ from torch import Tensor
 from study.core.errors import ConfigError
 from study.core.records import Progress, SyntheticSet
 from study.core.seeding import Generators
-from study.methods.base import Method, MethodConfig, Task
+from study.methods.base import Method, MethodConfig, Task, TaskSize
 from study.methods.initialize import synthetic_labels
+from study.models.work import Loads
 
 
 class CoresetConfig(MethodConfig):
@@ -40,6 +41,10 @@ class Coreset(Method[ConfigT]):
         labels = synthetic_labels(train, task.ipc)
         images = train.images[self._choose(task, generators).to(train.images.device)]
         yield Progress(0, {}, lambda: SyntheticSet(images.clone(), labels.clone(), train.class_names))
+
+    def iteration_loads(self, size: TaskSize) -> Loads:
+        """None: there is nothing to iterate."""
+        return {}
 
     @abstractmethod
     def _choose(self, task: Task, generators: Generators) -> Tensor:

@@ -121,22 +121,27 @@ class Curriculum:
         return torch.cat([self._of_class(positions, epoch) for positions in self._ranking]).sort().values
 
     def key(self) -> Mapping[str, object]:
-        """Plain values for a cache key; that of :class:`WholeSet` where every epoch sees every image."""
-        if self.config.is_whole:
-            return WholeSet().key()
-        initial = _exact(self.config.initial_fraction)
-        return {
-            "order": "difficulty",
-            "difficulty": self._difficulty,
-            "initial_fraction": float(initial),
-            "addition_end_epoch": None if initial == 1 else self.config.addition_end_epoch,
-            "removals": self.config.effective_removals(),
-        }
+        """Plain values for a cache key, see :func:`curriculum_key`."""
+        return curriculum_key(self.config, self._difficulty)
 
     def _of_class(self, positions: Tensor, epoch: int) -> Tensor:
         first = math.floor(self.config.removed(epoch) * len(positions))
         last = math.floor(self.config.added(epoch) * len(positions))
         return positions[first:last]
+
+
+def curriculum_key(config: CurriculumConfig, difficulty: Mapping[str, object]) -> Mapping[str, object]:
+    """Plain values for a cache key; that of :class:`WholeSet` where every epoch sees every image."""
+    if config.is_whole:
+        return WholeSet().key()
+    initial = _exact(config.initial_fraction)
+    return {
+        "order": "difficulty",
+        "difficulty": dict(difficulty),
+        "initial_fraction": float(initial),
+        "addition_end_epoch": None if initial == 1 else config.addition_end_epoch,
+        "removals": config.effective_removals(),
+    }
 
 
 def build_curriculum(

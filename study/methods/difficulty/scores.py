@@ -19,11 +19,12 @@ from study.core.errors import ConfigError
 from study.core.reporting import advance, work
 from study.core.seeding import Generators
 from study.data.cache import cached
-from study.methods.base import Task
+from study.methods.base import Task, TaskSize
 from study.models.flat_params import num_parameters
 from study.models.network import Network
+from study.models.pool import ModelConfig
 from study.models.stack import NetworkStack
-from study.models.work import work_of
+from study.models.work import Loads, work_of
 
 
 class DifficultyConfig(Frozen):
@@ -46,6 +47,23 @@ class DifficultyConfig(Frozen):
     """Of SGD."""
     batch_size: int = Field(128, ge=1)
     """Training images a step."""
+
+    def num_steps(self, num_images: int) -> int:
+        """Training steps of each network on so many images."""
+        steps = self.num_epochs * -(-num_images // self.batch_size)
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
+    def narrowed(self, model: ModelConfig) -> ModelConfig:
+        """The architecture that is trained for the one of a task."""
+        if self.max_width is None or self.max_width >= (model.width or self.max_width + 1):
+            return model
+        return model.model_copy(update={"width": self.max_width})
+
+    def loads(self, size: TaskSize) -> Loads:
+        """Counted work of scoring every training image."""
+        work, number = replace(size, model=self.narrowed(size.model)).work, self.num_networks
+        training = work.training(self.batch_size, self.num_steps(size.num_images))
+        return {"evaluation": training * number, "prediction": work.prediction(number * size.num_images)}
 
 
 def difficulty_scores(task: Task, config: DifficultyConfig, generators: Generators) -> Tensor:
@@ -87,15 +105,13 @@ def difficulty_key(task: Task, config: DifficultyConfig, generators: Generators)
 
 def _compute_scores(task: Task, config: DifficultyConfig, generators: Generators) -> Tensor:
     train = task.train
-    num_steps = config.num_epochs * -(-len(train) // config.batch_size)
-    if config.max_steps is not None:
-        num_steps = min(num_steps, config.max_steps)
+    num_steps = config.num_steps(len(train))
     if config.score == "forgetting" and num_steps * config.batch_size < 2 * len(train):
         raise ConfigError(
             f"difficulty.score = 'forgetting': {num_steps} steps of {config.batch_size} show {len(train)} images "
             "less than twice; raise difficulty.num_epochs and difficulty.max_steps"
         )
-    network = _build_network(task, config.max_width)
+    network = _build_network(task, config)
     families = [generators.child("difficulty", index) for index in range(config.num_networks)]
     size = _stack_size(network, config)
     total = torch.zeros(len(train), dtype=torch.float64)
@@ -115,12 +131,9 @@ def _compute_scores(task: Task, config: DifficultyConfig, generators: Generators
     return (total / config.num_networks).float()
 
 
-def _build_network(task: Task, max_width: int | None) -> Network:
-    networks = [task.network()]
-    if max_width is not None and max_width < (task.model.width or max_width + 1):
-        narrow = task.model.model_copy(update={"width": max_width})
-        networks.append(replace(task, model=narrow).network())
+def _build_network(task: Task, config: DifficultyConfig) -> Network:
     # A model without a stated width has the published one, which the cap may exceed (LeNet begins with 6).
+    networks = [replace(task, model=model).network() for model in (task.model, config.narrowed(task.model))]
     return min(networks, key=num_parameters)
 
 

@@ -19,7 +19,7 @@ from study.core.records import ImageDataset
 from study.core.seeding import Generators
 from study.methods.base import Task
 from study.methods.experts.building import ExpertBuild
-from study.methods.experts.config import EpochOrder, ExpertConfig
+from study.methods.experts.config import EpochOrder, ExpertConfig, WholeSet
 from study.methods.experts.file import ExpertFile
 from study.methods.experts.store import ExpertEntry, ExpertStore, size_limit
 from study.methods.experts.training import ExpertRecorder, expert_compute
@@ -96,9 +96,9 @@ class Experts:
 
 
 def experts_key(
-    task: Task, config: ExpertConfig, order: EpochOrder, generators: Generators
+    task: Task, config: ExpertConfig, order: Mapping[str, Any], generators: Generators
 ) -> Mapping[str, Any]:
-    """Plain values that determine every trajectory: data, model, settings, order, seed, precision."""
+    """Plain values that determine every trajectory: data, model, settings, key of the order, seed, precision."""
     compute = expert_compute(task, config)
     augmented = config.augment and task.augmentation.operations
     return {
@@ -107,34 +107,30 @@ def experts_key(
         "model": task.model.model_dump(mode="json"),
         "experts": {**config.key(), "augment": bool(augmented)},
         "augmentation": task.augmentation.model_dump(mode="json") if augmented else None,
-        "order": dict(order.key()),
+        "order": dict(order),
         "seed": generators.seed,
         "device": compute.device.type,
         "precision": str(compute.dtype).removeprefix("torch."),
     }
 
 
-def estimate_experts(task: Task, config: ExpertConfig, order: EpochOrder, generators: Generators) -> Estimate:
-    """How many experts :func:`obtain_experts` would train, and how long by a few timed steps; none is built.
+def estimate_experts(
+    task: Task, config: ExpertConfig, order: Mapping[str, Any], generators: Generators, seconds: float
+) -> Estimate:
+    """How many experts :func:`obtain_experts` would train, of an order with that key; nothing is run or built.
 
-    Raises ConfigError for an architecture with running statistics.
+    ``seconds`` is what training all of them takes; the estimate has the share of those that are missing. Raises
+    ConfigError for an architecture with running statistics.
     """
-    recorder = ExpertRecorder(task, config, order, generators)
+    recorder = ExpertRecorder(task, config, WholeSet(), generators)
     key = _name(experts_key(task, config, order, generators))
     number, num_epochs = config.num_experts, config.num_epochs
     missing = number - ExpertStore().num_stored(key, number)
-    seconds = recorder.seconds_per_epoch() if missing else None
     return Estimate(
         f"{number} experts of {num_epochs} epochs, {missing} of them to train",
-        missing * num_epochs * (seconds or 0.0) / max(1, min(_num_workers(task), missing)),
+        seconds * missing / number,
         number * _bytes_each(config, recorder),
-        {
-            "key": key,
-            "experts": number,
-            "to_build": missing,
-            "epochs": num_epochs,
-            "seconds_per_epoch": seconds,
-        },
+        {"key": key, "experts": number, "to_build": missing, "epochs": num_epochs},
     )
 
 
@@ -164,7 +160,7 @@ def obtain_experts(
     """
     started = time.perf_counter()
     recorder = ExpertRecorder(task, config, order, generators)
-    key = experts_key(task, config, order, generators)
+    key = experts_key(task, config, order.key(), generators)
     store = ExpertStore()
     entry = store.entry(_name(key))
     shape = (config.num_epochs + 1, recorder.num_parameters)

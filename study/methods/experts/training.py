@@ -117,21 +117,6 @@ class ExpertRecorder:
         seconds = time.perf_counter() - started
         return Trajectory(snapshots, self._accuracy(flat), seconds)
 
-    def seconds_per_epoch(self, num_steps: int = 2) -> float:
-        """Estimate the cost of the first epoch from a few timed steps; nothing is kept."""
-        family = Generators(0)
-        flat, optimizer = self._point.clone(), FlatSGD(0.0)
-        positions = self._epoch_positions(0, family)
-        batches = list(torch.split(positions, self._config.batch_size))[: num_steps + 1]
-        self._train_batch(flat, optimizer, batches[0], family)
-        started = time.perf_counter()
-        timed = batches[1:] or batches
-        for batch in timed:
-            self._train_batch(flat, optimizer, batch, family)
-        _ = float(flat[0])  # waits for an accelerator
-        seconds = time.perf_counter() - started
-        return seconds * len(positions) / sum(len(batch) for batch in timed)
-
     def _epoch_positions(self, epoch: int, family: Generators) -> Tensor:
         """Positions an epoch visits, shuffled, on the CPU."""
         num_images = len(self._task.train)

@@ -15,10 +15,11 @@ from study.core.chunks import fitting
 from study.core.records import Progress
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig, AugmentationRecord, augment, draw
-from study.methods.base import Task
+from study.methods.base import Task, TaskSize
 from study.methods.matching.inner_training import InnerTraining
 from study.methods.matching.losses import GradientDistance, gradient_distance
 from study.methods.matching.synthetic_images import ClassBatches, MatchingConfig, SyntheticImages
+from study.models.work import Loads
 
 PUBLISHED_LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 """Outer steps and inner epochs by images per class."""
@@ -65,6 +66,17 @@ def published_loops(ipc: int) -> tuple[int, int]:
         for loops in zip(*PUBLISHED_LOOPS.values(), strict=True)
     )
     return outer, inner
+
+
+def gradient_loads(config: GradientMatchingConfig, size: TaskSize) -> Loads:
+    """Counted work of one update: gradients of both kinds of images, and the training before the next one."""
+    work, num_outer = size.work, config.loops(size.ipc)[0]
+    num_batches = math.ceil(size.num_synthetic / config.batch_synthetic)
+    num_steps = config.loops(size.ipc)[1] * num_batches * (num_outer - 1) / num_outer
+    num_classes = len(size.class_counts)
+    real = work.training(size.num_drawn(config.batch_real) / num_classes, num_classes)
+    training = work.training(size.num_synthetic / num_batches, num_steps)
+    return {"evaluation": real + training, "student": work.student(size.num_synthetic)}
 
 
 def match_gradients(

@@ -92,8 +92,8 @@ class RandomFeatures:
         An iteration passes ``num_real`` images without gradient and ``num_synthetic`` with one. Where the
         compiler fails, plain programs stay; ConfigError where ``compute.compile`` is ``on``.
         """
-        flops = (num_real + 3 * num_synthetic) * self._work.embedding_flops
-        if not worth_compiling("features", self.compute, flops, num_iterations):
+        load = self._work.features(num_real, num_synthetic) * num_iterations
+        if not worth_compiling("features", self.compute, load):
             return False
         plain = self._network, self._class_means
         self._network, self._class_means = _compiled.get(

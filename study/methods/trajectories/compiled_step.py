@@ -19,9 +19,6 @@ from study.models.work import work_of, worth_compiling
 Adjoint = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 """What :func:`study.methods.trajectories.student.step_adjoint` returns."""
 
-FORWARD_PASSES = 12
-"""Multiply-adds of both halves of a step, in forward passes."""
-
 _compiled: ProgramCache[Callable[..., Any]] = ProgramCache(16, shared=True)
 
 
@@ -49,9 +46,8 @@ class CompiledStep:
         where the compiler fails, unless compilation was demanded. Steps are float32, whatever the precision.
         """
         work = work_of(self.network)
-        flops = FORWARD_PASSES * size * work.embedding_flops
         # Buffers would be frozen into the traced program.
-        if work.mixes_images or not worth_compiling("student", compute, flops, num_steps):
+        if work.mixes_images or not worth_compiling("student", compute, work.student(size, num_steps)):
             return False
         self.size, self._demanded = size, compute.compile == "on"
         return True

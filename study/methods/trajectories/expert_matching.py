@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from study.core.records import Progress
 from study.core.seeding import Generators
-from study.methods.base import Method, Task
+from study.methods.base import Method, Task, TaskSize
 from study.methods.experts.config import EpochOrder, WholeSet
 from study.methods.experts.experts import Experts, estimate_experts, obtain_experts
 from study.methods.hooks import Estimate, Preparation
@@ -27,6 +27,7 @@ from study.methods.trajectories.step_memory import fitting_chunk
 from study.methods.trajectories.step_size import NUM_STUDENTS, STEP_SIZES, nearest_step_size
 from study.methods.trajectories.student import StudentStep, plan_steps
 from study.models.flat_params import flatten_parameters
+from study.models.work import Loads, nominal_seconds
 
 MAX_SHARE_HELD = 0.5
 """Share of updates that a threshold may forbid before it is worth a warning."""
@@ -110,10 +111,31 @@ class ExpertMatching(Method[ConfigT]):
         """Train the experts that the cache lacks."""
         return self.experts(task, generators).preparation()
 
+    def order_key(self, task: Task, generators: Generators) -> Mapping[str, Any]:
+        """What determines :meth:`order`, without making it."""
+        return WholeSet().key()
+
     def estimate(self, task: Task, generators: Generators) -> Estimate:
-        """Count the experts that are missing and time a few of their steps."""
-        order = self.order(task, generators)
-        return estimate_experts(task, self.config.experts, order, generators)
+        """Count the experts that are missing."""
+        loads = self.preparation_loads(task.size)
+        key = self.order_key(task, generators)
+        return estimate_experts(task, self.config.experts, key, generators, nominal_seconds(loads))
+
+    def iteration_loads(self, size: TaskSize) -> Loads:
+        """A student's steps and the way back."""
+        config = self.config
+        batch = min(config.batch_synthetic or size.num_synthetic, size.num_synthetic)
+        return {"student": size.work.student(batch, config.num_student_steps)}
+
+    def preparation_loads(self, size: TaskSize) -> Loads:
+        """Experts, and students for each step size that is tried."""
+        config = self.config
+        tried = 0 if config.step_size is not None else NUM_STUDENTS * len(STEP_SIZES)
+        batch = min(config.batch_synthetic or size.num_synthetic, size.num_synthetic)
+        return {
+            "experts": config.experts.load(size.work, size.num_images),
+            "evaluation": size.work.training(batch, tried * config.num_student_steps),
+        }
 
     def _match(
         self, task: Task, experts: Trajectories, generators: Generators, step_size: float | None

@@ -47,7 +47,7 @@ def prune_experts(
 
 
 def plan_build(config: RunConfig, data_root: Path | None) -> dict[str, Any]:
-    """What :func:`build_experts` would train and how long that may take; scores that decide it are computed."""
+    """What :func:`build_experts` would train and how long that may take, from counting alone."""
     method, task, generators = _expert_method(config, data_root)
     estimate = method.estimate(task, generators)
     return {**estimate.facts, "bytes": estimate.num_bytes, "estimated_seconds": estimate.seconds}
@@ -73,8 +73,8 @@ def _expert_method(config: RunConfig, data_root: Path | None) -> tuple[Method[An
         names = ", ".join(sorted(using))
         raise ConfigError(f"method {config.method!r} uses no experts. Those that do: {names}")
     context = open_context(config, data_root)
-    method = find_method(config.method)(config.distill)
-    return method, context.task(config), context.distill_generators()
+    method = find_method(config.method)(context.config.distill)
+    return method, context.task(context.config), context.distill_generators()
 
 
 def _plain(info: EntryInfo) -> dict[str, Any]:

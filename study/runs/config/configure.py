@@ -18,7 +18,8 @@ from study.data.splits import DataConfig
 from study.evaluation.recipes import EvaluationConfig
 from study.methods.base import MethodConfig, find_method
 from study.models.pool import MODELS, ModelConfig
-from study.runs.config.recipes import DEFAULT, Layer, read_layers
+from study.runs.config.recipes import DEFAULT, OF_BUDGET, Layer, read_layers
+from study.runs.config.work import SIZED, WorkConfig
 from study.search.config import SearchConfig
 
 HEAD = ("method", "dataset", "ipc", "budget", "variant", "seed")
@@ -43,6 +44,8 @@ class RunConfig(Frozen):
     evaluation: EvaluationConfig
     search: SearchConfig
     compute: ComputeConfig
+    work: WorkConfig = WorkConfig()
+    """Limits of the budget, and what was chosen by them."""
     space: dict[str, Parameter]
 
     def plain(self) -> dict[str, Any]:
@@ -51,13 +54,14 @@ class RunConfig(Frozen):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what decides the result; how many trials, on which device and under which name is left out.
+        """SHA-256 of what decides the result; how many trials, on which device, why and under which name is left out.
 
         A search may be extended, or finished on another machine, under the same digest.
         """
         plain = self.plain()
         plain["search"].pop("num_trials")
         plain.pop("compute")
+        plain.pop("work")
         plain.pop("variant")
         return digest(plain)
 
@@ -162,6 +166,7 @@ def configure(request: Request) -> RunConfig:
         single = {LAYER_WEIGHTS.replace("*", layer): weight for layer in weights}
         searched.update(single)
         asked |= single.keys() if LAYER_WEIGHTS in request.space else set()
+    tree = merge(tree, {"work": {"open": _left_open(request)}})
     config = _assemble(tree, searched)
     _check_space(config)
     # What the user sets may lie anywhere where nothing is searched; a search checks it as well.
@@ -178,6 +183,17 @@ def request_layers(request: Request) -> list[Layer]:
         request.method, request.dataset, request.budget, request.ipc, request.variant, request.recipe
     )
     return [*layers, Layer("--set", request.overrides)]
+
+
+def _left_open(request: Request) -> list[str]:
+    """Settings that no recipe of a method or dataset states, nor the user: the budget may choose them."""
+    stated: set[str] = set()
+    for layer in request_layers(request):
+        if layer.origin.startswith(OF_BUDGET):
+            continue
+        flat = flatten(layer.values)
+        stated = {key for key in stated | flat.keys() if flat.get(key) != DEFAULT}
+    return [key for key in SIZED if key not in stated]
 
 
 def _without_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,7 +216,7 @@ def _assemble(tree: Mapping[str, Any], space: Mapping[str, Parameter]) -> RunCon
     method = find_method(str(tree["method"]))
     sections: dict[str, type[Frozen]] = {
         "data": DataConfig, "model": ModelConfig, "distill": method.Config, "evaluation": EvaluationConfig,
-        "search": SearchConfig, "compute": ComputeConfig,
+        "search": SearchConfig, "compute": ComputeConfig, "work": WorkConfig,
     }  # fmt: skip
     parts: dict[str, Any] = {}
     for name, model in sections.items():

@@ -9,7 +9,8 @@ From the lowest layer to the highest, each of which says only where it differs f
    that of the largest N that is not above the images a class;
 3. the variant, where one is named, with tables ``budget`` of its own.
 
-A budget changes counts and sizes only, whatever these were. ``paper`` alone may change any value, since published
+A budget changes counts, sizes and limits of work only, whatever these were; what no file states follows from these
+limits once the data is known (:mod:`study.runs.config.sizing`). ``paper`` alone may change any value, since published
 ones depend on the size of the set; and as a network, a learning rate or a range that a shipped file states for a
 dataset was measured here and not published, ``paper`` reads of it only what stands in ``[budget.paper]``, besides how
 data is loaded. A method with nothing to search takes no ``search`` values from the files of budgets and datasets.
@@ -35,9 +36,10 @@ BUDGETS = ("smoke", "quick", "course", "paper")
 DEFAULT = "default"
 """Written in place of a value: lower layers do not count, the default of the code holds."""
 
-SHARED = ("budget ", "dataset ")
+OF_BUDGET = "budget "
+SHARED = (OF_BUDGET, "dataset ")
 """Origins that know nothing of the method."""
-SIZES = ("width", "depth", "resolution", "rungs")
+SIZES = ("width", "depth", "resolution", "rungs", "max_steps", "max_width")
 PUBLISHED = "paper"
 """The budget that may change any value."""
 MEASURED = ("model", "distill", "evaluation", "space")
@@ -53,6 +55,7 @@ class Sections(Frozen):
     evaluation: dict[str, Any] = Field(default_factory=dict)
     search: dict[str, Any] = Field(default_factory=dict)
     compute: dict[str, Any] = Field(default_factory=dict)
+    work: dict[str, Any] = Field(default_factory=dict)
     space: dict[str, Any] = Field(default_factory=dict)
 
     def stated(self) -> dict[str, Any]:
@@ -138,7 +141,7 @@ def read_layers(
     if budget == PUBLISHED:
         layers = [layer.without(*MEASURED) if _of_data(layer.origin) else layer for layer in layers]
     common = _common()
-    layers += _budget_layers(f"budget {budget}", common.recipe, budget, ipc, common.path)
+    layers += _budget_layers(f"{OF_BUDGET}{budget}", common.recipe, budget, ipc, common.path)
     if budget == "smoke":
         layers.append(Layer(f"method {method}, smoke", {"distill": find_method(method).smoke}))
     for file in files:
@@ -242,8 +245,9 @@ def _check_budget(where: str, budget: str, table: Budget) -> None:
     for sections in (table, *table.ipc.values()):
         for dotted in flatten(sections.stated()):
             leaf = dotted.rpartition(".")[2]
-            if not leaf.startswith(("num_", "batch_")) and leaf not in SIZES:
+            limits = dotted.startswith("work.")
+            if not limits and not leaf.startswith(("num_", "batch_")) and leaf not in SIZES:
                 raise ConfigError(
                     f"{where}.{dotted}: a budget other than {PUBLISHED} changes counts, batch sizes and sizes only "
-                    f"(num_*, batch_*, {', '.join(SIZES)})"
+                    f"(num_*, batch_*, {', '.join(SIZES)}), and limits of work"
                 )

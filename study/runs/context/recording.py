@@ -10,6 +10,7 @@ from study.core.clock import Clock
 from study.core.config import flatten
 from study.core.errors import DivergedError
 from study.runs.config.configure import RunConfig
+from study.runs.config.sizing import DataSize, oversize
 from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import RunContext, open_context
 from study.runs.context.stores import StoreOptions, open_tracking
@@ -42,6 +43,8 @@ def prepare(config: RunConfig, stores: StoreOptions, callback: Callback) -> tupl
     """Load the data and open the tracking store, on the context's clock; baselines wait until they are asked for."""
     callback.on_phase(f"loading {config.dataset}")
     context = open_context(config, stores.data_root)
+    if warning := oversize(context.config, DataSize.of(context.splits)):
+        callback.on_warning(warning)
     with context.clock.part("tracking"):
         tracker = cast(Tracker, _Timed(open_tracking(stores), context.clock))
     return context, tracker

@@ -18,11 +18,15 @@ from study.evaluation.evaluator import Evaluator
 from study.evaluation.full_data import FullData, full_data_recipe
 from study.methods.base import Task
 from study.runs.config.configure import RunConfig
+from study.runs.config.sizing import DataSize, fit
 
 
 @dataclass
 class RunContext:
-    """Everything trials share: real images on the device, named generators, evaluators, the clock of the run."""
+    """Everything trials share: real images on the device, named generators, evaluators, the clock of the run.
+
+    ``config`` is the one that was asked for, with everything chosen that it left to its budget.
+    """
 
     config: RunConfig
     splits: DataSplits
@@ -143,6 +147,7 @@ def open_context(config: RunConfig, data_root: Path | None) -> RunContext:
     compute = resolve_compute(config.compute)
     with clock.part("loading"):
         splits = load_splits(config.dataset, config.data, data_root, min_per_class=config.ipc)
+        config = fit(config, DataSize.of(splits))
         train, validation = splits.train.to(compute.device), splits.validation.to(compute.device)
     generators = Generators(config.seed, compute.device)
     return RunContext(config, splits, compute, train, validation, generators, clock)

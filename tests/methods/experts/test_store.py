@@ -222,7 +222,7 @@ def test_using_experts_makes_them_recent(toy_task, root, fill):
 
 
 def test_a_build_evicts_what_no_longer_fits_but_never_itself(toy_task, fill, monkeypatch):
-    size = estimate_experts(toy_task(), settings(), WholeSet(), Generators(0)).num_bytes
+    size = estimate_experts(toy_task(), settings(), WholeSet().key(), Generators(0), 1.0).num_bytes
     fill("old", hours_ago=2, num_experts=5)
     fill("recent", hours_ago=1)
     recent = next(info.size for info in ExpertStore().entries() if info.key == "recent")

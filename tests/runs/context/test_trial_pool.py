@@ -63,12 +63,9 @@ def test_a_plan_counts_the_networks_of_the_pool(objective, scores):
     config = smoke(objective=objective, cross_models=["mlp:16", "resnet18:8"], num_cross_seeds=3, rungs=[0.5])
     planned = plan(config, StoreOptions())
     # Two trials, the rung of each, one finalist, random real images; the rate of the MLP is chosen among four.
-    assert planned.cross["networks"] == {"mlp": 3 * scores + 8, "resnet18": 3 * scores}
-    seconds = planned.cross["seconds_per_network"]
-    assert planned.cross["estimated_seconds"] == pytest.approx(
-        sum(planned.cross["networks"][name] * seconds[name] for name in seconds)
-    )
-    assert planned.estimated_seconds > planned.cross["estimated_seconds"] > 0
+    assert planned.cross == {"mlp": 3 * scores + 8, "resnet18": 3 * scores}
+    assert planned.estimated_seconds == pytest.approx(sum(planned.parts.values()))
+    assert planned.parts["other architectures"] > 0
 
 
 def test_a_plan_without_a_pool_has_no_such_line():

@@ -1,0 +1,288 @@
+"""The one rule by which sizes follow from the data: image size, classes and images a class, for every method.
+
+A budget states seconds of counted work (:class:`~study.runs.config.work.WorkConfig`). What neither a recipe nor the
+user states follows from them, in this order:
+
+1. ``model.width``: the widest of :data:`WIDTHS` whose score, of :data:`SCORE_STEPS` steps, costs no more than one may,
+   and with which a trial has room for its least number of iterations;
+2. ``evaluation.num_steps``: as many as one score has room for, of those two numbers;
+3. ``distill.batch_real``, ``distill.batch_synthetic``: the largest batch, at most the method's own, with which a trial
+   has room for :data:`WANTED_ITERATIONS`;
+4. ``distill.num_iterations``: as many as a trial has room for, between least and most;
+5. ``distill.experts.epoch_fraction``: the share of every epoch that preparation has room for;
+6. ``search.num_trials``: fewer where the least number of iterations takes longer than a trial may;
+7. seeds, rungs and finalists: the first row of :data:`LADDER` that all scores together have room for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from study.core.config import flatten
+from study.data.splits import DataSplits
+from study.methods.base import TaskSize, find_method
+from study.models.work import Load, Loads, nominal_seconds
+from study.runs.config.configure import RunConfig
+from study.search.config import SearchConfig
+
+WIDTHS = (128, 64, 32, 16)
+SCORE_STEPS = (100, 200)
+"""Of an evaluation network, at least and at most."""
+BATCHES: Mapping[str, tuple[int | None, ...]] = {
+    "distill.batch_real": (256, 128, 64, 32),
+    "distill.batch_synthetic": (None, 100, 50, 20),
+}
+"""Real images a class, and synthetic ones of a student's step where these are all by default (None)."""
+OF_STUDENT = "distill.batch_synthetic"
+WANTED_ITERATIONS = {"distill.batch_real": 150, "distill.batch_synthetic": 60}
+LEAST_BATCHES = 4
+"""Batches of an expert's epoch, even where preparation has no room for them."""
+LEAST_TRIALS = 2
+OVERSIZE = 2.0
+"""How far over its limit a trial or a score is worth a warning."""
+LADDER: tuple[Mapping[str, Any], ...] = (
+    {"rungs": (0.25, 0.5), "num_rung_seeds": 1, "num_trial_seeds": 2, "num_random_seeds": 5, "num_finalists": 2,
+     "num_finalist_seeds": 5},
+    {"rungs": (0.5,), "num_rung_seeds": 1, "num_trial_seeds": 2, "num_random_seeds": 3, "num_finalists": 2,
+     "num_finalist_seeds": 3},
+    {"rungs": (0.5,), "num_rung_seeds": 1, "num_trial_seeds": 1, "num_random_seeds": 3, "num_finalists": 1,
+     "num_finalist_seeds": 3},
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """What the rule knows of the data.
+
+    Attributes:
+        image_shape: channels, height, width.
+        class_counts: training images of each class.
+        num_validation: images that every score classifies.
+    """
+
+    image_shape: tuple[int, int, int]
+    class_counts: tuple[int, ...]
+    num_validation: int
+
+    @classmethod
+    def of(cls, splits: DataSplits) -> DataSize:
+        """That of loaded data."""
+        return cls(splits.image_shape, tuple(splits.train.class_counts()), len(splits.validation))
+
+    def of_task(self, config: RunConfig) -> TaskSize:
+        """What a method counts by."""
+        return TaskSize(self.image_shape, self.class_counts, config.ipc, config.model)
+
+
+def score_loads(config: RunConfig, data: DataSize, num_images: int | None = None) -> Loads:
+    """Counted work of one evaluation network: training, and classifying validation or ``num_images`` others."""
+    size, recipe = data.of_task(config), config.evaluation.resolve()
+    batch = min(recipe.batch_size, size.num_synthetic)
+    classified = data.num_validation if num_images is None else num_images
+    return {
+        "evaluation": size.work.training(batch, recipe.steps(size.num_synthetic)),
+        "prediction": size.work.prediction(classified),
+    }
+
+
+def num_scored_networks(search: SearchConfig) -> int:
+    """Networks of the set's own architecture that a search trains if nothing is pruned, those of test included.
+
+    Every trial's rungs, its end and its starting point (two kinds of them are usual), random images for trials and
+    for finalists, the finalists, and on test the winner and random images.
+    """
+    of_trials = search.num_trials * (len(search.rungs) * search.num_rung_seeds + search.num_trial_seeds)
+    starts = min(2, search.num_trials) * search.num_trial_seeds
+    finalists = (min(search.num_finalists, search.num_trials) + 3) * search.num_finalist_seeds
+    return of_trials + starts + search.num_random_seeds + finalists
+
+
+def fit(config: RunConfig, data: DataSize) -> RunConfig:
+    """A configuration with everything chosen that was left to the budget; others come back as they are."""
+    if not config.work.open:
+        return config
+    return _Fit(config, data).run()
+
+
+def oversize(config: RunConfig, data: DataSize) -> str | None:
+    """A warning where even the smallest sizes take far longer than the budget means, with the remedy; else None."""
+    room = config.work.trial_seconds
+    if room is None:
+        return None
+    method = find_method(config.method)(config.distill)
+    iterations = nominal_seconds(method.iteration_loads(data.of_task(config)))
+    parts = {
+        "a trial": (iterations * config.distill.num_iterations, room),
+        "one score": (nominal_seconds(score_loads(config, data)), config.work.score_seconds or math.inf),
+    }
+    name, (seconds, limit) = max(parts.items(), key=lambda item: item[1][0] / item[1][1])
+    if seconds <= OVERSIZE * limit:
+        return None
+    _, height, width = data.image_shape
+    return (
+        f"{name} takes {seconds:.0f} s of counted work on images of {height} x {width} even at the sizes chosen, where "
+        f"budget {config.budget!r} means {limit:g} s; smaller images are quicker (--resolution N)"
+    )
+
+
+class _Fit:
+    """The configuration so far, and the reasons."""
+
+    def __init__(self, config: RunConfig, data: DataSize) -> None:
+        self.config, self.data, self.work = config, data, config.work
+        known = flatten(config.plain())
+        self.open = {key for key in config.work.open if key in known}
+        if known.get(OF_STUDENT) is not None:
+            self.open.discard(OF_STUDENT)  # the batch of something else
+        self.reasons: dict[str, str] = {}
+
+    def run(self) -> RunConfig:
+        self._choose_width()
+        self._choose_steps()
+        self._choose_batches()
+        self._choose_iterations()
+        self._choose_share_of_epochs()
+        self._choose_trials()
+        self._choose_seeds()
+        work = self.work.model_copy(update={"open": (), "chosen": self.reasons})
+        return self.config.model_copy(update={"work": work})
+
+    def _set(self, key: str, value: Any, reason: str) -> None:
+        self.config = self.config.with_params({key: value})
+        self.reasons[key] = f"{_word(value)}: {reason}"
+
+    def _first(self, key: str, values: Iterable[Any], fits: Callable[[RunConfig], bool]) -> tuple[Any, bool]:
+        """The first value with which the configuration fits, or the last, and whether it does."""
+        value = None
+        for value in values:
+            if fits(self.config.with_params({key: value})):
+                return value, True
+        return value, False
+
+    def _iteration(self, config: RunConfig) -> float:
+        method = find_method(config.method)(config.distill)
+        return nominal_seconds(method.iteration_loads(self.data.of_task(config)))
+
+    def _score(self, config: RunConfig) -> float:
+        return nominal_seconds(score_loads(config, self.data))
+
+    def _with_least(self, config: RunConfig) -> RunConfig:
+        """With everything that is still open as small as it may become."""
+        small: dict[str, Any] = {key: sizes[-1] for key, sizes in BATCHES.items()}
+        small["evaluation.num_steps"] = SCORE_STEPS[-1]
+        return config.with_params({key: value for key, value in small.items() if key in self.open})
+
+    def _choose_width(self) -> None:
+        limit, room = self.work.score_seconds, self.work.trial_seconds
+        if "model.width" not in self.open or limit is None or self.config.model.name != "convnet":
+            return
+
+        def fits(config: RunConfig) -> bool:
+            least = self._with_least(config)
+            trial = self._iteration(least) * self.work.num_iterations_least
+            return self._score(least) <= limit and (room is None or trial <= room)
+
+        width, found = self._first("model.width", WIDTHS, fits)
+        rule = f"a network is trained and scored in {limit:g} s"
+        if room is not None:
+            rule += f" and a trial has {self.work.num_iterations_least} iterations in {room:g} s"
+        self._set(
+            "model.width", width,
+            f"the widest with which {rule}" if found else f"the narrowest; no width is such that {rule}",
+        )  # fmt: skip
+
+    def _choose_steps(self) -> None:
+        limit = self.work.score_seconds
+        if "evaluation.num_steps" not in self.open or limit is None:
+            return
+        least, most = SCORE_STEPS
+        one, two = (
+            self._score(self.config.with_params({"evaluation.num_steps": steps})) for steps in (least, most)
+        )
+        fitting = least + (limit - one) / (two - one) * (most - least)
+        steps = min(most, max(least, 10 * math.floor(fitting / 10)))
+        self._set("evaluation.num_steps", steps, f"of {least} to {most}, what {limit:g} s a score allow")
+
+    def _choose_batches(self) -> None:
+        room = self.work.trial_seconds
+        for key, sizes in BATCHES.items():
+            if key in self.open and room is not None:
+                self._choose_batch(key, sizes, room)
+
+    def _choose_batch(self, key: str, sizes: tuple[int | None, ...], room: float) -> None:
+        wanted = min(WANTED_ITERATIONS[key], self.work.num_iterations_most)
+        most = flatten(self.config.plain())[key] or self.data.of_task(self.config).num_synthetic
+        some = [size for size in sizes if size is None or size <= most]
+        size, found = self._first(key, some, lambda config: self._iteration(config) * wanted <= room)
+        rule = f"with which {wanted} iterations take {room:g} s"
+        self._set(key, size, f"the largest {rule}" if found else f"the smallest; there is none {rule}")
+
+    def _choose_iterations(self) -> None:
+        room, key = self.work.trial_seconds, "distill.num_iterations"
+        one = self._iteration(self.config)
+        if key not in self.open or room is None or not one:
+            return
+        least, most = self.work.num_iterations_least, self.work.num_iterations_most
+        fitting = 10 * math.floor(room / one / 10)
+        number = min(most, max(least, fitting))
+        self._set(
+            key, number, f"of {least} to {most}, what {room:g} s a trial allow at {1e3 * one:.3g} ms each"
+        )
+
+    def _choose_share_of_epochs(self) -> None:
+        room, key = self.work.preparation_seconds, "distill.experts.epoch_fraction"
+        if key not in self.open or room is None:
+            return
+        method = find_method(self.config.method)
+        whole = self.config.with_params({key: 1.0})
+        size = self.data.of_task(whole)
+        loads = dict(method(whole.distill).preparation_loads(size))
+        experts = nominal_seconds({"experts": loads.pop("experts", Load())})
+        rest = nominal_seconds(loads)
+        batch = flatten(whole.plain())["distill.experts.batch_size"]
+        least = min(1.0, LEAST_BATCHES * batch / size.num_images)
+        share = min(1.0, max(least, (room - rest) / experts))
+        # Two digits are as exact as the count.
+        self._set(
+            key,
+            float(f"{share:.2g}"),
+            f"what {room:g} s of preparation allow, whole epochs taking {experts:.0f} s",
+        )
+
+    def _choose_trials(self) -> None:
+        room, key = self.work.trial_seconds, "search.num_trials"
+        if key not in self.open or room is None:
+            return
+        asked = self.config.search.num_trials
+        cost = self._iteration(self.config) * getattr(self.config.distill, "num_iterations", 0)
+        number = asked if cost <= room else max(min(LEAST_TRIALS, asked), int(asked * room / cost))
+        if number < asked:
+            self._set(key, number, f"fewer than {asked}, since one takes {cost:.0f} s and not {room:g} s")
+
+    def _choose_seeds(self) -> None:
+        room = self.work.evaluation_seconds
+        keys = [key for key in LADDER[0] if f"search.{key}" in self.open]
+        if room is None or not keys:
+            return
+        score = self._score(self.config)
+
+        def stepped(row: Mapping[str, Any]) -> RunConfig:
+            return self.config.with_params({f"search.{key}": row[key] for key in keys})
+
+        rows = [row for row in LADDER if num_scored_networks(stepped(row).search) * score <= room]
+        row = rows[0] if rows else LADDER[-1]
+        number = num_scored_networks(stepped(row).search)
+        reason = f"{number} networks at {score:.2g} s" + (
+            f" keep within {room:g} s" if rows else f", the fewest there may be, take more than {room:g} s"
+        )
+        for key in keys:
+            self._set(f"search.{key}", row[key], reason)
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "all"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
