@@ -9,13 +9,13 @@ from rich.filesize import decimal
 
 from study.cli.common import new_table, out, percent, print_json
 from study.cli.recipe import plain_settings, settings_table
-from study.core.clock import Part
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from study import Plan, SearchResult, Setting
+    from study.core.clock import Part
 
 NUM_BEST_SHOWN = 3
 PART_NAMES: dict[Part, str] = {

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Literal, get_args
-
-from study.core.programs import compile_seconds
 
 Part = Literal[
     "loading", "experts", "start", "distill", "rungs", "scores", "baselines", "cross", "finalists", "test",
@@ -77,6 +76,13 @@ class Clock:
         self._seconds["compiling"] += compiling
         self._seconds[self._part] += passed - compiling
         self._settled, self._compiled = now, compiled
+
+
+def compile_seconds() -> float:
+    """Wall time that ``torch.compile`` has taken in this process so far; 0 where nothing was compiled."""
+    # Looked up where it is loaded: importing the compiler takes seconds itself.
+    utilities = sys.modules.get("torch._dynamo.utils")
+    return 0.0 if utilities is None else float(utilities.calculate_time_spent()["total_wall_time"])
 
 
 def cost_metrics(split: Split) -> dict[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -49,13 +48,6 @@ class ProgramCache(Generic[T]):
     def _programs(self) -> OrderedDict[Hashable, T]:
         programs: OrderedDict[Hashable, T] = vars(self._place).setdefault("programs", OrderedDict())
         return programs
-
-
-def compile_seconds() -> float:
-    """Wall time that ``torch.compile`` has taken in this process so far; 0 where nothing was compiled."""
-    # Looked up where it is loaded: importing the compiler takes seconds itself.
-    utilities = sys.modules.get("torch._dynamo.utils")
-    return 0.0 if utilities is None else float(utilities.calculate_time_spent()["total_wall_time"])
 
 
 def go_on_plain(error: RuntimeError, *, demanded: bool) -> None:

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from study.core import clock as clock_module
-from study.core.clock import PARTS, Clock, cost_metrics
-from study.core.programs import compile_seconds
+from study.core.clock import PARTS, Clock, compile_seconds, cost_metrics
 
 
 @pytest.fixture
