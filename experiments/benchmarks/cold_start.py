@@ -132,5 +132,6 @@ def measure_search(words: Sequence[str], timeout: float) -> dict[str, Any]:
         "random_test": random,
         "beats_random": test["mean"] > random["mean"],
         "trials_finished": answer["trials_finished"],
+        "cost": answer["cost"],
         "sha256": answer["winner"]["sha256"],
     }

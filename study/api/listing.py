@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from study.api.arguments import path_of
 
 if TYPE_CHECKING:
-    from study.methods.hooks import Report
     from study.runs.catalog.ui import View
     from study.runs.config.configure import RunConfig
+    from study.runs.context.callbacks import Callback
 
 
 def methods() -> dict[str, str]:
@@ -131,11 +131,11 @@ def plan_experts(config: RunConfig, *, data_root: Path | str | None = None) -> d
 
 
 def build_experts(
-    config: RunConfig, *, data_root: Path | str | None = None, on_epoch: Report | None = None
+    config: RunConfig, *, data_root: Path | str | None = None, callback: Callback | None = None
 ) -> dict[str, Any]:
     """Train the experts of a configuration ahead of its search, as far as the cache lacks them.
 
-    ``on_epoch`` is told of epochs done and to do.
+    ``callback`` is told how far it has come, by ``on_work``.
 
     Raises:
         ConfigError: the method uses no experts.
@@ -147,7 +147,7 @@ def build_experts(
     """
     from study.runs.catalog.experts import build_experts as run
 
-    return run(config, path_of(data_root), on_epoch)
+    return run(config, path_of(data_root), callback)
 
 
 def prune_experts(

@@ -35,7 +35,10 @@ def prepare(
 
     Example: study data prepare mhist --data-root ~/data --resolution 64
     """
-    prepared = study.prepare_dataset(name, data_root=data_root, resolution=resolution)
+    from study.cli.progress import watched
+
+    with watched(quiet=as_json):
+        prepared = study.prepare_dataset(name, data_root=data_root, resolution=resolution)
     answer(prepared, lambda prepared: say(prepared["done"]), as_json=as_json)
 
 
@@ -48,7 +51,10 @@ def check(
 
     Example: study data check mnist --data-root ~/data
     """
-    report = study.check_dataset(name, data_root=data_root, resolution=resolution)
+    from study.cli.progress import watched
+
+    with watched(quiet=as_json):
+        report = study.check_dataset(name, data_root=data_root, resolution=resolution)
     answer(report, _show_report, as_json=as_json)
 
 

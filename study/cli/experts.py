@@ -47,23 +47,17 @@ def build(
     """
     from study.cli.progress import watched
 
-    config = study.configure(
-        method, dataset, ipc=ipc, budget=budget, seed=seed, settings=overrides, recipe=recipe,
-        variant=variant, resolution=resolution, device=device,
-    )  # fmt: skip
-    if dry_run:
-        answer(study.plan_experts(config, data_root=data_root), _show_plan, as_json=as_json)
-        return
     advice = "Interrupted; finished experts are kept, and the same command goes on."
     with watched(quiet=as_json, advise=lambda _: advice) as callback:
-        bars = callback.bars
-        epochs = bars.add_task("training experts", total=None, note="epochs")
-        built = study.build_experts(
-            config,
-            data_root=data_root,
-            on_epoch=lambda done, total: bars.update(epochs, completed=done, total=total),
-        )
-    answer(built, _show_built, as_json=as_json)
+        config = study.configure(
+            method, dataset, ipc=ipc, budget=budget, seed=seed, settings=overrides, recipe=recipe,
+            variant=variant, resolution=resolution, device=device,
+        )  # fmt: skip
+        if dry_run:
+            done = study.plan_experts(config, data_root=data_root)
+        else:
+            done = study.build_experts(config, data_root=data_root, callback=callback)
+    answer(done, _show_plan if dry_run else _show_built, as_json=as_json)
 
 
 @app.command()

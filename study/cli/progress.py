@@ -23,6 +23,7 @@ from rich.progress import (
 
 from study import Callback
 from study.cli.common import EXIT_INTERRUPTED, err
+from study.core.reporting import listening
 from study.core.signals import terminate_like_interrupt
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def watched(*, quiet: bool, advise: Callable[[str | None], str] | None = None) -
         advise: says what an interruption has left and how to go on, from the name of the search if it is open.
     """
     callback = TerminalCallback(quiet=quiet)
-    with terminate_like_interrupt(), callback.bars:
+    with terminate_like_interrupt(), callback.bars, listening(callback.on_work):
+        # What comes next may load PyTorch first, which takes seconds.
+        callback.on_phase("starting")
         try:
             yield callback
         except KeyboardInterrupt as interrupt:
@@ -52,7 +55,7 @@ def watched(*, quiet: bool, advise: Callable[[str | None], str] | None = None) -
 
 
 class TerminalCallback(Callback):
-    """Draws two bars on standard error, or prints nothing but warnings when it is no terminal."""
+    """Draws bars on standard error, or prints nothing but warnings when it is no terminal."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._console = err()
@@ -66,7 +69,8 @@ class TerminalCallback(Callback):
         self.search: str | None = None
         self._trials: TaskID | None = None
         self._inner: TaskID | None = None
-        self._experts: TaskID | None = None
+        self._work: TaskID | None = None
+        self._work_name = ""
         self._best: float | None = None
         self._best_name = "best val"
         self._drawn = 0.0
@@ -86,23 +90,24 @@ class TerminalCallback(Callback):
         self._drop_inner()
         total = max(1, num_iterations)
         self._inner = self.bars.add_task(f"trial {number}", total=total, note="")
-        self._started = time.monotonic()
 
-    def on_experts(self, num_epochs: int, total_epochs: int) -> None:
-        """The lower bar counts epochs of experts until they are trained."""
-        if self._inner is None:
+    def on_work(self, what: str, done: float, total: int) -> None:
+        """A bar below the others, until the work is done."""
+        if done >= total or what != self._work_name:
+            self._drop_work()
+        if done >= total:
             return
-        if self._experts is None:
-            self._experts = self.bars.add_task("experts", total=total_epochs, note="epochs")
-        self.bars.update(self._experts, completed=num_epochs, total=total_epochs)
-        if num_epochs >= total_epochs:
-            self.bars.remove_task(self._experts)
-            self._experts = None
-            self._started = time.monotonic()
+        if self._work is None:
+            self._work, self._work_name = self.bars.add_task(what, total=total, note=""), what
+        if (now := time.monotonic()) - self._drawn >= REFRESH_SECONDS:
+            self._drawn = now
+            self.bars.update(self._work, completed=done)
 
     def on_iteration(self, iteration: int, losses: Mapping[str, float]) -> None:
         """Rate and loss, ten times a second at most."""
         now = time.monotonic()
+        if iteration == 0:
+            self._started = now
         if self._inner is None or now - self._drawn < REFRESH_SECONDS:
             return
         self._drawn = now
@@ -134,7 +139,12 @@ class TerminalCallback(Callback):
         self._console.print(f"[yellow]Warning:[/yellow] {text}")
 
     def _drop_inner(self) -> None:
-        for task in (self._inner, self._experts):
-            if task is not None:
-                self.bars.remove_task(task)
-        self._inner = self._experts = None
+        self._drop_work()
+        if self._inner is not None:
+            self.bars.remove_task(self._inner)
+        self._inner = None
+
+    def _drop_work(self) -> None:
+        if self._work is not None:
+            self.bars.remove_task(self._work)
+        self._work = None

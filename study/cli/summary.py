@@ -15,14 +15,23 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from study import Plan, SearchResult, Setting
+    from study.core.clock import Part
 
 NUM_BEST_SHOWN = 3
+PART_NAMES: dict[Part, str] = {
+    "start": "starting points",
+    "distill": "distilling",
+    "scores": "scores of trials",
+    "cross": "other architectures",
+    "tracking": "tracking, registry, figures",
+}
+"""Words for what a run spends its time on, where its own name is too short."""
 STANDSTILL = 0.01
 """Relative change of the images below which nothing was distilled."""
 
 
-def show_result(result: SearchResult) -> None:
-    """The table of trials, the winner beside its baselines, and the next commands."""
+def show_result(result: SearchResult, *, profile: bool = False) -> None:
+    """The table of trials, the winner beside its baselines, where the time went if asked for, and the next commands."""
     console = out()
     if len(result.trials) > 1:
         keys = list(dict.fromkeys(key for trial in result.trials for key in trial["params"]))
@@ -65,6 +74,8 @@ def show_result(result: SearchResult) -> None:
         f"{result.seconds:.0f} s in all, {result.tracking_seconds:.1f} s of them for tracking, "
         "registry and figures\n"
     )
+    if profile:
+        console.print(_cost_table(result))
     name = winner.set.split("/")[0]
     console.print("Next:")
     console.print("  study ui", style="bold")
@@ -93,6 +104,9 @@ def _trials_table(result: SearchResult, keys: list[str]) -> Table:
             "front: complete, and no other trial is at least as good in both objectives and better in one"
         )
         table.caption_justify = "left"
+    counts = {trial["num_seeds"] for trial in result.trials if trial["val_accuracy"] is not None}
+    if raced := len(counts) > 1:
+        table.add_column("n", justify="right")
     for key in keys:
         table.add_column(key.removeprefix("distill."), justify="right")
     table.add_column("seconds", justify="right")
@@ -103,6 +117,7 @@ def _trials_table(result: SearchResult, keys: list[str]) -> Table:
             "front" if trial["on_front"] else str(trial["outcome"]).lower(),
             percent(trial["val_accuracy"]),
             *([percent(trial["cross_mean"])] if crossed else []),
+            *([str(trial["num_seeds"] or "-")] if raced else []),
             *(_short(trial["params"].get(key)) for key in keys),
             f"{trial['seconds']:.0f}",
             style="bold green" if won else None,
@@ -134,6 +149,17 @@ def _scores_table(result: SearchResult) -> Table:
     ):
         table.add_row(name, *(percent(score.mean, score.std) for score in scores), style=style)
     table.add_row("its own starting point", percent(winner.start_score.mean), "-")
+    return table
+
+
+def _cost_table(result: SearchResult) -> Table:
+    table = new_table("where the time went", "seconds", "share", right=(1, 2))
+    by_time = sorted(result.cost.items(), key=lambda item: -item[1])
+    for part, seconds in by_time:
+        if seconds:
+            table.add_row(PART_NAMES.get(part, part), f"{seconds:.1f}", percent(seconds / result.seconds))
+    table.add_section()
+    table.add_row("all", f"{result.seconds:.1f}", percent(1.0))
     return table
 
 

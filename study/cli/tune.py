@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ import study
 from study.cli import common
 
 TIMEOUT = "Seconds after which no further trial starts."
+PROFILE = "Print where the time went, part by part; --json always has it, as cost."
 NAME = "Name of the search; default: the set name and a number."
 RESUME = "Continue the search of this name; no other option is needed."
 OBJECTIVE = (
@@ -55,6 +57,7 @@ def tune(
     storage: common.Storage = None,
     tracking_uri: common.TrackingUri = None,
     output: common.Output = None,
+    profile: Annotated[bool, typer.Option("--profile", help=PROFILE)] = False,
     dry_run: common.DryRun = False,
     as_json: common.Json = False,
 ) -> None:
@@ -70,13 +73,15 @@ def tune(
         "settings": overrides, "space": space, "recipe": recipe, "variant": variant,
         "resolution": resolution, "device": device,
     }  # fmt: skip
-    if dry_run and resume is None:
-        composed = study.recipe(method, dataset, **configured)
-        print_plan(study.plan(composed.config, data_root=data_root), composed.changed, as_json=as_json)
-        return
-    if dry_run and resume is not None:
-        config = study.search_config(resume, asked=asked, storage=storage)
-        print_plan(study.plan(config, data_root=data_root), [], as_json=as_json)
+    if dry_run:
+        with watched(quiet=as_json):
+            if resume is None:
+                composed = study.recipe(method, dataset, **configured)
+                config, changed = composed.config, composed.changed
+            else:
+                config, changed = study.search_config(resume, asked=asked, storage=storage), []
+            plan = study.plan(config, data_root=data_root)
+        print_plan(plan, changed, as_json=as_json)
         return
     where: dict[str, Any] = {
         "data_root": data_root, "storage": storage, "tracking_uri": tracking_uri, "output": output,
@@ -87,7 +92,7 @@ def tune(
             result = study.tune(method, dataset, **configured, **where, name=name, callback=callback)
         else:
             result = study.resume(resume, **where, trials=trials, asked=asked, callback=callback)
-    common.answer(result, show_result, as_json=as_json)
+    common.answer(result, functools.partial(show_result, profile=profile), as_json=as_json)
 
 
 def _how_to_resume(search: str | None) -> str:

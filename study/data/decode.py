@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,7 +16,9 @@ from torch import Tensor
 
 from study.core.device import num_cores
 from study.core.errors import DataError
+from study.core.reporting import advance, work
 
+Result = TypeVar("Result")
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
@@ -44,7 +46,8 @@ def decode_images(files: Sequence[Path], resolution: int | None) -> Tensor:
         DataError: a file cannot be decoded, or sizes differ and no resolution is given.
     """
     with ThreadPoolExecutor(min(8, num_cores())) as pool:
-        headers = list(pool.map(_read_header, files))
+        with work("reading image files", len(files)):
+            headers = list(_counted(pool.map(_read_header, files)))
         gray = all(mode in _GRAY_MODES for mode, _ in headers)
         first = headers[0][1]
         for path, (_, size) in zip(files, headers, strict=True):
@@ -59,8 +62,16 @@ def decode_images(files: Sequence[Path], resolution: int | None) -> Tensor:
         def fill(index: int) -> None:
             pixels[index] = _decode(files[index], "L" if gray else "RGB", (width, height))
 
-        list(pool.map(fill, range(len(files))))
+        with work("decoding images", len(files)):
+            list(_counted(pool.map(fill, range(len(files)))))
     return pixels
+
+
+def _counted(results: Iterable[Result]) -> Iterator[Result]:
+    """Results as they come, each a unit of the work at hand."""
+    for result in results:
+        advance()
+        yield result
 
 
 def _read_header(path: Path) -> tuple[str, tuple[int, int]]:

@@ -13,6 +13,7 @@ import torch
 from study.core.device import num_cores
 from study.core.errors import ConfigError, ShapeError, unknown_name
 from study.core.records import ImageDataset, Score, SyntheticSet
+from study.core.reporting import work
 from study.evaluation.evaluator import Evaluator
 from study.evaluation.recipes import EvaluationConfig
 from study.models.pool import MODELS, ModelConfig, build_model
@@ -162,6 +163,11 @@ class ArchitecturePool:
         """Name of the architecture that sets are distilled with."""
         return self.evaluator.model.name
 
+    @property
+    def num_networks(self) -> int:
+        """Networks that one score on all architectures trains."""
+        return len(self.models) * self.num_seeds
+
     @functools.cached_property
     def members(self) -> dict[str, PoolModel]:
         """Each architecture with its learning rate."""
@@ -170,11 +176,15 @@ class ArchitecturePool:
     @functools.cached_property
     def random(self) -> CrossScore:
         """Random real images on every architecture; all get the same draws."""
-        return CrossScore({name: self.random_on(member) for name, member in self.members.items()}, self.own)
+        members = self.members
+        with work(f"random real images on {', '.join(members)}", self.num_networks):
+            return CrossScore({name: self.random_on(member) for name, member in members.items()}, self.own)
 
     def score(self, synthetic: SyntheticSet, purpose: str) -> CrossScore:
         """A set on every architecture; each purpose has its own evaluation seeds."""
-        scores = {name: self.score_on(member, synthetic, purpose) for name, member in self.members.items()}
+        members = self.members
+        with work(f"scoring on {', '.join(members)}", self.num_networks):
+            scores = {name: self.score_on(member, synthetic, purpose) for name, member in members.items()}
         return CrossScore(scores, self.own)
 
     def member(self, name: str) -> PoolModel:
@@ -244,7 +254,8 @@ def choose_learning_rate(
     base = config.resolve().lr
     rated = evaluator.changed(model=model, generators=evaluator.generators.child("learning-rate"), draws=None)
     means = {}
-    for rate in (base * factor for factor in RATE_FACTORS):
-        tried = rated.changed(config=config.model_copy(update={"lr": rate}))
-        means[rate] = tried.random(ipc, NUM_RATE_DRAWS).mean
+    with work(f"learning rate of {model.name}", num_rate_networks(model.name)):
+        for rate in (base * factor for factor in RATE_FACTORS):
+            tried = rated.changed(config=config.model_copy(update={"lr": rate}))
+            means[rate] = tried.random(ipc, NUM_RATE_DRAWS).mean
     return max(means, key=lambda rate: means[rate])

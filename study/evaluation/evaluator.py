@@ -15,6 +15,7 @@ from study.core.device import Compute
 from study.core.digests import dataset_digest, set_digest
 from study.core.errors import ConfigError, DivergedError, ShapeError
 from study.core.records import ImageDataset, Score, SyntheticSet
+from study.core.reporting import work
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig
 from study.evaluation.baselines import random_real_sets
@@ -106,9 +107,20 @@ class Evaluator:
             ShapeError: set and real images differ in shape or classes, or one of them is empty.
         """
         count = self.config.num_seeds if num_seeds is None else num_seeds
-        key = (set_digest(synthetic), self.generators.seed, count)
+        key = self._key(synthetic, count)
         if key not in self._known:
-            self._known[key] = self._train(synthetic, count, self.expected_scores)
+            self._known[key] = self._train(synthetic, self.seeds(count), count * self.expected_scores)
+        return self._known[key]
+
+    def extend(self, synthetic: SyntheticSet, score: Score, num_seeds: int) -> Score:
+        """A score of this evaluator with further seeds, up to so many in all; the first ones are not trained again."""
+        key = self._key(synthetic, num_seeds)
+        if key not in self._known:
+            others = self.seeds(num_seeds)[score.n :]
+            if not others or _belongs_to_one_network(self.job(synthetic)):
+                return score
+            more = self._train(synthetic, others, num_seeds * self.expected_scores)
+            self._known[key] = join_scores([score, more])
         return self._known[key]
 
     def random(self, ipc: int, num_draws: int | None = None) -> Score:
@@ -125,7 +137,8 @@ class Evaluator:
         count = self.config.num_seeds if num_draws is None else num_draws
         known = ("random", ipc, self._draws.seed, count)
         if known not in self._known:
-            self._known[known] = self._cached_random(self.random_sets(ipc, count))
+            with work("random real images", count):
+                self._known[known] = self._cached_random(self.random_sets(ipc, count))
         return self._known[known]
 
     def random_sets(self, ipc: int, num_draws: int) -> list[SyntheticSet]:
@@ -163,15 +176,27 @@ class Evaluator:
     def _draws(self) -> Generators:
         return self.generators.child("random") if self.draws is None else self.draws
 
-    def _train(self, synthetic: SyntheticSet, count: int, expected_scores: int) -> Score:
+    def _key(self, synthetic: SyntheticSet, count: int) -> tuple[object, ...]:
+        """What decides a score: of the set, only what the recipe uses; trials may share the rest of a start."""
+        recipe = self.config.resolve()
+        used = replace(
+            synthetic,
+            logits=synthetic.logits if recipe.use_soft_labels else None,
+            step_size=synthetic.step_size if recipe.use_learned_step_size else None,
+            schedule=synthetic.schedule if recipe.use_schedule else None,
+        )
+        return set_digest(used), self.generators.seed, count
+
+    def _train(self, synthetic: SyntheticSet, seeds: Sequence[Generators], expected_networks: int) -> Score:
         started = time.perf_counter()
         check_scorable(synthetic, self.real)
         job = self.job(synthetic)
         real = self.real.to(self.compute.device)
-        if job.schedule is not None and job.schedule.network_seed is not None:
-            count = min(count, 1)  # its steps belong to one network, and training has a single outcome
-        networks = train_networks(job, self.seeds(count), count * expected_scores)
-        rows = [score_logits(predict(network, real.images, self.compute), real) for network in networks]
+        if _belongs_to_one_network(job):
+            seeds = seeds[:1]
+        with work("training networks", len(seeds)):
+            networks = train_networks(job, seeds, expected_networks)
+            rows = [score_logits(predict(network, real.images, self.compute), real) for network in networks]
         return score_rows(rows, real, time.perf_counter() - started)
 
     def _cached_random(self, sets: Sequence[SyntheticSet]) -> Score:
@@ -194,10 +219,15 @@ class Evaluator:
         def train_all() -> Score:
             there = [self.changed(generators=draws.child("random", index)) for index in range(len(sets))]
             return join_scores(
-                [one._train(drawn, 1, expected) for one, drawn in zip(there, sets, strict=True)]
+                [one._train(drawn, one.seeds(1), expected) for one, drawn in zip(there, sets, strict=True)]
             )
 
         return cached_score("random-images", key, train_all)
+
+
+def _belongs_to_one_network(job: TrainingJob) -> bool:
+    """Whether the set's steps were learned for a single network, so that training has a single outcome."""
+    return job.schedule is not None and job.schedule.network_seed is not None
 
 
 def evaluation_seeds(generators: Generators, num_seeds: int) -> list[Generators]:

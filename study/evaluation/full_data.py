@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.core.records import ImageDataset, Score, SyntheticSet
+from study.core.reporting import work
 from study.core.seeding import Generators
 from study.evaluation.baselines import full_set
 from study.evaluation.evaluator import Evaluator
@@ -100,7 +101,8 @@ class FullData:
 
         def train() -> Score:
             there = evaluator.changed(real=real(), config=self.config, generators=seeds, expected_scores=1)
-            return there.score(full_set(evaluator.train))
+            with work("training on all real images", self.config.num_seeds):
+                return there.score(full_set(evaluator.train))
 
         return cached_score(_NAME, self._key(split), train)
 

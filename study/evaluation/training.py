@@ -11,6 +11,7 @@ from torch import Tensor
 from study.core.chunks import Use, fitting
 from study.core.device import Compute
 from study.core.records import StepSchedule
+from study.core.reporting import advance
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig
 from study.evaluation.batches import scheduled_batches, training_batches
@@ -122,6 +123,7 @@ def _train(job: TrainingJob, step: TrainingStep, seeds: Sequence[Generators]) ->
         optimizer.zero_grad()
         step.backward(some, wanted)
         optimizer.step()
+        advance(len(seeds) / len(rates))
 
 
 def _init_generator(job: TrainingJob, seed: Generators) -> torch.Generator:

@@ -17,7 +17,7 @@ from study.core.records import ImageDataset, Progress
 from study.core.seeding import Generators
 from study.core.spaces import Space
 from study.data.augment import AugmentationConfig
-from study.methods.hooks import Estimate, Figure, Preparation, Report
+from study.methods.hooks import Estimate, Figure, Preparation
 from study.methods.initialize import Initialization
 from study.models.network import Network
 from study.models.pool import ModelConfig, build_model
@@ -148,10 +148,11 @@ class Method(ABC, Generic[ConfigT]):
         there. All randomness comes from ``generators``; ``task`` is left unchanged.
         """
 
-    def prepare(self, task: Task, generators: Generators, report: Report | None = None) -> Preparation:
+    def prepare(self, task: Task, generators: Generators) -> Preparation:
         """Make what :meth:`distill` with the same arguments looks up, such as experts; by default nothing.
 
-        It depends on the seed of ``generators``, not on what was drawn; ``report`` hears of progress.
+        It depends on the seed of ``generators``, not on what was drawn. What takes long is counted
+        by :func:`study.core.reporting.work`, so that whoever waits sees how long.
         """
         return Preparation()
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
-
-Report = Callable[[int, int], None]
-"""Gets the units of work done so far and those to do in all; called from the thread that prepares."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from study.core.errors import ConfigError
+from study.core.reporting import listening
 from study.evaluation.statistics import PairedComparison, compare_scores
 from study.protocols.architectures import describe_score
 from study.protocols.base import EvaluateOptions
@@ -80,11 +81,16 @@ def compare_sets(
     other = stored_config(stored[1], {})
     check_comparable(first, config, second, other)
     configs = (config, config_in_space_of(config, other))
-    contexts = [open_context(settings, stores.data_root) for settings in configs]
+    callback.on_phase(f"loading {config.dataset}")
+    with listening(callback.on_work):
+        contexts = [open_context(settings, stores.data_root) for settings in configs]
     for reference, one, context in zip((first, second), stored, contexts, strict=True):
         check_fingerprint(reference, one, context)
     tracker = open_tracking(stores)
-    with recorded(tracker, config, f"compare {first} {second}", kind="compare") as recorder:
+    with (
+        listening(callback.on_work),
+        recorded(tracker, config, f"compare {first} {second}", kind="compare") as recorder,
+    ):
         describe_run(recorder, config, contexts[0])
         recorder.set_tags({"study.first": first, "study.second": second, "study.split": options.split})
         scores = []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
+from study.core.clock import cost_metrics
+from study.core.reporting import listening
 from study.runs.config.configure import RunConfig
 from study.runs.context.callbacks import Callback
 from study.runs.context.recording import describe_run, prepare, recorded
@@ -13,6 +15,7 @@ from study.runs.context.stores import StoreOptions
 from study.runs.figures.run import log_score_figures
 from study.runs.registration.register import log_trial_set, register_winner
 from study.runs.registration.results import SearchResult
+from study.runs.trials.finalists import with_full_start
 from study.runs.trials.trial import run_trial
 
 
@@ -32,26 +35,26 @@ def distill(
         StudyError: data, store or configuration is at fault, or the images diverged.
     """
     callback = callback or Callback()
-    started = time.perf_counter()
-    context, watch, tracker = prepare(config, stores, callback)
-    config = context.config
     name = name or config.set_name
-    with recorded(tracker, config, name, kind="distill") as recorder:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(listening(callback.on_work))
+        context, tracker = prepare(config, stores, callback)
+        config = context.config
+        recorder = stack.enter_context(recorded(tracker, config, name, kind="distill"))
         describe_run(recorder, config, context)
-        log_score_figures(recorder, config, context)
         callback.on_trial_start(0, {}, config.distill.num_iterations)
-        result = run_trial(context, config, recorder, callback, None)
+        result = run_trial(context, config, recorder, callback)
         callback.on_trial_end(0, "COMPLETE", {"accuracy": result.score.mean})
-        with watch.running():
+        with context.clock.part("tracking"):
             log_trial_set(recorder, result, config, context)
-        scorer, num_seeds = context.scorer("finalist"), config.search.num_finalist_seeds
-        chosen = replace(
-            result, score=scorer.score(result.synthetic, num_seeds), random=context.random("finalist")
-        )
-        winner = register_winner(tracker, watch, context, chosen, callback, origin=name, output=output)
-        recorder.log_metrics(
-            {**winner.metrics(), "cost/tracking_seconds": watch.seconds}, config.distill.num_iterations
-        )
+            log_score_figures(recorder, config, context)
+        with context.clock.part("finalists"):
+            score = context.scorer("finalist").score(result.synthetic, config.search.num_finalist_seeds)
+        chosen = replace(result, score=score, random=context.random("finalist"))
+        chosen = with_full_start(chosen, context, config)
+        winner = register_winner(tracker, context, chosen, callback, origin=name, output=output)
+        cost = context.clock.split()
+        recorder.log_metrics({**winner.metrics(), **cost_metrics(cost)}, config.distill.num_iterations)
         recorder.set_tags({"study.set": winner.set})
     return SearchResult(
         search=name,
@@ -61,9 +64,9 @@ def distill(
         budget=config.budget,
         trials_finished=1,
         trials=[],
-        seconds=time.perf_counter() - started,
+        seconds=sum(cost.values()),
         winner=winner,
         links=tracker.links(config.experiment_name),
-        tracking_seconds=watch.seconds,
+        cost=cost,
         objective=config.search.objective,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from study.core.errors import ConfigError, UnknownSetError
+from study.core.reporting import listening
 from study.protocols.base import EvaluateOptions, Findings, Session, find_protocol
 from study.runs.catalog.sets import load_set
 from study.runs.context.callbacks import Callback
@@ -77,13 +78,14 @@ def evaluate(
     stored = load_set(reference, stores)
     config = stored_config(stored, options.overrides)
     callback.on_phase(f"loading {config.dataset}")
-    context = open_context(config, stores.data_root)
+    with listening(callback.on_work):
+        context = open_context(config, stores.data_root)
     check_fingerprint(reference, stored, context)
     against = None if options.against is None else _load_against(options.against, reference, context, stores)
     tracker = open_tracking(stores)
     split = options.split if protocol.trains else "train"
     is_default = options.protocol == EvaluateOptions.protocol
-    with recorded(
+    with listening(callback.on_work), recorded(
         tracker, config, f"{'evaluate' if is_default else f'{protocol.name} of'} {stored.manifest.name}",
         kind="evaluate" if is_default else "protocol",
     ) as recorder:  # fmt: skip
@@ -146,11 +148,13 @@ def _load_against(against: str, reference: str, context: RunContext, stores: Sto
 
 
 def _distill_seconds(tracker: Tracker, stored: StoredSet) -> float | None:
-    """What the run that made the set recorded; None where that run is in another store."""
+    """What the run that made the set recorded, its start included; None where that run is in another store."""
     try:
-        return tracker.get_run(stored.manifest.origin_run_id).metrics.get("cost/distill_seconds")
+        metrics = tracker.get_run(stored.manifest.origin_run_id).metrics
     except UnknownSetError:
         return None
+    known = [seconds for part in ("start", "distill") if (seconds := metrics.get(f"cost/{part}_seconds"))]
+    return sum(known) if known else None
 
 
 def _record(recorder: Recorder, name: str, found: Findings) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from study.runs.context.recording import Stopwatch
 from study.runs.context.run_context import RunContext
 from study.runs.figures.run import GRID_NAME
 from study.runs.registration.results import WinnerResult
@@ -25,29 +24,34 @@ def log_comparison(
     search: Search,
     winner: WinnerResult,
     context: RunContext,
-    watch: Stopwatch,
 ) -> None:
     """Record ``compare.html``, ``search.html`` and the table of trials with the search's own run, ``parent``."""
     records = search.records()
     random = context.random()
-    with watch.running():
-        rows = [_row(record, tracker, winner) for record in records]
-        scores = {"validation": random.mean, "test": winner.random_test.mean}
-        rows.append(CompareRow("random real images", scores=scores, is_baseline=True))
-        config = context.config
-        page = render_compare_page(
-            f"{search.name}: {config.method} on {config.dataset}, {config.ipc} a class",
-            rows,
-            best=f"trial {winner.trial}",
-            subtitle=(
-                f"Budget {config.budget}. Validation is the mean of {config.search.num_trial_seeds} networks a "
-                f"trial; test, of {winner.test.n} networks, was opened for the winner alone. Random real images: "
-                f"a fresh draw for each of {random.n} networks, same recipe.{_front_words(records)}"
-            ),
-        )
-        parent.log_text(page, COMPARE_PAGE)
-        parent.log_text(search_page(search.optuna_study, config.search.objectives), "search.html")
-        parent.log_table([_flat(record) for record in records], TABLE_NAME)
+    rows = [_row(record, tracker, winner) for record in records]
+    scores = {"validation": random.mean, "test": winner.random_test.mean}
+    rows.append(CompareRow("random real images", scores=scores, is_baseline=True))
+    config = context.config
+    page = render_compare_page(
+        f"{search.name}: {config.method} on {config.dataset}, {config.ipc} a class",
+        rows,
+        best=f"trial {winner.trial}",
+        subtitle=(
+            f"Budget {config.budget}. Validation is the mean of {_num_networks(context)} a "
+            f"trial; test, of {winner.test.n} networks, was opened for the winner alone. Random real images: "
+            f"a fresh draw for each of {random.n} networks, same recipe.{_front_words(records)}"
+        ),
+    )
+    parent.log_text(page, COMPARE_PAGE)
+    parent.log_text(search_page(search.optuna_study, config.search.objectives), "search.html")
+    parent.log_table([_flat(record) for record in records], TABLE_NAME)
+
+
+def _num_networks(context: RunContext) -> str:
+    search = context.config.search
+    first = f"{search.num_first_seeds} to " if search.races else ""
+    steps = f" of {search.num_score_steps} updates" if context.scores_are_brief else ""
+    return f"{first}{search.num_trial_seeds} networks{steps}"
 
 
 def _front_words(records: list[TrialRecord]) -> str:

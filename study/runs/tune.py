@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from study.core.clock import cost_metrics
 from study.core.errors import ConfigError
+from study.core.reporting import listening
 from study.methods.experts.store import holding
 from study.runs.config.configure import RunConfig
 from study.runs.context.callbacks import Callback
-from study.runs.context.recording import Stopwatch, describe_run, prepare, recorded, run_tags
+from study.runs.context.recording import describe_run, prepare, recorded, run_tags
 from study.runs.context.run_context import RunContext
 from study.runs.context.stores import StoreOptions, open_search_storage
 from study.runs.figures.pareto_front import log_front
@@ -25,6 +26,7 @@ from study.runs.trials.finalists import FinalistRound, choose_winner, note_resul
 from study.runs.trials.preparations import cache_shortage
 from study.runs.trials.trial import run_trial
 from study.search.optimize import Pruned, Search, TrialHandle, create_search, find_search
+from study.search.racing import may_become_finalist
 from study.tracking.base import Recorder, Tracker
 
 
@@ -64,20 +66,24 @@ def tune(
         )
     if resume is None:
         config.first_trial()  # refused before hours are spent
-    started = time.perf_counter()
     callback = callback or Callback()
-    context, watch, tracker = prepare(config, stores, callback)
-    config = context.config
-    storage = open_search_storage(stores)
-    if resume is not None:
-        search = Search(find_search(storage, resume), config.search, config.space, config.seed)
-    else:
-        search = create_search(storage, name, config.set_name, config.search, config.space, config.seed)
-        search.note("config", config.plain())
-    num_trials = num_trials or config.search.num_trials
-    run = _TuneRun(config, callback, context, watch, tracker, search, started, num_trials, timeout_seconds)
-    with holding():
-        return run.run(output)
+    with listening(callback.on_work):
+        context, tracker = prepare(config, stores, callback)
+        config = context.config
+        with context.clock.part("tracking"):
+            storage = open_search_storage(stores)
+            if resume is not None:
+                search = Search(find_search(storage, resume), config.search, config.space, config.seed)
+            else:
+                search = create_search(
+                    storage, name, config.set_name, config.search, config.space, config.seed
+                )
+                search.note("config", config.plain())
+        num_trials = num_trials or config.search.num_trials
+        with holding():
+            return _TuneRun(config, callback, context, tracker, search, num_trials, timeout_seconds).run(
+                output
+            )
 
 
 @dataclass
@@ -87,10 +93,8 @@ class _TuneRun:
     config: RunConfig
     callback: Callback
     context: RunContext
-    watch: Stopwatch
     tracker: Tracker
     search: Search
-    started: float
     num_trials: int
     timeout_seconds: float | None
 
@@ -100,7 +104,7 @@ class _TuneRun:
             self._run_trials(parent)
             finalists = choose_winner(self.context, self.search, self.tracker, self.callback)
             winner = register_winner(
-                self.tracker, self.watch, self.context, finalists.winner, self.callback,
+                self.tracker, self.context, finalists.winner, self.callback,
                 origin=self.search.name, output=output,
             )  # fmt: skip
             result = self._finish(parent, finalists, winner)
@@ -123,7 +127,6 @@ class _TuneRun:
         )
         self.search.note("run_id", parent.run_id)
         describe_run(parent, self.config, self.context)
-        log_score_figures(parent, self.config, self.context)
         self.search.propose(self.config.first_trial())
         return parent
 
@@ -134,8 +137,6 @@ class _TuneRun:
         if finished < self.num_trials:
             if shortage := cache_shortage(self.config, self.context):
                 self.callback.on_warning(shortage)
-            random = self.context.random()
-            parent.log_metrics({"random/val_accuracy": random.mean, "random/val_accuracy_std": random.std})
             self.callback.on_phase(f"searching {', '.join(self.config.space)}")
         trial = functools.partial(self._trial, parent)
         self.search.optimize(trial, self.num_trials, self.timeout_seconds)
@@ -161,32 +162,40 @@ class _TuneRun:
             if handle.report(value, percent):
                 raise Pruned
 
+        def may_win(first: Sequence[float]) -> bool:
+            complete = [one for one in self.search.records() if one.outcome == "COMPLETE" and one.scores]
+            finished = [one.scores for one in complete]
+            return may_become_finalist(first, finished, self.config.search.num_finalists)
+
         config = self.config.with_params(handle.params)
         tags = {"study.search": self.search.name, "study.trial": str(handle.number)}
         name = f"trial-{handle.number}"
         with recorded(self.tracker, config, name, kind="trial", parent=parent.run_id, **tags) as recorder:
             handle.note("run_id", recorder.run_id)
             recorder.log_params(handle.params)
-            result = run_trial(self.context, config, recorder, self.callback, on_rung)
-            with self.watch.running():
+            race = may_win if self.config.search.races else None
+            result = run_trial(self.context, config, recorder, self.callback, on_rung, race)
+            with self.context.clock.part("tracking"):
                 log_trial_set(recorder, result, config, self.context)
             note_result(handle, result)
         return result.objectives
 
     def _finish(self, parent: Recorder, finalists: FinalistRound, winner: WinnerResult) -> SearchResult:
-        winning = self.config.with_params(winner.params)
-        log_bar_figures(parent, winning, self.context)
-        log_comparison(parent, self.tracker, self.search, winner, self.context, self.watch)
-        records = self.search.records()
-        with self.watch.running():
+        clock = self.context.clock
+        with clock.part("tracking"):
+            log_bar_figures(parent, self.config.with_params(winner.params), self.context)
+            log_score_figures(parent, self.config, self.context)
+            log_comparison(parent, self.tracker, self.search, winner, self.context)
+            records = self.search.records()
             log_front(parent, self.tracker, records, winner.trial, self.context)
-        seconds = time.perf_counter() - self.started
+        cost = clock.split()
+        seconds = sum(cost.values())
         parent.log_metrics(
             {
                 **winner.metrics(),
+                **cost_metrics(cost),
                 "cost/search_seconds": seconds,
-                "cost/tracking_seconds": self.watch.seconds,
-                "cost/tracking_fraction": self.watch.seconds / seconds,
+                "cost/tracking_fraction": cost["tracking"] / seconds,
             }
         )
         parent.set_tags(
@@ -204,7 +213,7 @@ class _TuneRun:
             seconds=seconds,
             winner=winner,
             links=self.tracker.links(self.config.experiment_name, parent.run_id),
-            tracking_seconds=self.watch.seconds,
+            cost=cost,
             objective=self.config.search.objective,
             front=tuple(record.number for record in records if record.on_front),
             finalists=tuple({"trial": one.trial or 0, **one.objectives} for one in finalists.finalists),

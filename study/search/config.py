@@ -23,6 +23,12 @@ class SearchConfig(Frozen):
     """Evaluation seeds at a rung."""
     num_trial_seeds: int = Field(3, ge=1)
     """Evaluation seeds of a finished trial; their mean is what the sampler sees."""
+    num_first_seeds: int | None = Field(None, ge=1)
+    """Evaluation seeds that it is scored with first: where accuracy is the objective, it gets the others only while it
+    may become a finalist (:mod:`study.search.racing`). None gives every trial all."""
+    num_score_steps: int | None = Field(None, ge=1)
+    """Updates, at most, of a network that scores a trial or a rung, and random real images beside them; finalists, test
+    and other architectures have all of the recipe's. None for no limit."""
     num_random_seeds: int = Field(5, ge=1)
     """Draws of random real images, each with an evaluation seed of its own; scored once a search."""
     num_finalists: int = Field(3, ge=1)
@@ -50,6 +56,12 @@ class SearchConfig(Frozen):
     def objectives(self) -> tuple[str, ...]:
         """The objectives one by one, in the order of a trial's values."""
         return tuple(self.objective.split(","))
+
+    @property
+    def races(self) -> bool:
+        """Whether trials are scored with a few networks first."""
+        first = self.num_first_seeds
+        return first is not None and first < self.num_trial_seeds and self.objectives == ("accuracy",)
 
     @field_validator("objective", mode="before")
     @classmethod

@@ -16,6 +16,8 @@ from study.search.sampler import trial_number
 TrialOutcome = Literal["COMPLETE", "PRUNED", "DIVERGED", "INTERRUPTED", "RUNNING"]
 
 DIVERGED = "study.diverged"
+VALUES = "val_values"
+"""Under which a complete trial keeps its score, one value a network."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ class TrialRecord:
         return None if self.values is None else statistics.fmean(self.values)
 
     @property
+    def scores(self) -> tuple[float, ...]:
+        """What each network of a complete trial scored; empty in a storage of an older version."""
+        return tuple(self.attributes.get(VALUES, ()))
+
+    @property
     def counts(self) -> bool:
         """Whether it is one of the trials that were asked for."""
         return self.outcome in {"COMPLETE", "PRUNED", "DIVERGED"}
@@ -73,6 +80,7 @@ class TrialRecord:
             "trial": self.number,
             "outcome": self.outcome,
             "val_accuracy": self.attributes.get("val_accuracy", self.value),
+            "num_seeds": len(self.scores) or None,
             "objective": self.value,
             "cross_mean": (self.attributes.get("cross") or {}).get("mean"),
             "on_front": self.on_front,

@@ -22,6 +22,7 @@ from study.core.config import Frozen, build, flatten, set_path
 from study.core.digests import set_digest
 from study.core.errors import ConfigError
 from study.core.records import Progress, SyntheticSet
+from study.core.reporting import listening
 from study.core.seeding import Generators
 from study.core.spaces import Choice
 from study.methods.base import Method, MethodConfig, Task, find_method
@@ -209,16 +210,19 @@ class MethodContract(OwnCache):
         rehearsed = [progress.iteration for progress in method.rehearse(task, Generators(seed))]
         assert rehearsed == list(range(method.config.num_iterations + 1))
         assert method.estimate(task, Generators(seed)).summary == before.summary
-        told: list[tuple[int, int]] = []
-        done = method.prepare(task, Generators(seed), lambda done, total: told.append((done, total)))
+        told: dict[str, list[tuple[float, int]]] = {}
+        with listening(lambda what, done, total: told.setdefault(what, []).append((done, total))):
+            done = method.prepare(task, Generators(seed))
         if before == Estimate():
-            assert (done, told) == (Preparation(), [])
+            assert (done, told) == (Preparation(), {})
             assert not self.method.preparation_settings
         else:
             assert before.seconds > 0
             assert before.num_bytes >= 0
-            assert told == sorted(told)
-            assert told[-1][0] == told[-1][1] > 0
+            for steps in told.values():
+                assert steps == sorted(steps)
+                assert steps[-1][0] == steps[-1][1] > 0
+            assert told
             assert all(math.isfinite(value) for value in done.metrics.values())
             json.dumps([dict(done.facts), dict(before.facts), dict(done.tags)])
             assert set(self.method.preparation_settings) <= set(self.method.Config.model_fields)

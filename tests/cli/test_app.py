@@ -122,10 +122,11 @@ def test_json_is_one_object_and_the_set_can_be_used(tmp_path):
     assert outcome["winner"]["set"] == "digits-dm-ipc1/1"
     assert (tmp_path / "copy" / "data.safetensors").is_file()
 
-    again = run("tune", "--resume", outcome["search"], "--trials", "3")
+    again = run("tune", "--resume", outcome["search"], "--trials", "3", "--profile")
     assert again.exit_code == 0, again.stderr
     assert "3 trials" in again.stdout
     assert "random real images" in again.stdout
+    assert "where the time went" in again.stdout
 
     refused = run("tune", "--resume", outcome["search"], "--ipc", "2")
     assert refused.exit_code == 2

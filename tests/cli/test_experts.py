@@ -219,7 +219,7 @@ def test_the_epochs_that_are_kept_are_stated(toy, monkeypatch):
 
 
 def test_an_interrupted_build_says_how_to_go_on(toy, monkeypatch):
-    def interrupt(self, task, generators, report=None):
+    def interrupt(self, task, generators):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Toy, "prepare", interrupt)

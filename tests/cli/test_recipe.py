@@ -29,13 +29,14 @@ def test_each_value_names_its_origin():
     expected = {
         "model.name": ("convnet", "default"),
         "distill.label_lr": (2.0, "method default"),
-        "search.num_rung_seeds": (1, "budget quick"),
+        "search.num_trials": (4, "budget quick"),
+        "work.trial_seconds": (20.0, "budget quick"),
         "evaluation.preset": ("dc", "dataset mnist"),
-        "evaluation.num_steps": (400, "dataset mnist, quick"),
         "distill.schedule.addition_end_epoch": (8, "method pad"),
         "distill.step_size": (None, "method default"),
-        "distill.num_student_steps": (20, "pair mtt mnist"),
-        "distill.num_iterations": (150, "pair mtt mnist, quick"),
+        "distill.num_student_steps": (20, "method datm, quick"),
+        "distill.max_start_epoch": (6, "pair mtt mnist"),
+        "distill.experts.num_epochs": (10, "pair mtt mnist, quick"),
         "distill.momentum": (0.25, "--set"),
     }
     assert {key: settings[key] for key in expected} == expected
@@ -52,7 +53,7 @@ def test_variant_smoke_and_the_word_default_have_their_origin_too():
     assert settings["distill.model_steps"] == (50, "variant course")
     assert settings["distill.num_iterations"] == (8, "method datadam, smoke")
     _, settings = show("datadam", "digits")
-    assert settings["evaluation.num_steps"] == (None, "default")  # 300 in the budget
+    assert settings["evaluation.batch_size"] == (None, "default")  # 50 in the budget
 
 
 def test_published_values_name_the_images_a_class_they_belong_to():

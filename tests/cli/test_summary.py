@@ -5,29 +5,32 @@ import torch
 
 from study.cli.common import out
 from study.cli.summary import show_result
+from study.core.clock import PARTS
 from study.core.records import Score, SyntheticSet
 from study.runs.registration.results import SearchResult, WinnerResult
+
+COST = {**dict.fromkeys(PARTS, 0.0), "tracking": 1.0, "distill": 20.0, "cross": 9.0}
 
 
 @pytest.fixture
 def show(monkeypatch, capsys):
     """``show(num_params, columns, **winner)`` prints the screen of a search of two trials, and gives its lines."""
 
-    def printed(num_params, columns, **winner):
+    def printed(num_params, columns, *, profile=False, **winner):
         monkeypatch.setenv("COLUMNS", str(columns))
         out.cache_clear()  # its width is that of an earlier screen
         params = {f"distill.parameter_{i}": 0.125 + i for i in range(num_params)}
-        show_result(result_of(params, **winner))
+        show_result(result_of(params, **winner), profile=profile)
         return capsys.readouterr().out.splitlines()
 
     yield printed
     out.cache_clear()
 
 
-def result_of(params, relative_change=0.5):
+def result_of(params, relative_change=0.5, raced=False):
     trials = [
         {"trial": number, "outcome": "COMPLETE", "on_front": False, "val_accuracy": 0.5, "cross_mean": 0.4,
-         "seconds": 12.0, "params": params}
+         "num_seeds": 2 + number * raced, "seconds": 12.0, "params": params}
         for number in range(2)
     ]  # fmt: skip
     score = Score("accuracy", (0.4, 0.6))
@@ -40,7 +43,7 @@ def result_of(params, relative_change=0.5):
     )  # fmt: skip
     return SearchResult(
         search="digits-dm-ipc1-1", dataset="digits", method="dm", ipc=1, budget="quick", trials_finished=2,
-        trials=trials, seconds=30.0, winner=winner, links={}, tracking_seconds=1.0, objective="accuracy",
+        trials=trials, seconds=30.0, winner=winner, links={}, cost=COST, objective="accuracy",
     )  # fmt: skip
 
 
@@ -71,3 +74,28 @@ def test_parameters_stand_beside_the_scores_where_there_is_room(show):
     assert is_beside(show(1, 80))
     assert not is_beside(show(4, 80))
     assert is_beside(show(4, 200))
+
+
+def test_where_the_time_went_is_shown_if_asked_for_largest_first(show):
+    assert not any("where the time went" in line for line in show(1, 80))
+    rows = [line for line in show(1, 80, profile=True) if " % " in line and "s of" not in line]
+    rows = [
+        line
+        for line in rows
+        if any(name in line for name in ("distilling", "other arch", "tracking,", "all "))
+    ]
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in rows]
+    assert cells == [
+        ["distilling", "20.0", "66.7 %"],
+        ["other architectures", "9.0", "30.0 %"],
+        ["tracking, registry, figures", "1.0", "3.3 %"],
+        ["all", "30.0", "100.0 %"],
+    ]
+
+
+def test_the_networks_of_each_trial_are_told_where_they_differ(show):
+    def heads(lines):
+        return next(line for line in lines if "outcome" in line and "validation" in line)
+
+    assert "┃ n ┃" not in heads(show(1, 80))
+    assert "┃ n ┃" in heads(show(1, 80, raced=True))

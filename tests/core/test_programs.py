@@ -16,7 +16,7 @@ from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 from study.core.device import Compute, compiler_available
 from study.core.errors import ConfigError
 from study.core.programs import INDUCTOR_FOLDER, ProgramCache, compile_fixed, go_on_plain
-from study.models.work import NOMINAL_RATES, worth_compiling
+from study.models.work import Load, worth_compiling
 
 CPU = torch.device("cpu")
 
@@ -100,7 +100,7 @@ def test_a_cache_that_cannot_be_written_leaves_the_default_place(
     assert INDUCTOR_FOLDER not in os.environ
 
 
-@pytest.mark.parametrize("loop", NOMINAL_RATES)
+@pytest.mark.parametrize("loop", ["evaluation", "features", "student"])
 def test_what_is_kept_does_not_decide_whether_a_program_is_compiled(
     loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +109,10 @@ def test_what_is_kept_does_not_decide_whether_a_program_is_compiled(
 
     def decide(cache: Path) -> list[bool]:
         monkeypatch.setenv("STUDY_CACHE", str(cache))
-        return [worth_compiling(loop, Compute(CPU, compile="auto"), 1e9, 10**power) for power in range(13)]
+        return [
+            worth_compiling(loop, Compute(CPU, compile="auto"), Load(1, 1e9) * 10**power)
+            for power in range(13)
+        ]
 
     cold = decide(tmp_path / "cold")
     (tmp_path / "warm" / "compiled" / "fxgraph").mkdir(parents=True)

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from study.core.errors import DataError, MissingDataError
+from study.core.reporting import listening
 from study.data import folder
 from study.data.splits import DataConfig, load_splits
 
@@ -30,6 +31,17 @@ def test_without_a_test_folder_a_fifth_is_held_out_for_good(build_folder, tmp_pa
     assert tests[0].class_counts() == [4, 6]
     pixels = [s.preprocessing.invert(t.images) for s, t in zip((first, second), tests, strict=True)]
     torch.testing.assert_close(*pixels)
+
+
+def test_reading_and_decoding_are_told_of_once(build_folder, tmp_path):
+    root = build_folder(tmp_path, {"train/a": 7, "train/b": 5})
+    told = []
+    with listening(lambda *work: told.append(work)):
+        folder.load(root, 8)
+        folder.load(root, 8)
+    for what in ("reading image files", "decoding images"):
+        assert [done for name, done, _ in told if name == what] == [*range(13), 12]
+    assert {total for _, _, total in told} == {12}
 
 
 def test_gray_only_if_all_are_gray(build_folder, tmp_path):

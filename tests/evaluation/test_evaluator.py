@@ -8,12 +8,14 @@ import torch
 from study.core.device import Compute
 from study.core.errors import ConfigError, DivergedError, ShapeError
 from study.core.records import ImageDataset
+from study.core.reporting import listening
 from study.core.seeding import Generators
 from study.data.augment import AugmentationConfig
 from study.evaluation import training
 from study.evaluation.baselines import full_set, random_real_sets
 from study.evaluation.evaluator import evaluation_seeds
 from study.evaluation.recipes import EvaluationConfig
+from study.evaluation.training_step import prepare_step
 from study.models.flat_params import flatten_parameters
 from study.models.pool import ModelConfig, build_model
 
@@ -168,6 +170,18 @@ def test_unbalanced_real_images_are_scored_by_balanced_accuracy(score, digits, t
     assert result.extra["accuracy"] != result.values
 
 
+def test_every_step_of_every_network_is_counted(score, ten_a_class):
+    told = []
+    with listening(lambda *work: told.append(work)):
+        score(ten_a_class, num_seeds=3, seed=11)
+    assert {(what, total) for what, _, total in told} == {("training networks", 3)}
+    # Stacked or not, 20 steps of three networks: a start, every step of every stack, an end.
+    assert len(told) in {1 + 20 + 1, 1 + 40 + 1, 1 + 60 + 1}
+    done = [one for _, one, _ in told]
+    assert done == sorted(done)
+    assert (done[0], done[-2], done[-1]) == (0, pytest.approx(3), 3)
+
+
 def test_a_set_that_was_scored_before_is_not_trained_on_again(evaluator, ten_a_class, monkeypatch):
     there = evaluator.changed()
     first = there.reseeded("trial").score(ten_a_class)
@@ -177,6 +191,34 @@ def test_a_set_that_was_scored_before_is_not_trained_on_again(evaluator, ten_a_c
     assert there.reseeded("trial").score(copied) is first
     with pytest.raises(TypeError):
         there.changed(model=ModelConfig(width=8)).reseeded("trial").score(ten_a_class)
+
+
+def test_a_score_is_extended_by_networks_that_were_not_trained_yet(evaluator, ten_a_class, monkeypatch):
+    fresh = evaluator.changed(config=SHORT)
+    trained = []
+    monkeypatch.setattr(
+        training,
+        "prepare_step",
+        lambda *what, **how: trained.append(how["num_networks"]) or prepare_step(*what, **how),
+    )
+    two = fresh.score(ten_a_class, 2)
+    assert sum(trained) == 2
+    five = fresh.extend(ten_a_class, two, 5)
+    assert sum(trained) == 5
+    assert five.values[:2] == two.values
+    assert five.values == pytest.approx(fresh.changed(config=SHORT).score(ten_a_class, 5).values, abs=0.02)
+    trained.clear()
+    assert fresh.extend(ten_a_class, two, 5) is five
+    assert fresh.extend(ten_a_class, five, 5).values == five.values
+    assert trained == []
+
+
+def test_sets_that_differ_in_what_the_recipe_leaves_out_share_a_score(evaluator, ten_a_class):
+    other = dataclasses.replace(ten_a_class, step_size=0.5)
+    fresh = evaluator.changed(config=SHORT)
+    assert fresh.score(other) is fresh.score(ten_a_class)
+    learning = evaluator.changed(config=SHORT.model_copy(update={"use_learned_step_size": True}))
+    assert learning.score(other).values != learning.score(ten_a_class).values
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])

@@ -35,10 +35,11 @@ def test_both_commands_are_timed_from_a_cold_start_and_measured_once(
     search = full["search"]
     assert (full["dry_run"]["problem"], search["problem"]) == (None, None)
     assert 0 < search["phases"][0]["seconds"] < search["first_iteration_seconds"] < search["seconds"]
-    assert search["phases"][0]["text"] == "loading digits"
+    assert [phase["text"] for phase in search["phases"][:2]] == ["starting", "loading digits"]
     assert (search["test"]["n"], search["metric"], search["trials_finished"]) == (2, "accuracy", 2)
     assert search["beats_random"] == (search["test"]["mean"] > search["random_test"]["mean"])
     assert full["dry_run"]["estimated_seconds"] > 0
+    assert 0 < search["cost"]["distill"] < sum(search["cost"].values()) < search["seconds"]
     before = output.read_bytes()
     capsys.readouterr()
     run_benchmark("any_data", f"{words} --resume", output)

@@ -62,9 +62,7 @@ def test_batch_norm_mixes_images() -> None:
 
 def test_loads_add_up() -> None:
     work = work_of_model(ModelConfig(name="mlp", width=32, depth=2), (1, 8, 8), 10)
-    assert work.activations == 64 + 32 + 32 + 32 + 32 + 10, (
-        "flattened, two layers with their activations, logits"
-    )
+    assert work.activations == 4 * 32 + 10, "two layers with their activations, logits"
     assert work.training(5, 3) == Load(3, 15 * work.training_flops, 15 * work.activations)
     assert work.prediction(7) == Load(0, 7 * work.forward_flops, 7 * work.activations)
     assert work.features(4, 2) == Load(1, 10 * work.embedding_flops, 10 * work.activations)

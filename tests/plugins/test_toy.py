@@ -73,7 +73,7 @@ def test_the_contracts_hold_and_tell_of_a_method_that_learns_nothing(tmp_path: P
     assert len(failed) == 1, done.stdout + done.stderr
     assert "TestLazyMethod::test_moves_every_image_or_selects_real_ones" in failed[0]
     # A dataset that needs no files is not asked what it says without them.
-    assert done.stdout.splitlines()[-1].startswith("1 failed, 38 passed, 1 skipped"), done.stdout
+    assert done.stdout.splitlines()[-1].startswith("1 failed, 39 passed, 1 skipped"), done.stdout
 
 
 def test_an_entry_point_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from study.protocols.base import PROTOCOLS, EvaluateOptions
 from study.protocols.ranking import full_data_of
 from study.runs.config.configure import Request, configure
 from study.runs.context.callbacks import Callback
-from study.runs.context.recording import Stopwatch
 from study.runs.context.run_context import open_context
 from study.runs.context.saved import twin_command
 from study.runs.context.stores import StoreOptions
@@ -253,9 +252,7 @@ def test_registration_states_copies_in_manifest_card_and_tags(context, tmp_path,
         run_id=run.run_id, synthetic=make(context), score=score, start_score=score, random=score,
         relative_change=0.0, objectives={"accuracy": score.mean},
     )  # fmt: skip
-    done = register_winner(
-        tracker, Stopwatch(), context, chosen, Callback(), origin="a test", output=tmp_path / "copy"
-    )
+    done = register_winner(tracker, context, chosen, Callback(), origin="a test", output=tmp_path / "copy")
     manifest = read_set(tmp_path / "copy").manifest
     card = (tmp_path / "copy" / "README.md").read_text()
     assert manifest.leakage is not None

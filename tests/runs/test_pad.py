@@ -20,10 +20,10 @@ from study.runs.tune import tune
 
 class Watching(Callback):
     def __init__(self):
-        self.experts, self.warnings, self.trials = [], [], []
+        self.work, self.warnings, self.trials = {}, [], []
 
-    def on_experts(self, num_epochs, total_epochs):
-        self.experts.append((num_epochs, total_epochs))
+    def on_work(self, what, done, total):
+        self.work.setdefault(what, []).append((done, total))
 
     def on_warning(self, text):
         self.warnings.append(text)
@@ -125,9 +125,14 @@ def test_trials_share_experts_and_say_what_they_cost(searched):
     assert 0 < trials[0].metrics["experts/train_accuracy"] <= 1
 
 
-def test_training_experts_is_told_to_the_listener(searched):
-    watching = searched[4]
-    assert watching.experts[-1][0] == watching.experts[-1][1] > 0
+def test_whatever_takes_long_is_told_to_the_listener(searched):
+    told = searched[4].work
+    for what in ("training experts", "trying step sizes", "random real images", "learning rate of mlp",
+                 "random real images on mlp, lenet", "scoring a trial", "scoring 1 finalist", "scoring on mlp, lenet",
+                 "scoring on test"):  # fmt: skip
+        assert told[what][0][0] == 0, what
+        assert told[what][-1][0] == told[what][-1][1] > 0, what
+        assert any(0 < done < total for done, total in told[what]), what
 
 
 def test_difficulty_is_pictured_with_the_search(searched, tmp_path):

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from study.core.clock import PARTS
 from study.core.errors import ConfigError, DataError, SearchError
 from study.core.spaces import Choice
 from study.protocols.base import EvaluateOptions
@@ -35,8 +36,8 @@ def runs_of(root, search):
 
 RESULT = {
     "search": str, "dataset": str, "method": str, "ipc": int, "budget": str, "trials_finished": int, "trials": list,
-    "seconds": float, "winner": dict, "random": dict, "links": dict, "tracking_seconds": float, "objective": str,
-    "front": list, "finalists": list, "choice": str,
+    "seconds": float, "winner": dict, "random": dict, "links": dict, "cost": dict, "tracking_seconds": float,
+    "objective": str, "front": list, "finalists": list, "choice": str,
 }  # fmt: skip
 WINNER = {
     "trial": int, "run_id": str, "set": str, "params": dict, "metric": str, "val_accuracy": float,
@@ -87,6 +88,36 @@ def test_store_has_a_parent_and_a_child_for_each_trial(searched):
     assert winner.metrics["synthetic/relative_change"] > 1e-3
     assert float(winner.params["distill.image_lr"]) == pytest.approx(result.winner.params["distill.image_lr"])
     assert "study.git.commit" in parent.tags
+
+
+def test_parts_of_the_time_add_up_and_are_recorded(searched):
+    root, _, result = searched
+    cost = result.plain()["cost"]
+    assert set(cost) == set(PARTS)
+    assert sum(cost.values()) == pytest.approx(result.seconds)
+    for part in (
+        "loading",
+        "start",
+        "distill",
+        "rungs",
+        "scores",
+        "baselines",
+        "cross",
+        "finalists",
+        "test",
+        "tracking",
+    ):
+        assert cost[part] > 0, part
+    runs = runs_of(root, result.search)
+    parent = next(run for run in runs if run.tags["study.kind"] == "search")
+    assert parent.metrics["cost/search_seconds"] == pytest.approx(result.seconds)
+    for part, seconds in cost.items():
+        assert parent.metrics.get(f"cost/{part}_seconds", 0.0) == pytest.approx(seconds), part
+    trials = [run for run in runs if run.tags["study.kind"] == "trial"]
+    for part in ("start", "distill", "rungs", "scores"):
+        spent = sum(run.metrics.get(f"cost/{part}_seconds", 0.0) for run in trials)
+        assert spent == pytest.approx(cost[part]), part
+    assert not any("cost/loading_seconds" in run.metrics for run in trials)
 
 
 def test_pictures_and_pages_are_stored(searched, tmp_path):

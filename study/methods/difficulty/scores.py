@@ -16,6 +16,7 @@ from study.core.chunks import Use, fitting
 from study.core.config import Frozen
 from study.core.digests import dataset_digest
 from study.core.errors import ConfigError
+from study.core.reporting import advance, work
 from study.core.seeding import Generators
 from study.data.cache import cached
 from study.methods.base import Task, TaskSize
@@ -114,16 +115,17 @@ def _compute_scores(task: Task, config: DifficultyConfig, generators: Generators
     families = [generators.child("difficulty", index) for index in range(config.num_networks)]
     size = _stack_size(network, config)
     total = torch.zeros(len(train), dtype=torch.float64)
-    for start in range(0, len(families), size):
-        members = families[start : start + size]
-        stack = NetworkStack(network, len(members))
-        stack.reset([member["init"] for member in members])
-        forgotten = _train(task, config, stack, members, num_steps)
-        if config.score == "forgetting":
-            total += forgotten.sum(dim=0).cpu().double()
-            continue
-        for index in range(len(members)):
-            total += _measure(task, config, stack.member(index)).cpu().double()
+    with work("scoring how hard images are", len(families) * num_steps):
+        for start in range(0, len(families), size):
+            members = families[start : start + size]
+            stack = NetworkStack(network, len(members))
+            stack.reset([member["init"] for member in members])
+            forgotten = _train(task, config, stack, members, num_steps)
+            if config.score == "forgetting":
+                total += forgotten.sum(dim=0).cpu().double()
+                continue
+            for index in range(len(members)):
+                total += _measure(task, config, stack.member(index)).cpu().double()
     if not bool(total.isfinite().all()):
         raise ConfigError(f"difficulty.lr = {config.lr}: the networks diverged; use a smaller learning rate")
     return (total / config.num_networks).float()
@@ -160,6 +162,7 @@ def _train(
         (loss / positions.shape[1]).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         forgetting.count(chosen, logits.detach().argmax(dim=2) == targets)
+        advance(len(members))
     return forgetting.scores()
 
 

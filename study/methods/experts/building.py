@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from filelock import Timeout
 
+from study.core.reporting import advance, work
 from study.core.seeding import Generators
 from study.methods.base import Task
 from study.methods.experts.config import EpochOrder, ExpertConfig
 from study.methods.experts.entry import ExpertEntry
 from study.methods.experts.file import Kept
 from study.methods.experts.training import ExpertRecorder
-from study.methods.hooks import Report
 
 POLL_SECONDS = 0.2
 
@@ -29,7 +29,7 @@ class _Stopped(Exception):
 
 @dataclass(eq=False)
 class ExpertBuild:
-    """Trains the missing experts of an entry; reports epochs trained, of those to train in all."""
+    """Trains the missing experts of an entry."""
 
     task: Task
     config: ExpertConfig
@@ -47,17 +47,18 @@ class ExpertBuild:
         self._stop, self._lock = threading.Event(), threading.Lock()
         self._done_epochs = self._num_built = 0
 
-    def run(self, num_workers: int, report: Report | None) -> int:
+    def run(self, num_workers: int) -> int:
         """Build until nothing is missing; gives how many were trained here."""
         num_workers = min(num_workers, len(self._waiting))
         num_threads = torch.get_num_threads()
-        if report is not None:
-            report(0, self._total)
         try:
-            with ThreadPoolExecutor(num_workers, thread_name_prefix="expert") as pool:
+            with (
+                work("training experts", self._total),
+                ThreadPoolExecutor(num_workers, thread_name_prefix="expert") as pool,
+            ):
                 workers = [pool.submit(self._work) for _ in range(num_workers)]
                 try:
-                    self._watch(workers, report)
+                    self._watch(workers)
                 finally:
                     self._stop.set()
         finally:
@@ -65,13 +66,13 @@ class ExpertBuild:
             torch.set_num_threads(num_threads)
         return self._num_built
 
-    def _watch(self, workers: Sequence[Future[None]], report: Report | None) -> None:
-        reported, running = 0, set(workers)
+    def _watch(self, workers: Sequence[Future[None]]) -> None:
+        counted, running = 0, set(workers)
         while running:
             done, running = wait(running, POLL_SECONDS, return_when=FIRST_EXCEPTION)
-            if report is not None and self._done_epochs > reported:
-                reported = self._done_epochs
-                report(reported, self._total)
+            if (num_epochs := self._done_epochs) > counted:
+                advance(num_epochs - counted)
+                counted = num_epochs
             for worker in done:
                 worker.result()
 

@@ -23,7 +23,7 @@ from study.methods.experts.entry import ExpertEntry
 from study.methods.experts.file import ExpertFile, Kept
 from study.methods.experts.store import ExpertStore, size_limit
 from study.methods.experts.training import ExpertRecorder, expert_compute
-from study.methods.hooks import Estimate, Preparation, Report
+from study.methods.hooks import Estimate, Preparation
 
 _FORMAT = 1
 """Part of every key: raise it when the same key would give other trajectories."""
@@ -80,7 +80,6 @@ class Experts:
         return Preparation(
             metrics={
                 "cost/experts_built": float(self.num_built),
-                "cost/experts_seconds": self.build_seconds,
                 "experts/train_accuracy": train_accuracy,
             },
             tags={"study.experts": self.key},
@@ -153,7 +152,6 @@ def obtain_experts(
     config: ExpertConfig,
     order: EpochOrder,
     generators: Generators,
-    report: Report | None = None,
     *,
     last: int | None = None,
     num_workers: int | None = None,
@@ -165,7 +163,7 @@ def obtain_experts(
     On CPUs each expert is trained by one thread, ``num_workers`` at a time (by default one a core, and one in
     all on an accelerator). Expert i draws from ``generators.child("expert", i)`` and is the same to the bit
     in whatever company. Processes that need the same experts share the work; a build that is killed keeps
-    what was finished. ``report`` is told of epochs trained, if anything is built.
+    what was finished.
 
     Raises:
         ConfigError: the architecture has running statistics.
@@ -189,7 +187,7 @@ def obtain_experts(
         _make_room(store, [known[expert] for expert in missing], wanted)
         meta = _describe(task, config, key)
         build = ExpertBuild(task, config, order, generators, entry, wanted, missing, meta)
-        num_built = build.run(num_workers or _num_workers(task), report)
+        num_built = build.run(num_workers or _num_workers(task))
         store.prune(max_bytes=size_limit())
     entry.touch()
     files = [entry.read(expert, wanted) for expert in range(config.num_experts)]

@@ -18,7 +18,7 @@ from study.methods.base import Method, Task, TaskSize
 from study.methods.experts.config import EpochOrder, ExpertConfig, WholeSet
 from study.methods.experts.experts import Experts, estimate_experts, obtain_experts
 from study.methods.experts.file import Kept
-from study.methods.hooks import Estimate, Preparation, Report
+from study.methods.hooks import Estimate, Preparation
 from study.methods.trajectories.adjoint import StudentGradients, student_end, student_gradients
 from study.methods.trajectories.compiled_step import CompiledStep
 from study.methods.trajectories.config import TrajectoryConfig
@@ -123,14 +123,14 @@ class ExpertMatching(Method[ConfigT]):
         """What :meth:`distill` does, with untrained networks for experts and any step size."""
         yield from self._match(task, UntrainedExperts(task), generators, STEP_SIZES[0])
 
-    def experts(self, task: Task, generators: Generators, report: Report | None = None) -> Experts:
+    def experts(self, task: Task, generators: Generators) -> Experts:
         """The experts to match, from the cache; those that are missing are trained."""
         order = self.order(task, generators)
-        return obtain_experts(task, self.expert_config, order, generators, report, last=self.last_epoch)
+        return obtain_experts(task, self.expert_config, order, generators, last=self.last_epoch)
 
-    def prepare(self, task: Task, generators: Generators, report: Report | None = None) -> Preparation:
+    def prepare(self, task: Task, generators: Generators) -> Preparation:
         """Train the experts that the cache lacks."""
-        return self.experts(task, generators, report).preparation()
+        return self.experts(task, generators).preparation()
 
     def order_key(self, task: Task, generators: Generators) -> Mapping[str, Any]:
         """What determines :meth:`order`, without making it."""

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from study.core.reporting import advance, work
+
 STEP_SIZES = tuple(round(10 ** (exponent / 3), 6) for exponent in range(-10, -2))
 """The candidates, three a decade: from 0.000464, which a few images of much contrast need, to 0.1."""
 
@@ -25,12 +27,14 @@ def nearest_step_size(losses: Callable[[float], Sequence[Tensor]]) -> float:
     0.01
     """
     best, least, risen = STEP_SIZES[0], float("inf"), 0
-    for size in STEP_SIZES:
-        mean = float(torch.stack(list(losses(size))).double().mean())
-        if mean < least:
-            best, least, risen = size, mean, 0
-        else:
-            risen += 1
-        if risen == 2 or not mean <= 1:
-            break
+    with work("trying step sizes", len(STEP_SIZES)):
+        for size in STEP_SIZES:
+            mean = float(torch.stack(list(losses(size))).double().mean())
+            advance()
+            if mean < least:
+                best, least, risen = size, mean, 0
+            else:
+                risen += 1
+            if risen == 2 or not mean <= 1:
+                break
     return best

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from study.core.errors import ConfigError
+from study.core.reporting import listening
 from study.core.seeding import Generators
 from study.methods.base import METHODS, Method, Task, find_method
 from study.methods.experts.store import EntryInfo, ExpertStore, size_limit
-from study.methods.hooks import Report
 from study.runs.config.configure import RunConfig
+from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import open_context
 
 SECONDS_PER_DAY = 24 * 3600
@@ -52,15 +53,18 @@ def plan_build(config: RunConfig, data_root: Path | None) -> dict[str, Any]:
     return {**estimate.facts, "bytes": estimate.num_bytes, "estimated_seconds": estimate.seconds}
 
 
-def build_experts(config: RunConfig, data_root: Path | None, report: Report | None = None) -> dict[str, Any]:
+def build_experts(
+    config: RunConfig, data_root: Path | None, callback: Callback | None = None
+) -> dict[str, Any]:
     """Train the experts that a run of this configuration looks up, as far as the cache lacks them.
 
     Raises:
         ConfigError: the method uses no experts.
         StudyError: data, cache or configuration is at fault, or the experts diverged.
     """
-    method, task, generators = _expert_method(config, data_root)
-    return dict(method.prepare(task, generators, report).facts)
+    with listening((callback or Callback()).on_work):
+        method, task, generators = _expert_method(config, data_root)
+        return dict(method.prepare(task, generators).facts)
 
 
 def _expert_method(config: RunConfig, data_root: Path | None) -> tuple[Method[Any], Task, Generators]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from study.core.records import Score
+if TYPE_CHECKING:
+    from study.core.records import Score
 
 
 class Callback:
@@ -29,8 +30,8 @@ class Callback:
     def on_trial_start(self, number: int, params: Mapping[str, Any], num_iterations: int) -> None:
         """A trial begins with these parameters."""
 
-    def on_experts(self, num_epochs: int, total_epochs: int) -> None:
-        """Experts of this trial are being trained: epochs done, and to do, over all of them."""
+    def on_work(self, what: str, done: float, total: int) -> None:
+        """Long work goes on, such as decoding, experts or baselines: units done, and to do; it ends with both equal."""
 
     def on_iteration(self, iteration: int, losses: Mapping[str, float]) -> None:
         """The synthetic images were updated; iteration 0 is the start."""

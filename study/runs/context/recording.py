@@ -3,52 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
+from study.core.clock import Clock
 from study.core.config import flatten
 from study.core.errors import DivergedError
 from study.runs.config.configure import RunConfig
 from study.runs.config.sizing import DataSize, oversize
 from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import RunContext, open_context
-from study.runs.context.stores import StoreOptions, open_tracking_meanwhile
+from study.runs.context.stores import StoreOptions, open_tracking
 from study.search.optimize import Pruned
 from study.tracking.base import Recorder, Tracker
 from study.tracking.provenance import provenance
 
-T = TypeVar("T")
-
-
-class Stopwatch:
-    """Adds up the wall time spent inside whatever it wraps: the price of tracking.
-
-    Attributes:
-        seconds: total so far.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Count the time of a block."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds += time.perf_counter() - start
-
-    def wrap(self, target: T) -> T:
-        """The same object with every method call counted; recorders it opens are wrapped too."""
-        return cast(T, _Timed(target, self))
-
 
 class _Timed:
-    def __init__(self, target: Any, watch: Stopwatch) -> None:
+    """A tracker or a recorder whose every method call counts as tracking, and so do those of recorders it opens."""
+
+    def __init__(self, target: Any, clock: Clock) -> None:
         self._target = target
-        self._watch = watch
+        self._clock = clock
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._target, name)
@@ -56,28 +32,22 @@ class _Timed:
 
     def _timed(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            with self._watch.running():
+            with self._clock.part("tracking"):
                 result = method(*args, **kwargs)
-            return _Timed(result, self._watch) if name in {"start_run", "resume_run"} else result
+            return _Timed(result, self._clock) if name in {"start_run", "resume_run"} else result
 
         return call
 
 
-def prepare(
-    config: RunConfig, stores: StoreOptions, callback: Callback
-) -> tuple[RunContext, Stopwatch, Tracker]:
-    """Load the data, score its baselines, and open the tracking store, whose time the watch counts."""
+def prepare(config: RunConfig, stores: StoreOptions, callback: Callback) -> tuple[RunContext, Tracker]:
+    """Load the data and open the tracking store, on the context's clock; baselines wait until they are asked for."""
     callback.on_phase(f"loading {config.dataset}")
     context = open_context(config, stores.data_root)
     if warning := oversize(context.config, DataSize.of(context.splits)):
         callback.on_warning(warning)
-    opening = open_tracking_meanwhile(stores)
-    callback.on_phase("scoring random real images under the same recipe")
-    context.score_baselines()
-    watch = Stopwatch()
-    with watch.running():
-        tracker = watch.wrap(opening.result())
-    return context, watch, tracker
+    with context.clock.part("tracking"):
+        tracker = cast(Tracker, _Timed(open_tracking(stores), context.clock))
+    return context, tracker
 
 
 def run_tags(config: RunConfig, kind: str, **extra: str) -> dict[str, str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from study.core.clock import Clock
 from study.core.device import Compute, resolve_compute
 from study.core.errors import ConfigError
 from study.core.records import ImageDataset, Score, SyntheticSet
+from study.core.reporting import work
 from study.core.seeding import Generators
 from study.data.splits import DataSplits, load_splits
 from study.evaluation.architectures import ArchitecturePool, CrossScore, build_pool, parse_model
@@ -21,7 +23,7 @@ from study.runs.config.sizing import DataSize, fit
 
 @dataclass
 class RunContext:
-    """Everything trials share: real images on the device, named generators, evaluators.
+    """Everything trials share: real images on the device, named generators, evaluators, the clock of the run.
 
     ``config`` is the one that was asked for, with everything chosen that it left to its budget.
     """
@@ -32,6 +34,7 @@ class RunContext:
     train: ImageDataset
     validation: ImageDataset
     generators: Generators
+    clock: Clock = field(default_factory=Clock)
 
     def task(self, config: RunConfig) -> Task:
         """What a method may see under one trial's configuration."""
@@ -55,37 +58,56 @@ class RunContext:
         expected = search.num_trials * (len(search.rungs) + 1) + search.num_finalists + 4
         return self.evaluator(expected_scores=expected if self.config.space else 4)
 
+    @functools.cached_property
+    def _brief_evaluator(self) -> Evaluator:
+        """As the search limits its updates."""
+        full, limit = self._trial_evaluator, self.config.search.num_score_steps
+        num_steps = full.config.resolve().steps(self.config.ipc * self.splits.num_classes)
+        return full if limit is None or limit >= num_steps else full.with_recipe(num_steps=limit)
+
+    @property
+    def scores_are_brief(self) -> bool:
+        """Whether trials are scored by another recipe than finalists and test."""
+        return self._brief_evaluator is not self._trial_evaluator
+
     def scorer(self, purpose: str) -> Evaluator:
         """The evaluator of all trials, on validation; each purpose (rung, trial, finalist) has its own seeds.
 
-        A set that was scored for the same purpose before, such as a shared starting point, is not trained on again.
+        Rungs and trials may be limited in their updates. A set that was scored for the same purpose before, such
+        as a shared starting point, is not trained on again.
         """
-        return self._trial_evaluator.reseeded("score", purpose)
+        brief = purpose in ("rung", "trial")
+        return (self._brief_evaluator if brief else self._trial_evaluator).reseeded("score", purpose)
 
     def test_scores(self, synthetic: SyntheticSet, reason: str, num_seeds: int) -> tuple[Score, Score]:
         """Open the test set: the score of a chosen set, and of random real images beside it."""
         test = self.splits.test.open(reason).to(self.compute.device)
         scorer = self.scorer("test").changed(real=test)
-        return scorer.score(synthetic, num_seeds), scorer.random(self.config.ipc, num_seeds)
+        with self.clock.part("test"), work("scoring on test", num_seeds):
+            score = scorer.score(synthetic, num_seeds)
+        with self.clock.part("baselines"):
+            return score, scorer.random(self.config.ipc, num_seeds)
 
     def random(self, purpose: str = "trial") -> Score:
         """Random real images at the same IPC under the same recipe, on validation."""
         search = self.config.search
         count = search.num_random_seeds if purpose == "trial" else search.num_finalist_seeds
-        return self.scorer(purpose).random(self.config.ipc, count)
-
-    def score_baselines(self) -> Score:
-        """Random real images on validation for all trials to come, also on the other architectures.
-
-        Trials then pay for their own sets alone, the first one too.
-        """
-        if self.pool is not None:
-            _ = self.pool.random
-        return self.random()
+        with self.clock.part("baselines"):
+            return self.scorer(purpose).random(self.config.ipc, count)
 
     def cross_score(self, synthetic: SyntheticSet, purpose: str) -> CrossScore | None:
         """The score on other architectures; None where the run asks for none."""
-        return None if self.pool is None else self.pool.score(synthetic, purpose)
+        if self.pool is None:
+            return None
+        with self.clock.part("baselines"):
+            _ = self.pool.members  # random images choose their learning rates, once
+        with self.clock.part("cross"):
+            return self.pool.score(synthetic, purpose)
+
+    def cross_random(self) -> CrossScore | None:
+        """Random real images on other architectures; None where the run asks for none."""
+        with self.clock.part("baselines"):
+            return None if self.pool is None else self.pool.random
 
     @functools.cached_property
     def pool(self) -> ArchitecturePool | None:
@@ -120,12 +142,15 @@ def open_context(config: RunConfig, data_root: Path | None) -> RunContext:
         StudyError: the device or the data is not there, a class has fewer images than the IPC, or the
             architectures to score on cannot be built.
     """
+    clock = Clock()
     _check_cross_models(config)
     compute = resolve_compute(config.compute)
-    splits = load_splits(config.dataset, config.data, data_root, min_per_class=config.ipc)
-    config = fit(config, DataSize.of(splits))
-    train, validation = splits.train.to(compute.device), splits.validation.to(compute.device)
-    return RunContext(config, splits, compute, train, validation, Generators(config.seed, compute.device))
+    with clock.part("loading"):
+        splits = load_splits(config.dataset, config.data, data_root, min_per_class=config.ipc)
+        config = fit(config, DataSize.of(splits))
+        train, validation = splits.train.to(compute.device), splits.validation.to(compute.device)
+    generators = Generators(config.seed, compute.device)
+    return RunContext(config, splits, compute, train, validation, generators, clock)
 
 
 def _check_cross_models(config: RunConfig) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,14 +31,6 @@ class StoreOptions:
 def open_tracking(options: StoreOptions) -> Tracker:
     """Open the tracking store, making it if it is new."""
     return open_tracker(options.tracking_uri, options.root)
-
-
-def open_tracking_meanwhile(options: StoreOptions) -> Future[Tracker]:
-    """Open the tracking store on a thread: importing MLflow and making a store take seconds of their own."""
-    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="open-tracking")
-    future = executor.submit(open_tracking, options)
-    executor.shutdown(wait=False)
-    return future
 
 
 def open_search_storage(options: StoreOptions) -> Any:

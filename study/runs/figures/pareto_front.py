@@ -39,12 +39,12 @@ def log_front(
     parent.set_tags({"study.front": ", ".join(str(record.number) for record in complete if record.on_front)})
     config = context.config
     random = context.random()
-    across = context.pool.random.mean
+    across = context.cross_random()
     metric = random.metric.replace("_", " ")
     figure = draw_front(
         complete,
         winner,
-        None if across is None else (random.mean, across),
+        None if across is None or across.mean is None else (random.mean, across.mean),
         xlabel=f"validation {metric} of {config.model.name}, % ({_networks(config.search.num_trial_seeds)})",
         ylabel=f"validation {metric}, mean over {', '.join(context.pool.models)},\n"
         f"% ({_networks(context.pool.num_seeds)} each)",

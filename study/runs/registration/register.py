@@ -16,7 +16,6 @@ from study.data.datasets import find_dataset
 from study.protocols.leakage import check_leakage
 from study.runs.config.configure import RunConfig
 from study.runs.context.callbacks import Callback
-from study.runs.context.recording import Stopwatch
 from study.runs.context.run_context import RunContext
 from study.runs.figures.run import log_final_grid, log_grid
 from study.runs.registration.results import TrialResult, WinnerResult
@@ -29,7 +28,6 @@ from study.tracking.references import BEST
 
 def register_winner(
     tracker: Tracker,
-    watch: Stopwatch,
     context: RunContext,
     chosen: TrialResult,
     callback: Callback,
@@ -49,7 +47,7 @@ def register_winner(
     full = context.full_data.known(("validation", "test"))
     winner = WinnerResult.of(chosen, test=test, random_test=random_test, full=full)
     callback.on_phase("registering the set")
-    with watch.running():
+    with context.clock.part("tracking"):
         return _register(tracker, context, winner, output)
 
 
@@ -94,11 +92,11 @@ def _compare(holder: RegisteredSet | None, mean: float, fingerprint: str) -> tup
 
 def _full_manifest(context: RunContext, winner: WinnerResult) -> Manifest:
     """The manifest of a trial, with what only a winner is asked: copies, other architectures, all real data."""
-    leakage = check_leakage(winner.synthetic, context.train, context.compute)
-    cross, full = None, None
-    if winner.cross and context.pool is not None:
-        random = context.pool.random.metrics()
-        cross = CrossRecord(n=context.pool.num_seeds, distilled=dict(winner.cross), random=random)
+    with context.clock.part("test"):
+        leakage = check_leakage(winner.synthetic, context.train, context.compute)
+    cross, full, random = None, None, context.cross_random()
+    if winner.cross and context.pool is not None and random is not None:
+        cross = CrossRecord(n=context.pool.num_seeds, distilled=dict(winner.cross), random=random.metrics())
     if winner.full:
         full = FullDataRecord(
             num_images=context.full_data.num_images,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from study.core.clock import Split
 from study.core.records import Score, SyntheticSet
 from study.evaluation.full_data import FullData
 from study.sets.manifest import ScoreRecord
@@ -24,7 +25,8 @@ class TrialResult:
         params: searched values.
         synthetic: the set after the last iteration.
         score: of the set on validation.
-        start_score: of the set it started from, as its trial measured it.
+        start_score: of the set it started from, as its trial measured it, or by all of the recipe's updates where the
+            search limits those of trials.
         random: random real images at the same IPC under the same recipe.
         relative_change: distance of the images from their start over the start's norm.
         objectives: what a search raises, by name: the mean of ``score``, that over other architectures, or both.
@@ -107,12 +109,14 @@ class WinnerResult(TrialResult):
             "objective": self.objective,
             "val/accuracy": self.score.mean,
             "val/accuracy_std": self.score.std,
+            "val/num_seeds": float(self.score.n),
             "val/gain_over_random": self.score.mean - self.random.mean,
             "test/accuracy": self.test.mean,
             "test/accuracy_std": self.test.std,
             "test/num_seeds": float(self.test.n),
             "synthetic/relative_change": self.relative_change,
             "random/val_accuracy": self.random.mean,
+            "random/val_accuracy_std": self.random.std,
             "random/test_accuracy": self.random_test.mean,
             "random/test_accuracy_std": self.random_test.std,
         }
@@ -168,7 +172,7 @@ class SearchResult:
         seconds: wall time of this process.
         winner: the registered set.
         links: addresses in the UI.
-        tracking_seconds: wall time spent on tracking, registry and figures.
+        cost: where these seconds went, by part; they add up (:data:`study.core.clock.Part`).
         objective: what the search raises, such as ``accuracy`` or ``accuracy,cross-arch``.
         front: trials that no other one beats in both objectives; empty where there is one only.
         finalists: the trials that were scored again: number, and the new values of the objectives by name.
@@ -191,14 +195,20 @@ class SearchResult:
     seconds: float
     winner: WinnerResult
     links: Mapping[str, str]
-    tracking_seconds: float
+    cost: Split
     objective: str
     front: tuple[int, ...] = ()
     finalists: tuple[Mapping[str, float], ...] = ()
     choice: str = ""
 
+    @property
+    def tracking_seconds(self) -> float:
+        """Wall time spent on tracking, registry and figures."""
+        return self.cost["tracking"]
+
     def plain(self) -> dict[str, Any]:
         """Nested plain values for ``--json``."""
         own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "winner"}
+        own.update(cost=dict(self.cost), tracking_seconds=self.tracking_seconds)
         return {**own, "winner": self.winner.plain(), "random": self.winner.random_plain(),
                 "front": list(self.front), "finalists": [dict(one) for one in self.finalists]}  # fmt: skip

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from study.core.digests import dataset_digest
 from study.core.errors import ConfigError
+from study.core.reporting import listening
 from study.core.seeding import Generators
 from study.methods.base import Task
 from study.methods.difficulty import scores as difficulty
@@ -185,6 +186,18 @@ def test_second_call_reads_the_cache(toy_task: Factory, monkeypatch: pytest.Monk
     for other, settings, seed in changed:
         with pytest.raises(AssertionError, match="computed again"):
             scores_of(other, seed, **settings)
+
+
+def test_the_steps_of_all_networks_are_counted(toy_task: Factory) -> None:
+    task, told = toy_task(), []
+    num_steps = 3 * 3 * -(-len(task.train) // 10)
+    with listening(lambda what, done, total: told.append((done, total))):
+        scores_of(task)
+        first = list(told)
+        scores_of(task)
+    assert told == first, "nothing is told of what the cache has"
+    assert (told[0], told[-1]) == ((0, num_steps), (num_steps, num_steps))
+    assert len({done for done, _ in told}) > 3
 
 
 def test_key_is_plain_and_ignores_what_does_not_matter(toy_task: Factory) -> None:

@@ -17,6 +17,7 @@ from torch.nn import functional
 from study.core.config import build
 from study.core.device import Compute
 from study.core.errors import ConfigError, DataError, DivergedError, ShapeError
+from study.core.reporting import listening
 from study.core.seeding import Generators
 from study.data.augment import augment, draw
 from study.methods.experts.config import ExpertConfig, WholeSet
@@ -40,10 +41,10 @@ def config(**changes):
 
 
 def obtain(task, *, seed=0, order=None, report=None, num_workers=1, last=None, **changes):
-    return obtain_experts(
-        task, config(**changes), order or WholeSet(), Generators(seed), report,
-        last=last, num_workers=num_workers,
-    )  # fmt: skip
+    with listening(report or (lambda what, done, total: None)):
+        return obtain_experts(
+            task, config(**changes), order or WholeSet(), Generators(seed), last=last, num_workers=num_workers
+        )
 
 
 def trajectories(experts):
@@ -191,7 +192,7 @@ def test_gsam_experts_take_the_step_of_its_definition(toy_task):
 
 def test_a_warm_cache_builds_nothing_and_gives_the_same(toy_task):
     cold, calls = obtain(toy_task()), []
-    warm = obtain(toy_task(), report=lambda done, total: calls.append((done, total)))
+    warm = obtain(toy_task(), report=lambda *told: calls.append(told))
     assert (cold.num_built, warm.num_built, calls) == (2, 0, [])
     assert torch.equal(trajectories(cold), trajectories(warm))
     assert warm.train_accuracies == cold.train_accuracies
@@ -231,7 +232,7 @@ def test_who_asks_for_more_follows_the_experts_further_and_who_asks_for_less_is_
     changes = {"num_epochs": 7, "momentum": momentum, "optimizer": optimizer}
     calls = []
     few = obtain(toy_task(), last=2, **changes)
-    more = obtain(toy_task(), last=4, report=lambda *numbers: calls.append(numbers), **changes)
+    more = obtain(toy_task(), last=4, report=lambda what, *numbers: calls.append(numbers), **changes)
     assert (few.key, few.num_built, more.num_built, more.kept.last) == (more.key, 2, 2, 4)
     # Momentum is not stored, so such experts start again; nobody trains up to the end a second time.
     assert calls[-1] == ((8, 8) if momentum else (4, 4))
@@ -340,14 +341,14 @@ def test_an_estimate_counts_what_is_missing_and_writes_nothing(toy_task, cache):
 
 def test_progress_counts_epochs_up_to_the_total(toy_task):
     calls = []
-    obtain(toy_task(), report=lambda done, total: calls.append((done, total)))
-    assert {total for _, total in calls} == {6}
-    assert [done for done, _ in calls] == sorted({done for done, _ in calls})
-    assert (calls[0][0], calls[-1][0]) == (0, 6)
+    obtain(toy_task(), report=lambda *told: calls.append(told))
+    assert {(what, total) for what, _, total in calls} == {("training experts", 6)}
+    assert [done for _, done, _ in calls] == sorted(done for _, done, _ in calls)
+    assert (calls[0][1], calls[-1][1]) == (0, 6)
 
 
 def test_an_interrupted_build_keeps_what_was_finished(toy_task, cache):
-    def interrupt(done, total):
+    def interrupt(what, done, total):
         if done >= 3:  # the first expert has all its epochs
             raise KeyboardInterrupt
 
@@ -408,7 +409,7 @@ def test_a_disk_that_is_too_small_is_refused_before_training(toy_task, monkeypat
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     calls = []
     with pytest.raises(DataError, match="set STUDY_CACHE"):
-        obtain(toy_task(), report=lambda *numbers: calls.append(numbers))
+        obtain(toy_task(), report=lambda *told: calls.append(told))
     assert calls == []
 
 

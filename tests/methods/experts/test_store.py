@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from study.core.errors import ConfigError, DataError
+from study.core.reporting import listening
 from study.core.seeding import Generators
 from study.methods.experts.config import ExpertConfig, WholeSet
 from study.methods.experts.experts import estimate_experts, obtain_experts
@@ -25,7 +26,8 @@ from study.methods.experts.store import ExpertStore, holding, size_limit
 SHAPE = (3, 1000)
 BUILD = """
     from study.testing.tasks import toy_task
-    from study.core.seeding import Generators
+    from study.core.reporting import listening
+from study.core.seeding import Generators
     from study.methods.experts.config import ExpertConfig, WholeSet
     from study.methods.experts.experts import obtain_experts
     config = ExpertConfig(num_experts={num_experts}, num_epochs={num_epochs}, lr=0.05, batch_size=16)
@@ -342,9 +344,8 @@ def test_room_is_made_before_a_build_so_that_the_limit_is_its_peak(toy_task, fil
     fill("old", hours_ago=2, num_experts=5)
     monkeypatch.setenv("STUDY_CACHE_GB", str((size + 8000) / 1e9))
     seen = []
-    obtain_experts(
-        toy_task(), settings(), WholeSet(), Generators(0), lambda *_: seen.append(keys()), num_workers=1
-    )
+    with listening(lambda *_: seen.append(keys())):
+        obtain_experts(toy_task(), settings(), WholeSet(), Generators(0), num_workers=1)
     assert "old" not in seen[0]
 
 

@@ -1,0 +1,103 @@
+"""What a terminal shows while a command works."""
+
+import io
+import os
+import pty
+import subprocess
+import sys
+import time
+
+import pytest
+from rich.console import Console
+
+from study.cli import progress
+from study.cli.progress import TerminalCallback, watched
+from study.core.reporting import advance, work
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    """What a terminal of 100 columns would get."""
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=100, highlight=False)
+    monkeypatch.setattr(progress, "err", lambda: console)
+    monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.0)
+    return text
+
+
+def bars_of(callback):
+    return [(task.description, task.completed, task.total) for task in callback.bars.tasks]
+
+
+def test_work_has_a_bar_until_it_is_done(screen):
+    callback = TerminalCallback(quiet=False)
+    callback.on_search("s", 4, 0)
+    callback.on_work("decoding images", 0, 50)
+    callback.on_work("decoding images", 20, 50)
+    assert bars_of(callback)[1:] == [("decoding images", 20, 50)]
+    callback.on_work("training experts", 3, 10)
+    assert bars_of(callback)[1:] == [("training experts", 3, 10)], "one at a time"
+    callback.on_work("training experts", 10, 10)
+    assert bars_of(callback)[1:] == []
+
+
+def test_the_end_of_a_trial_takes_its_bars_away(screen):
+    callback = TerminalCallback(quiet=False)
+    callback.on_trial_start(0, {}, 10)
+    callback.on_work("trying step sizes", 1, 8)
+    assert len(bars_of(callback)) == 2
+    callback.on_trial_end(0, "DIVERGED", {})
+    assert bars_of(callback) == []
+
+
+def test_whatever_is_done_within_the_block_is_shown(screen):
+    with watched(quiet=False) as callback, work("reading", 3):
+        advance()
+        assert bars_of(callback) == [("reading", 1, 3)]
+        callback.bars.refresh()
+    shown = screen.getvalue()
+    assert shown.index("starting") < shown.index("reading")
+    assert "1/3" in shown
+    assert "left" in shown
+
+
+def test_nothing_is_drawn_where_nobody_looks(monkeypatch):
+    text = io.StringIO()
+    console = Console(file=text, width=100)
+    monkeypatch.setattr(progress, "err", lambda: console)
+    for quiet, terminal in ((False, False), (True, True)):
+        monkeypatch.setattr(console, "_force_terminal", terminal)
+        with watched(quiet=quiet) as callback, work("reading", 3):
+            callback.on_phase("loading digits")
+            advance()
+    assert text.getvalue() == ""
+
+
+def test_the_first_line_comes_before_anything_heavy_is_imported(tmp_path):
+    """In a real terminal, from the start of the command."""
+    code = (
+        "import sys\n"
+        "from study.cli import progress\n"
+        "said = progress.TerminalCallback.on_phase\n"
+        "def on_phase(self, text):\n"
+        "    said(self, text)\n"
+        "    heavy = {'torch', 'mlflow', 'optuna', 'numpy'} & set(sys.modules)\n"
+        "    sys.exit(f'{text!r} after {heavy}' if heavy else 0)\n"
+        "progress.TerminalCallback.on_phase = on_phase\n"
+        "from study.cli.app import app\n"
+        "app(['tune', '--budget', 'smoke'])\n"
+    )
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code], stderr=theirs, cwd=tmp_path, env=environment, check=False, timeout=60
+    )
+    seconds = time.perf_counter() - started
+    os.close(theirs)
+    shown = os.read(ours, 10_000).decode()
+    os.close(ours)
+    assert done.returncode == 0, shown
+    assert "starting" in shown
+    # Generous, for a busy machine: any heavy import alone would take longer than this.
+    assert seconds < 5
