@@ -26,7 +26,6 @@ from study.methods.experts.store import ExpertStore, holding, size_limit
 SHAPE = (3, 1000)
 BUILD = """
     from study.testing.tasks import toy_task
-    from study.core.reporting import listening
 from study.core.seeding import Generators
     from study.methods.experts.config import ExpertConfig, WholeSet
     from study.methods.experts.experts import obtain_experts
