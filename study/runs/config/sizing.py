@@ -4,7 +4,7 @@ A budget states seconds of counted work (:class:`~study.runs.config.work.WorkCon
 user states follows from them, in this order:
 
 1. ``model.width``: the widest of :data:`WIDTHS` whose score, of :data:`SCORE_STEPS` steps, costs no more than one may,
-   and with which a trial has room for its least number of iterations;
+   with which a trial has room for its least number of iterations, and preparation for the shortest epochs;
 2. ``evaluation.num_steps``: as many as one score has room for, of those two numbers;
 3. ``distill.batch_real``, ``distill.batch_synthetic``: the largest batch, at most the method's own, with which a trial
    has room for :data:`WANTED_ITERATIONS`;
@@ -36,6 +36,7 @@ BATCHES: Mapping[str, tuple[int | None, ...]] = {
     "distill.batch_synthetic": (None, 100, 50, 20),
 }
 """Real images a class, and synthetic ones of a student's step where these are all by default (None)."""
+SHARE = "distill.experts.epoch_fraction"
 OF_STUDENT = "distill.batch_synthetic"
 WANTED_ITERATIONS = {"distill.batch_real": 150, "distill.batch_synthetic": 60}
 LEAST_BATCHES = 4
@@ -166,6 +167,14 @@ class _Fit:
         method = find_method(config.method)(config.distill)
         return nominal_seconds(method.iteration_loads(self.data.of_task(config)))
 
+    def _preparation(self, config: RunConfig) -> float:
+        method = find_method(config.method)(config.distill, config.space)
+        return nominal_seconds(method.preparation_loads(self.data.of_task(config)))
+
+    def _least_share(self, config: RunConfig) -> float:
+        batch = flatten(config.plain())["distill.experts.batch_size"]
+        return min(1.0, LEAST_BATCHES * int(batch) / sum(self.data.class_counts))
+
     def _score(self, config: RunConfig) -> float:
         return nominal_seconds(score_loads(config, self.data))
 
@@ -173,6 +182,8 @@ class _Fit:
         """With everything that is still open as small as it may become."""
         small: dict[str, Any] = {key: sizes[-1] for key, sizes in BATCHES.items()}
         small["evaluation.num_steps"] = SCORE_STEPS[-1]
+        if SHARE in self.open:
+            small[SHARE] = self._least_share(config)
         return config.with_params({key: value for key, value in small.items() if key in self.open})
 
     def _choose_width(self) -> None:
@@ -180,15 +191,20 @@ class _Fit:
         if "model.width" not in self.open or limit is None or self.config.model.name != "convnet":
             return
 
+        preparation = self.work.preparation_seconds
+
         def fits(config: RunConfig) -> bool:
             least = self._with_least(config)
             trial = self._iteration(least) * self.work.num_iterations_least
-            return self._score(least) <= limit and (room is None or trial <= room)
+            prepared = preparation is None or self._preparation(least) <= preparation
+            return self._score(least) <= limit and (room is None or trial <= room) and prepared
 
         width, found = self._first("model.width", WIDTHS, fits)
         rule = f"a network is trained and scored in {limit:g} s"
+        if preparation is not None:
+            rule += f", prepared for in {preparation:g} s"
         if room is not None:
-            rule += f" and a trial has {self.work.num_iterations_least} iterations in {room:g} s"
+            rule += f", and a trial has {self.work.num_iterations_least} iterations in {room:g} s"
         self._set(
             "model.width", width,
             f"the widest with which {rule}" if found else f"the narrowest; no width is such that {rule}",
@@ -233,7 +249,7 @@ class _Fit:
         )
 
     def _choose_share_of_epochs(self) -> None:
-        room, key = self.work.preparation_seconds, "distill.experts.epoch_fraction"
+        room, key = self.work.preparation_seconds, SHARE
         if key not in self.open or room is None:
             return
         method = find_method(self.config.method)
@@ -242,8 +258,7 @@ class _Fit:
         loads = dict(method(whole.distill, whole.space).preparation_loads(size))
         experts = nominal_seconds({"experts": loads.pop("experts", Load())})
         rest = nominal_seconds(loads)
-        batch = flatten(whole.plain())["distill.experts.batch_size"]
-        least = min(1.0, LEAST_BATCHES * batch / size.num_images)
+        least = self._least_share(whole)
         share = min(1.0, max(least, (room - rest) / experts))
         # Two digits are as exact as the count.
         self._set(

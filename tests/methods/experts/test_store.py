@@ -26,7 +26,7 @@ from study.methods.experts.store import ExpertStore, holding, size_limit
 SHAPE = (3, 1000)
 BUILD = """
     from study.testing.tasks import toy_task
-from study.core.seeding import Generators
+    from study.core.seeding import Generators
     from study.methods.experts.config import ExpertConfig, WholeSet
     from study.methods.experts.experts import obtain_experts
     config = ExpertConfig(num_experts={num_experts}, num_epochs={num_epochs}, lr=0.05, batch_size=16)
