@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,26 +46,23 @@ def decode_images(files: Sequence[Path], resolution: int | None) -> Tensor:
     Raises:
         DataError: a file cannot be decoded, or sizes differ and no resolution is given.
     """
-    with ThreadPoolExecutor(min(8, num_cores())) as pool:
-        with work("reading image files", len(files)):
-            headers = list(_counted(pool.map(_read_header, files)))
-        gray = all(mode in _GRAY_MODES for mode, _ in headers)
-        first = headers[0][1]
-        for path, (_, size) in zip(files, headers, strict=True):
-            if resolution is None and size != first:
+    gray, pixels = True, torch.empty(0)
+    with ThreadPoolExecutor(min(8, num_cores())) as pool, work("decoding images", len(files)):
+        arrays = _counted(pool.map(partial(_decode, resolution=resolution), files))
+        for index, (path, array) in enumerate(zip(files, arrays, strict=True)):
+            height, width = array.shape[:2]
+            if index == 0:
+                pixels = torch.empty(len(files), 3, height, width, dtype=torch.uint8)
+            elif (height, width) != pixels.shape[2:]:
                 raise DataError(
-                    f"{path} is {size[0]} x {size[1]} pixels, but {files[0]} is {first[0]} x {first[1]}; "
+                    f"{path} is {width} x {height} pixels, but {files[0]} is {pixels.shape[3]} x {pixels.shape[2]}; "
                     "give --resolution to bring all to one size"
                 )
-        width, height = first if resolution is None else (resolution, resolution)
-        pixels = torch.empty(len(files), 1 if gray else 3, height, width, dtype=torch.uint8)
-
-        def fill(index: int) -> None:
-            pixels[index] = _decode(files[index], "L" if gray else "RGB", (width, height))
-
-        with work("decoding images", len(files)):
-            list(_counted(pool.map(fill, range(len(files)))))
-    return pixels
+            gray = gray and array.ndim == 2
+            shown = torch.from_numpy(array)
+            # A gray image has three equal channels among colour ones.
+            pixels[index] = shown if array.ndim == 2 else shown.permute(2, 0, 1)
+    return pixels[:, :1].clone() if gray else pixels
 
 
 def _counted(results: Iterable[Result]) -> Iterator[Result]:
@@ -74,23 +72,13 @@ def _counted(results: Iterable[Result]) -> Iterator[Result]:
         yield result
 
 
-def _read_header(path: Path) -> tuple[str, tuple[int, int]]:
-    """Colour mode and size (width, height) as shown, without decoding the pixels."""
-    try:
-        with Image.open(path) as image:
-            # EXIF orientations from 5 on lie on their side.
-            turned = image.getexif().get(0x0112, 1) >= 5
-            mode, (width, height) = image.mode, image.size
-    except _BROKEN as error:
-        raise DataError(f"{path} cannot be decoded: {error}") from error
-    if mode not in _GRAY_MODES | _COLOUR_MODES:
-        raise DataError(f"{path} has pixels of mode {mode!r}; convert it to 8 bits a channel")
-    return mode, ((height, width) if turned else (width, height))
-
-
-def _decode(path: Path, mode: str, size: tuple[int, int]) -> Tensor:
+def _decode(path: Path, resolution: int | None) -> np.ndarray[Any, Any]:
+    """Pixels as shown: [H, W] uint8 of a gray image, else [H, W, 3]."""
     try:
         with Image.open(path) as opened:
+            if opened.mode not in _GRAY_MODES | _COLOUR_MODES:
+                raise DataError(f"{path} has pixels of mode {opened.mode!r}; convert it to 8 bits a channel")
+            mode = "L" if opened.mode in _GRAY_MODES else "RGB"
             opened.load()
             image: Image.Image = ImageOps.exif_transpose(opened)
             if "transparency" in image.info:
@@ -98,7 +86,6 @@ def _decode(path: Path, mode: str, size: tuple[int, int]) -> Tensor:
             image = image.convert(mode)
     except _BROKEN as error:
         raise DataError(f"{path} cannot be decoded: {error}") from error
-    if image.size != size:
-        image = ImageOps.fit(image, size, Image.Resampling.BILINEAR)
-    array = torch.from_numpy(np.array(image))
-    return array[None] if mode == "L" else array.permute(2, 0, 1)
+    if resolution is not None and image.size != (resolution, resolution):
+        image = ImageOps.fit(image, (resolution, resolution), Image.Resampling.BILINEAR)
+    return np.array(image)

@@ -179,7 +179,7 @@ class NominalRate:
 NOMINAL_RATES: dict[Loop, NominalRate] = {
     "evaluation": NominalRate(1.6e11, 6e8, 3.5e-3, break_even=120.0),
     "features": NominalRate(2.5e11, 1.2e9, 4e-3, break_even=90.0),
-    "student": NominalRate(7.7e10, 2.6e8, 6e-3, break_even=120.0),
+    "student": NominalRate(7.7e10, 2.6e8, 6e-3, break_even=300.0),
     "experts": NominalRate(4e11, 3.85e8, 1e-3),
     "prediction": NominalRate(5e11, 1.1e9, 0.0),
 }

@@ -33,14 +33,13 @@ def test_without_a_test_folder_a_fifth_is_held_out_for_good(build_folder, tmp_pa
     torch.testing.assert_close(*pixels)
 
 
-def test_reading_and_decoding_are_told_of_once(build_folder, tmp_path):
+def test_decoding_is_told_of_once(build_folder, tmp_path):
     root = build_folder(tmp_path, {"train/a": 7, "train/b": 5})
     told = []
     with listening(lambda *work: told.append(work)):
         folder.load(root, 8)
         folder.load(root, 8)
-    for what in ("reading image files", "decoding images"):
-        assert [done for name, done, _ in told if name == what] == [*range(13), 12]
+    assert [done for name, done, _ in told if name == "decoding images"] == [*range(13), 12]
     assert {total for _, _, total in told} == {12}
 
 

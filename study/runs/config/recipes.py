@@ -9,11 +9,12 @@ From the lowest layer to the highest, each of which says only where it differs f
    that of the largest N that is not above the images a class;
 3. the variant, where one is named, with tables ``budget`` of its own.
 
-A budget changes counts, sizes and limits of work only, whatever these were; what no file states follows from these
-limits once the data is known (:mod:`study.runs.config.sizing`). ``paper`` alone may change any value, since published
-ones depend on the size of the set; and as a network, a learning rate or a range that a shipped file states for a
-dataset was measured here and not published, ``paper`` reads of it only what stands in ``[budget.paper]``, besides how
-data is loaded. A method with nothing to search takes no ``search`` values from the files of budgets and datasets.
+A budget changes counts, sizes, limits of work and ranges of counts only, whatever these were; what no file states
+follows from these limits once the data is known (:mod:`study.runs.config.sizing`). ``paper`` alone may change any
+value, since published ones depend on the size of the set; and as a network, a learning rate or a range that a shipped
+file states for a dataset was measured here and not published, ``paper`` reads of it only what stands in
+``[budget.paper]``, besides how data is loaded.
+A method with nothing to search takes no ``search`` values from the files of budgets and datasets.
 """
 
 from __future__ import annotations
@@ -245,9 +246,9 @@ def _check_budget(where: str, budget: str, table: Budget) -> None:
     for sections in (table, *table.ipc.values()):
         for dotted in flatten(sections.stated()):
             leaf = dotted.rpartition(".")[2]
-            limits = dotted.startswith("work.")
+            limits = dotted.startswith(("work.", "space.distill.num_"))
             if not limits and not leaf.startswith(("num_", "batch_")) and leaf not in SIZES:
                 raise ConfigError(
                     f"{where}.{dotted}: a budget other than {PUBLISHED} changes counts, batch sizes and sizes only "
-                    f"(num_*, batch_*, {', '.join(SIZES)}), and limits of work"
+                    f"(num_*, batch_*, {', '.join(SIZES)}), limits of work, and ranges of counts"
                 )
