@@ -15,7 +15,7 @@ from study.evaluation.baselines import random_real_sets
 from study.methods.base import find_method
 from study.models.work import Loads, nominal_seconds
 from study.runs.config.configure import RunConfig
-from study.runs.config.sizing import DataSize, num_scored_networks, score_loads
+from study.runs.config.counting import DataSize, num_scored_networks, score_loads
 from study.runs.context.run_context import RunContext, open_context
 from study.runs.context.stores import StoreOptions
 from study.runs.trials.preparations import cache_shortage, num_preparations

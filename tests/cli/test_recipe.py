@@ -31,7 +31,7 @@ def test_each_value_names_its_origin():
         "distill.label_lr": (2.0, "method default"),
         "search.num_trials": (4, "budget quick"),
         "work.score_seconds": (4.0, "budget quick"),
-        "work.trial_seconds": (27.0, "method mtt, quick"),
+        "work.trial_seconds": (22.0, "method mtt, quick"),
         "evaluation.preset": ("dc", "dataset mnist"),
         "distill.schedule.addition_end_epoch": (8, "method pad"),
         "distill.step_size": (None, "method default"),

@@ -10,7 +10,8 @@ from study.core.clock import Clock
 from study.core.config import flatten
 from study.core.errors import DivergedError
 from study.runs.config.configure import RunConfig
-from study.runs.config.sizing import DataSize, oversize
+from study.runs.config.counting import DataSize
+from study.runs.config.sizing import oversize
 from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import RunContext, open_context
 from study.runs.context.stores import StoreOptions, open_tracking

@@ -18,7 +18,8 @@ from study.evaluation.evaluator import Evaluator
 from study.evaluation.full_data import FullData, full_data_recipe
 from study.methods.base import Task
 from study.runs.config.configure import RunConfig
-from study.runs.config.sizing import DataSize, fit
+from study.runs.config.counting import DataSize
+from study.runs.config.sizing import fit
 
 
 @dataclass

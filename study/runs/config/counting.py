@@ -1,0 +1,58 @@
+"""What a search has to do: counted from its configuration and the size of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from study.data.splits import DataSplits
+from study.methods.base import TaskSize
+from study.models.work import Loads
+from study.runs.config.configure import RunConfig
+from study.search.config import SearchConfig
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """What the rule knows of the data.
+
+    Attributes:
+        image_shape: channels, height, width.
+        class_counts: training images of each class.
+        num_validation: images that every score classifies.
+    """
+
+    image_shape: tuple[int, int, int]
+    class_counts: tuple[int, ...]
+    num_validation: int
+
+    @classmethod
+    def of(cls, splits: DataSplits) -> DataSize:
+        """That of loaded data."""
+        return cls(splits.image_shape, tuple(splits.train.class_counts()), len(splits.validation))
+
+    def of_task(self, config: RunConfig) -> TaskSize:
+        """What a method counts by."""
+        return TaskSize(self.image_shape, self.class_counts, config.ipc, config.model)
+
+
+def score_loads(config: RunConfig, data: DataSize, num_images: int | None = None) -> Loads:
+    """Counted work of one evaluation network: training, and classifying validation or ``num_images`` others."""
+    size, recipe = data.of_task(config), config.evaluation.resolve()
+    batch = min(recipe.batch_size, size.num_synthetic)
+    classified = data.num_validation if num_images is None else num_images
+    return {
+        "evaluation": size.work.training(batch, recipe.steps(size.num_synthetic)),
+        "prediction": size.work.prediction(classified),
+    }
+
+
+def num_scored_networks(search: SearchConfig) -> int:
+    """Networks of the set's own architecture that a search trains if nothing is pruned, those of test included.
+
+    Every trial's rungs, its end and its starting point (two kinds of them are usual), random images for trials and
+    for finalists, the finalists, and on test the winner and random images.
+    """
+    of_trials = search.num_trials * (len(search.rungs) * search.num_rung_seeds + search.num_trial_seeds)
+    starts = min(2, search.num_trials) * search.num_trial_seeds
+    finalists = (min(search.num_finalists, search.num_trials) + 3) * search.num_finalist_seeds
+    return of_trials + starts + search.num_random_seeds + finalists
