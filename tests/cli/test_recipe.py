@@ -29,10 +29,11 @@ def test_each_value_names_its_origin():
     expected = {
         "model.name": ("convnet", "default"),
         "distill.label_lr": (2.0, "method default"),
-        "search.num_trials": (4, "budget quick"),
         "work.score_seconds": (4.0, "budget quick"),
         "work.trial_seconds": (22.0, "method mtt, quick"),
         "evaluation.preset": ("dc", "dataset mnist"),
+        "distill.num_iterations": (None, "counted work, see --dry-run"),
+        "model.width": (None, "counted work, see --dry-run"),
         "distill.schedule.addition_end_epoch": (8, "method pad"),
         "distill.step_size": (None, "method default"),
         "distill.num_student_steps": (10, "method mtt, quick"),
@@ -55,6 +56,8 @@ def test_variant_smoke_and_the_word_default_have_their_origin_too():
     assert settings["distill.num_iterations"] == (8, "method datadam, smoke")
     _, settings = show("datadam", "digits")
     assert settings["evaluation.batch_size"] == (None, "default")  # 50 in the budget
+    assert settings["evaluation.num_steps"] == (None, "counted work, see --dry-run")
+    assert settings["distill.num_iterations"] == (300, "pair datadam digits, quick")
 
 
 def test_published_values_name_the_images_a_class_they_belong_to():

@@ -21,6 +21,9 @@ from study.runs.config.recipes import (
     recipes_folder,
 )
 
+OF_WORK = "counted work, see --dry-run"
+"""Origin of what a budget chooses once the data is known; the value is not known before."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -74,9 +77,15 @@ def explain(request: Request) -> Composition:
     config, layers = configure(request), request_layers(request)
     origins = {**_origins(layers), **{f"space.{key}": "--space" for key in request.space}}
     plain = flatten({key: value for key, value in config.plain().items() if key not in (*HEAD, "space")})
+    left = set(config.work.open) if config.work.has_limits else set()
     settings = [
-        Setting(key, value, origins.get(key, "method default" if key.startswith("distill.") else "default"))
+        Setting(key, None, OF_WORK)
+        if key in left
+        else Setting(
+            key, value, origins.get(key, "method default" if key.startswith("distill.") else "default")
+        )
         for key, value in plain.items()
+        if key != "work.open"
     ]
     space = []
     for key, parameter in config.space.items():

@@ -37,3 +37,9 @@ class WorkConfig(Frozen):
     """Settings that are still to be chosen, once the data is known."""
     chosen: dict[str, str] = Field(default_factory=dict)
     """What was chosen, and why."""
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether the budget limits anything."""
+        limits = (self.score_seconds, self.evaluation_seconds, self.trial_seconds, self.preparation_seconds)
+        return any(limit is not None for limit in limits)
