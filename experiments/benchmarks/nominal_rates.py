@@ -1,7 +1,7 @@
 """Counted work beside the clock: how far off the nominal rates are by which budgets choose their sizes.
 
-Claim: for every loop, seconds measured on two CPU cores lie within a factor of two of those expected from steps,
-FLOPs and elements, whatever width, image size and number of images.
+Claim: for every loop the median of seconds measured on two CPU cores is within a quarter of those expected from steps,
+FLOPs and elements, whatever width, image size and number of images; the extremes are printed beside it.
 Work: evaluation steps, features (DM), student steps (PAD on untrained experts), experts and prediction, on random
 pixels of the shapes of digits, MNIST, CIFAR-10 and 64 x 64 in colour; nothing is compiled.
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from study.core.device import peak_memory
@@ -13,9 +12,9 @@ from study.core.spaces import describe
 from study.evaluation.architectures import ArchitecturePool, num_rate_networks
 from study.evaluation.baselines import random_real_sets
 from study.methods.base import find_method
-from study.models.work import Loads, nominal_seconds
+from study.models.work import nominal_seconds
 from study.runs.config.configure import RunConfig
-from study.runs.config.counting import DataSize, num_scored_networks, score_loads
+from study.runs.config.counting import DataSize, iteration_seconds, num_scored_networks, score_loads
 from study.runs.context.run_context import RunContext, open_context
 from study.runs.context.stores import StoreOptions
 from study.runs.trials.preparations import cache_shortage, num_preparations
@@ -82,10 +81,12 @@ def plan(config: RunConfig, stores: StoreOptions) -> Plan:
     config.first_trial()
     context = open_context(config, stores.data_root)
     # A compiler would take longer than what is timed.
-    context.compute = dataclasses.replace(context.compute, compile="off")
+    context.compute = replace(context.compute, compile="off")
     config, search = context.config, context.config.search
-    size, data = DataSize.of(context.splits), describe_data(context)
-    speed = _time_steps(context) / nominal_seconds(_timed_loads(config, size))
+    size, data = DataSize.of(context.splits), _describe_data(context)
+    short = config.evaluation.model_copy(update={"num_steps": TIMED_STEPS})
+    counted = score_loads(config.model_copy(update={"evaluation": short}), size)
+    speed = _time_steps(context) / nominal_seconds(counted)
     score = speed * nominal_seconds(score_loads(config, size))
     iteration = _time_iteration(context, size, speed)
     num_networks = num_scored_networks(search)
@@ -125,20 +126,11 @@ def plan(config: RunConfig, stores: StoreOptions) -> Plan:
     )
 
 
-def describe_data(context: RunContext) -> dict[str, Any]:
+def _describe_data(context: RunContext) -> dict[str, Any]:
     """Shape, classes and images of each part; test stays sealed."""
     splits, counts = context.splits, context.splits.class_counts()
     return {"image_shape": list(splits.image_shape), "classes": splits.num_classes, "train": sum(counts["train"]),
             "validation": sum(counts["validation"]), "test": len(splits.test)}  # fmt: skip
-
-
-def _short_recipe(config: RunConfig) -> RunConfig:
-    evaluation = config.evaluation.model_copy(update={"num_steps": TIMED_STEPS})
-    return config.model_copy(update={"evaluation": evaluation})
-
-
-def _timed_loads(config: RunConfig, size: DataSize) -> Loads:
-    return score_loads(_short_recipe(config), size)
 
 
 def _time_steps(context: RunContext) -> float:
@@ -151,8 +143,8 @@ def _time_steps(context: RunContext) -> float:
 def _time_iteration(context: RunContext, size: DataSize, speed: float) -> float:
     """Seconds of an iteration: timed after a first one where that is short, else counted."""
     config = context.config
-    method = find_method(config.method)(config.distill)
-    counted = speed * nominal_seconds(method.iteration_loads(size.of_task(config)))
+    method = find_method(config.method)(config.distill, config.space)
+    counted = speed * iteration_seconds(config, size)
     if not counted or counted > LONGEST_TIMED or config.distill.num_iterations <= TIMED_ITERATIONS:
         return counted
     # Of a method with experts these are untrained ones, which cost the same time to match.

@@ -149,7 +149,8 @@ def configure(request: Request) -> RunConfig:
     find_dataset(request.dataset)
     tree: dict[str, Any] = {}
     space: dict[str, Any] = dict(find_method(request.method).space)
-    for layer in request_layers(request):
+    layers = request_layers(request)
+    for layer in layers:
         values = dict(layer.values)
         space.update(read_space(values.pop("space", {})))
         tree = merge(tree, values)
@@ -166,7 +167,7 @@ def configure(request: Request) -> RunConfig:
         single = {LAYER_WEIGHTS.replace("*", layer): weight for layer in weights}
         searched.update(single)
         asked |= single.keys() if LAYER_WEIGHTS in request.space else set()
-    tree = merge(tree, {"work": {"open": _left_open(request)}})
+    tree = merge(tree, {"work": {"open": _left_open(layers)}})
     config = _assemble(tree, searched)
     _check_space(config)
     # What the user sets may lie anywhere where nothing is searched; a search checks it as well.
@@ -185,10 +186,10 @@ def request_layers(request: Request) -> list[Layer]:
     return [*layers, Layer("--set", request.overrides)]
 
 
-def _left_open(request: Request) -> list[str]:
+def _left_open(layers: Iterable[Layer]) -> list[str]:
     """Settings that no recipe of a method or dataset states, nor the user: the budget may choose them."""
     stated: set[str] = set()
-    for layer in request_layers(request):
+    for layer in layers:
         if layer.origin.startswith(OF_BUDGET):
             continue
         flat = flatten(layer.values)

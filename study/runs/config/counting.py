@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from study.data.splits import DataSplits
-from study.methods.base import TaskSize
-from study.models.work import Loads
+from study.methods.base import TaskSize, find_method
+from study.models.work import Loads, nominal_seconds
 from study.runs.config.configure import RunConfig
 from study.search.config import SearchConfig
 
@@ -35,14 +35,25 @@ class DataSize:
         return TaskSize(self.image_shape, self.class_counts, config.ipc, config.model)
 
 
-def score_loads(config: RunConfig, data: DataSize, num_images: int | None = None) -> Loads:
-    """Counted work of one evaluation network: training, and classifying validation or ``num_images`` others."""
+def iteration_seconds(config: RunConfig, data: DataSize) -> float:
+    """Nominal seconds of one iteration of the method."""
+    method = find_method(config.method)(config.distill, config.space)
+    return nominal_seconds(method.iteration_loads(data.of_task(config)))
+
+
+def preparation_loads(config: RunConfig, data: DataSize) -> Loads:
+    """Counted work of what the method prepares where nothing is cached."""
+    method = find_method(config.method)(config.distill, config.space)
+    return method.preparation_loads(data.of_task(config))
+
+
+def score_loads(config: RunConfig, data: DataSize) -> Loads:
+    """Counted work of one evaluation network: training, and classifying validation."""
     size, recipe = data.of_task(config), config.evaluation.resolve()
     batch = min(recipe.batch_size, size.num_synthetic)
-    classified = data.num_validation if num_images is None else num_images
     return {
         "evaluation": size.work.training(batch, recipe.steps(size.num_synthetic)),
-        "prediction": size.work.prediction(classified),
+        "prediction": size.work.prediction(data.num_validation),
     }
 
 

@@ -21,10 +21,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from study.core.config import flatten
-from study.methods.base import find_method
 from study.models.work import Load, nominal_seconds
 from study.runs.config.configure import RunConfig
-from study.runs.config.counting import DataSize, num_scored_networks, score_loads
+from study.runs.config.counting import (
+    DataSize,
+    iteration_seconds,
+    num_scored_networks,
+    preparation_loads,
+    score_loads,
+)
 
 WIDTHS = (128, 64, 32, 16)
 SCORE_STEPS = (100, 200)
@@ -64,10 +69,8 @@ def oversize(config: RunConfig, data: DataSize) -> str | None:
     room = config.work.trial_seconds
     if room is None:
         return None
-    method = find_method(config.method)(config.distill)
-    iterations = nominal_seconds(method.iteration_loads(data.of_task(config)))
     parts = {
-        "a trial": (iterations * config.distill.num_iterations, room),
+        "a trial": (iteration_seconds(config, data) * config.distill.num_iterations, room),
         "one score": (nominal_seconds(score_loads(config, data)), config.work.score_seconds or math.inf),
     }
     name, (seconds, limit) = max(parts.items(), key=lambda item: item[1][0] / item[1][1])
@@ -115,12 +118,7 @@ class _Fit:
         return value, False
 
     def _iteration(self, config: RunConfig) -> float:
-        method = find_method(config.method)(config.distill)
-        return nominal_seconds(method.iteration_loads(self.data.of_task(config)))
-
-    def _preparation(self, config: RunConfig) -> float:
-        method = find_method(config.method)(config.distill, config.space)
-        return nominal_seconds(method.preparation_loads(self.data.of_task(config)))
+        return iteration_seconds(config, self.data)
 
     def _least_share(self, config: RunConfig) -> float:
         batch = flatten(config.plain())["distill.experts.batch_size"]
@@ -147,7 +145,9 @@ class _Fit:
         def fits(config: RunConfig) -> bool:
             least = self._with_least(config)
             trial = self._iteration(least) * self.work.num_iterations_least
-            prepared = preparation is None or self._preparation(least) <= preparation
+            prepared = preparation is None or (
+                nominal_seconds(preparation_loads(least, self.data)) <= preparation
+            )
             return self._score(least) <= limit and (room is None or trial <= room) and prepared
 
         width, found = self._first("model.width", WIDTHS, fits)
@@ -203,10 +203,8 @@ class _Fit:
         room, key = self.work.preparation_seconds, SHARE
         if key not in self.open or room is None:
             return
-        method = find_method(self.config.method)
         whole = self.config.with_params({key: 1.0})
-        size = self.data.of_task(whole)
-        loads = dict(method(whole.distill, whole.space).preparation_loads(size))
+        loads = dict(preparation_loads(whole, self.data))
         experts = nominal_seconds({"experts": loads.pop("experts", Load())})
         rest = nominal_seconds(loads)
         least = self._least_share(whole)
@@ -223,7 +221,7 @@ class _Fit:
         if key not in self.open or room is None:
             return
         asked = self.config.search.num_trials
-        cost = self._iteration(self.config) * getattr(self.config.distill, "num_iterations", 0)
+        cost = self._iteration(self.config) * self.config.distill.num_iterations
         number = asked if cost <= room else max(min(LEAST_TRIALS, asked), int(asked * room / cost))
         if number < asked:
             self._set(key, number, f"fewer than {asked}, since one takes {cost:.0f} s and not {room:g} s")
