@@ -22,7 +22,7 @@ def table() -> ModuleType:
 
 def test_the_readme_shows_what_the_result_files_hold(table: ModuleType) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert table.with_table(readme, ROOT / "experiments" / "results") == readme
+    assert table.with_tables(readme, ROOT / "experiments" / "results") == readme
 
 
 def test_a_row_gives_percent_and_minutes(table: ModuleType, tmp_path: Path) -> None:
@@ -33,6 +33,22 @@ def test_a_row_gives_percent_and_minutes(table: ModuleType, tmp_path: Path) -> N
     assert table.rows(tmp_path) == ["| `mnist`, 5 a class | `pad` | 91.1 ± 1.3 | 50.0 ± 1.0 | 4 | 3 min |"]
 
 
+def test_a_quick_row_gives_percent_and_seconds_and_leaves_out_what_failed(
+    table: ModuleType, tmp_path: Path
+) -> None:
+    scores = {"test": {"mean": 0.7, "std": 0.01, "n": 3}, "random_test": {"mean": 0.6, "std": 0.02, "n": 3}}
+    ended = {
+        "dataset": "ragged",
+        "method": "dm",
+        "ipc": 1,
+        "search": scores | {"first_iteration_seconds": 6.6, "seconds": 91.4},
+    }
+    failed = {"dataset": "digits", "method": "dm", "ipc": 1, "search": {"problem": "too slow"}}
+    (tmp_path / "any_data_zen4.json").write_text(json.dumps({"rows": [ended, failed, {"dataset": "mnist"}]}))
+    line = "| `ragged`, 1 a class | `dm` | 70.0 ± 1.0 | 60.0 ± 2.0 | 3 | 7 s | 91 s |"
+    assert table.quick_rows(tmp_path) == [line]
+
+
 def test_a_page_without_the_table_is_refused(table: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="0 tables"):
-        table.with_table("# A page\n", tmp_path)
+        table.with_tables("# A page\n", tmp_path)
