@@ -53,21 +53,31 @@ def first_correct(
     positions = []
     for label, members in enumerate(train.class_indices()):
         order = torch.randperm(len(members), generator=generator, device=generator.device)
-        members = members[order.to(members.device)]
-        free = torch.ones(len(members), dtype=torch.bool, device=members.device)
+        left = members[order.to(members.device)]
         chosen: list[Tensor] = []
         for flat in finals:
             room = ipc - sum(len(one) for one in chosen)
-            if room == 0:
-                break
-            right = _logits(network, flat, train.images[members]).argmax(1) == label
-            taken = (right & free).nonzero().flatten()[:room]
-            free[taken] = False
-            chosen.append(members[taken])
+            taken = _right(network, flat, train.images, left, label, room)
+            chosen.append(left[taken])
+            left = left[~torch.isin(torch.arange(len(left), device=left.device), taken)]
         room = ipc - sum(len(one) for one in chosen)
-        chosen.append(members[free.nonzero().flatten()[:room]])
-        positions.append(torch.cat(chosen))
+        positions.append(torch.cat([*chosen, left[:room]]))
     return torch.cat(positions)
+
+
+def _right(
+    network: Network, flat: Tensor, images: Tensor, members: Tensor, label: int, number: int
+) -> Tensor:
+    """Where in ``members`` the first ``number`` images lie that an expert gets right, or fewer; no more are looked at."""
+    found: list[Tensor] = [members.new_empty(0)]
+    # Most are right, so that some times as many hold enough.
+    size, begin = max(32, 2 * number), 0
+    while begin < len(members) and (missing := number - sum(len(one) for one in found)) > 0:
+        part = members[begin : begin + size]
+        right = _logits(network, flat, images[part]).argmax(1) == label
+        found.append(begin + right.nonzero().flatten()[:missing])
+        begin += size
+    return torch.cat(found)
 
 
 def average_correct(logits: Tensor, labels: Tensor) -> Tensor:
