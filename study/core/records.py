@@ -11,6 +11,8 @@ from torch import Tensor
 
 from study.core.errors import ShapeError
 
+UNBALANCED_RATIO = 1.5
+
 
 def image_shape(images: Tensor) -> tuple[int, int, int]:
     """Channels, height, width of images [n, C, H, W]."""
@@ -52,6 +54,12 @@ class ImageDataset:
     def class_counts(self) -> list[int]:
         """Images of each class, in label order."""
         return torch.bincount(self.labels, minlength=self.num_classes).tolist()
+
+    @property
+    def is_unbalanced(self) -> bool:
+        """Whether the largest class has more than 1.5 times the images of the smallest that occurs."""
+        counts = [count for count in self.class_counts() if count]
+        return bool(counts) and max(counts) > UNBALANCED_RATIO * min(counts)
 
     def class_indices(self) -> list[Tensor]:
         """For each class the positions of its images, ascending, on the device of the labels."""

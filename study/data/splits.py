@@ -127,11 +127,6 @@ class DataSplits:
         """Images of each class in train and validation, in label order; test stays sealed."""
         return {"train": self.train.class_counts(), "validation": self.validation.class_counts()}
 
-    def is_balanced(self, tolerance: float = 1.5) -> bool:
-        """Whether the largest training class is at most ``tolerance`` times the smallest."""
-        counts = self.train.class_counts()
-        return max(counts) <= tolerance * min(counts)
-
 
 def resolve_data_root(data_root: Path | None) -> Path:
     """Where real datasets lie: the argument, else ``STUDY_DATA``, else ``./data``."""

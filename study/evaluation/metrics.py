@@ -11,8 +11,6 @@ from study.core.device import Compute
 from study.core.records import ImageDataset
 from study.models.network import Network
 
-UNBALANCED_RATIO = 1.5
-
 
 @torch.inference_mode()
 def predict(network: Network, images: Tensor, compute: Compute) -> Tensor:
@@ -52,21 +50,15 @@ def area_under_curve(logits: Tensor, labels: Tensor) -> float:
     return float(roc_auc_score(labels.cpu().numpy(), margin.cpu().numpy()))
 
 
-def is_unbalanced(real: ImageDataset) -> bool:
-    """Whether the largest class has more than 1.5 times the images of the smallest that occurs."""
-    counts = [count for count in real.class_counts() if count]
-    return bool(counts) and max(counts) > UNBALANCED_RATIO * min(counts)
-
-
 def headline_metric(real: ImageDataset) -> str:
     """Name of the metric that counts on these images: ``accuracy`` or ``balanced_accuracy``."""
-    return "balanced_accuracy" if is_unbalanced(real) else "accuracy"
+    return "balanced_accuracy" if real.is_unbalanced else "accuracy"
 
 
 def score_logits(logits: Tensor, real: ImageDataset) -> dict[str, float]:
     """Every metric that makes sense on these images, the headline first."""
     scores = {"accuracy": accuracy(logits, real.labels)}
-    if is_unbalanced(real):
+    if real.is_unbalanced:
         scores = {"balanced_accuracy": balanced_accuracy(logits, real.labels), **scores}
     if real.num_classes == 2:
         scores["auc"] = area_under_curve(logits, real.labels)

@@ -37,7 +37,7 @@ def test_the_owners_layout_is_read(mhist_root):
     counts = splits.class_counts()
     assert [a + b for a, b in zip(counts["train"], counts["validation"], strict=True)] == [60, 30]
     assert splits.test.open("count the owners' test partition").class_counts() == [20, 10]
-    assert not splits.is_balanced()
+    assert splits.train.is_unbalanced
     assert splits.augmentation.strategy == "color_crop_cutout_flip_scale_rotate"
 
 

@@ -175,8 +175,8 @@ def test_a_class_smaller_than_ipc_is_named():
 def test_balance_is_judged_by_the_training_classes():
     spec = find_dataset("folder")
     config = DataConfig(validation_fraction=0.2)
-    assert split_source(spec, tiny_source([20, 25]), config).is_balanced()
-    assert not split_source(spec, tiny_source([20, 40]), config).is_balanced()
+    assert not split_source(spec, tiny_source([20, 25]), config).train.is_unbalanced
+    assert split_source(spec, tiny_source([20, 40]), config).train.is_unbalanced
 
 
 def test_an_unknown_dataset_gets_the_nearest_name():

@@ -30,6 +30,9 @@ class ExpertConfig(Frozen):
     """Real images a step; the last batch of an epoch may be smaller."""
     epoch_fraction: float = Field(1.0, gt=0, le=1)
     """Share of an epoch's images that it uses, drawn anew each time; below 1 is cheaper, and not published."""
+    balance: bool = False
+    """Where the largest class has more than 1.5 times the images of the smallest, let an epoch see as many of each,
+    those of small classes several times. Not published; experts of unbalanced data lean to the large classes."""
     optimizer: Literal["sgd", "gsam"] = "sgd"
     """``sgd`` (MTT), or ``gsam``, which looks for flat minima at twice the cost (FTD, DATM, PAD)."""
     gsam_rho: float = Field(0.01, gt=0)
@@ -55,6 +58,8 @@ class ExpertConfig(Frozen):
     def key(self) -> dict[str, Any]:
         """Plain values that determine one trajectory: without the count, and without what is not in use."""
         unused = {"num_experts", "precision"}
+        if not self.balance:
+            unused.add("balance")
         if self.optimizer == "sgd":
             unused |= {"gsam_rho", "gsam_alpha", "gsam_adaptive"}
         return self.model_dump(mode="json", exclude=unused)

@@ -164,7 +164,10 @@ class ExpertRecorder:
                 f"but there are {num_images} training images"
             )
         shuffled = allowed[torch.randperm(len(allowed), generator=family["batches"])]
-        return shuffled[: math.ceil(self._config.epoch_fraction * len(allowed))]
+        number = math.ceil(self._config.epoch_fraction * len(allowed))
+        if self._config.balance and self._task.train.is_unbalanced:
+            return balanced(shuffled, self._task.train.labels.cpu(), number)
+        return shuffled[:number]
 
     def _train_batch(self, flat: Tensor, optimizer: FlatSGD, positions: Tensor, family: Generators) -> None:
         train, config = self._task.train, self._config
@@ -215,6 +218,20 @@ class ExpertRecorder:
             with self._compute.autocast():
                 logits = self._network(some_images)
             yield logits, some_labels
+
+
+def balanced(positions: Tensor, labels: Tensor, number: int) -> Tensor:
+    """``number`` of some shuffled positions, classes in turn; those of a small class come again when it is through.
+
+    Args:
+        positions: [k] int64, in random order.
+        labels: [images] int64 of all images.
+        number: how many are wanted, at most k.
+    """
+    members = [positions[labels[positions] == label] for label in labels[positions].unique()]
+    rounds = math.ceil(number / len(members))
+    columns = [one.repeat(math.ceil(rounds / len(one)))[:rounds] for one in members]
+    return torch.stack(columns, dim=1).flatten()[:number]
 
 
 @torch.no_grad()

@@ -68,7 +68,7 @@ def first_correct(
 def _right(
     network: Network, flat: Tensor, images: Tensor, members: Tensor, label: int, number: int
 ) -> Tensor:
-    """Where in ``members`` the first ``number`` images lie that an expert gets right, or fewer; no more are looked at."""
+    """Where in ``members`` the first ``number`` images that an expert gets right lie; it looks no further."""
     found: list[Tensor] = [members.new_empty(0)]
     # Most are right, so that some times as many hold enough.
     size, begin = max(32, 2 * number), 0

@@ -61,7 +61,7 @@ def check_dataset(name: str, data_root: Path | None = None, resolution: int | No
             split: dict(zip(splits.class_names, numbers, strict=True)) for split, numbers in counts.items()
         },
         "totals": {split: sum(numbers) for split, numbers in counts.items()},
-        "balanced": splits.is_balanced(),
+        "balanced": not splits.train.is_unbalanced,
         "fingerprint": splits.fingerprint,
         "mean": list(measured.mean),
         "std": list(measured.std),

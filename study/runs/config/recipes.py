@@ -10,8 +10,8 @@ From the lowest layer to the highest, each of which says only where it differs f
 3. the variant, where one is named, with tables ``budget`` of its own.
 
 A budget changes counts, sizes, limits of work and ranges of counts only, whatever these were; what no file states
-follows from these limits once the data is known (:mod:`study.runs.config.sizing`). ``paper`` alone may change any
-value, since published ones depend on the size of the set; and as a network, a learning rate or a range that a shipped
+follows from these limits once the data is known (:mod:`study.runs.config.sizing`). ``paper`` may change any value, and
+so may the tables ``ipc`` of every budget, since good values depend on the size of the set; and as a network, a learning rate or a range that a shipped
 file states for a dataset was measured here and not published, ``paper`` reads of it only what stands in
 ``[budget.paper]``, besides how data is loaded.
 A method with nothing to search takes no ``search`` values from the files of budgets and datasets.
@@ -243,12 +243,12 @@ def _check_budget(where: str, budget: str, table: Budget) -> None:
         raise unknown_name(f"budget in {where.partition(':')[0]}", budget, BUDGETS)
     if budget == PUBLISHED:
         return
-    for sections in (table, *table.ipc.values()):
-        for dotted in flatten(sections.stated()):
-            leaf = dotted.rpartition(".")[2]
-            limits = dotted.startswith(("work.", "space.distill.num_"))
-            if not limits and not leaf.startswith(("num_", "batch_")) and leaf not in SIZES:
-                raise ConfigError(
-                    f"{where}.{dotted}: a budget other than {PUBLISHED} changes counts, batch sizes and sizes only "
-                    f"(num_*, batch_*, {', '.join(SIZES)}), limits of work, and ranges of counts"
-                )
+    for dotted in flatten(table.stated()):
+        leaf = dotted.rpartition(".")[2]
+        limits = dotted.startswith(("work.", "space.distill.num_"))
+        if not limits and not leaf.startswith(("num_", "batch_")) and leaf not in SIZES:
+            raise ConfigError(
+                f"{where}.{dotted}: a budget other than {PUBLISHED} changes counts, batch sizes and sizes only "
+                f"(num_*, batch_*, {', '.join(SIZES)}), limits of work, and ranges of counts; what the size of the set "
+                "decides stands in its tables ipc"
+            )

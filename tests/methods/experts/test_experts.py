@@ -22,8 +22,8 @@ from study.core.seeding import Generators
 from study.data.augment import augment, draw
 from study.methods.experts.config import ExpertConfig, WholeSet
 from study.methods.experts.experts import estimate_experts, obtain_experts
-from study.methods.experts.training import ExpertDivergedError
-from study.models.flat_params import flatten_parameters, unflatten_parameters
+from study.methods.experts.training import ExpertDivergedError, balanced
+from study.models.flat_params import flatten_parameters, forward_flat, unflatten_parameters
 from study.models.pool import ModelConfig, build_model
 
 QUICK = {"num_experts": 2, "num_epochs": 3, "lr": 0.05, "batch_size": 16}
@@ -152,6 +152,40 @@ def test_a_fraction_of_an_epoch_is_drawn_anew_each_time(toy_task):
     assert len({frozenset(epoch) for epoch in seen}) == 3
     taken = trajectories(obtain(task, epoch_fraction=0.4))[0]
     torch.testing.assert_close(taken, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_balanced_epochs_see_each_class_as_often_and_small_ones_again():
+    labels = torch.tensor([0, 0, 1, 0, 0, 0, 1, 0, 2, 2, 2])
+    positions = torch.tensor([7, 2, 0, 8, 5, 6, 1, 3, 9])
+    order = balanced(positions, labels, 9)
+    assert order.tolist() == [7, 2, 8, 0, 6, 9, 5, 2, 8]
+    assert labels[order].bincount().tolist() == [3, 3, 3]
+    assert balanced(positions, labels, 4).tolist() == [7, 2, 8, 0]
+
+
+def test_only_experts_of_unbalanced_data_are_balanced(toy_task):
+    def with_counts(*counts):
+        members = toy_task().train.class_indices()
+        chosen = torch.cat([some[:count] for some, count in zip(members, counts, strict=True)])
+        return replace(toy_task(), train=toy_task().train.subset(chosen))
+
+    even, task = with_counts(6, 6, 6), with_counts(2, 9, 9)
+    assert not even.train.is_unbalanced
+    assert torch.equal(trajectories(obtain(even, balance=True)), trajectories(obtain(even)))
+    assert task.train.is_unbalanced
+    # What an expert that only knows the large classes says of the small one shows who saw it more often.
+    plain, level = (obtain(task, num_epochs=8, lr=0.1, balance=balance) for balance in (False, True))
+    assert plain.key != level.key
+
+    def of_small(experts):
+        network = task.network()
+        flat = torch.stack([experts.final(index) for index in range(experts.num_experts)])
+        images = task.train.images[task.train.labels == 0]
+        return torch.stack(
+            [forward_flat(network, one, images).softmax(1)[:, 0].mean() for one in flat]
+        ).mean()
+
+    assert of_small(level) > of_small(plain)
 
 
 @pytest.mark.parametrize(
@@ -311,6 +345,7 @@ def test_everything_that_decides_a_trajectory_is_in_the_key(toy_task, toy_datase
         key(task, optimizer="gsam"),
         key(task, optimizer="gsam", gsam_rho=0.1),
         key(task, epoch_fraction=0.5),
+        key(task, balance=True),
     ]
     assert len(set(keys)) == len(keys)
     assert key(task, num_experts=7) == plain

@@ -197,7 +197,6 @@ def test_budgets_change_the_counts():
             "[budget.quick]\ndistill.image_lr = 3\n",
             r"budget\.quick\.distill\.image_lr: a budget other than paper changes counts",
         ),
-        ("[budget.quick.ipc.1]\ndistill.image_lr = 3\n", r"a budget other than paper changes counts"),
         (
             "[variant.mine.budget.quick]\ndistill.image_lr = 3\n",
             r"variant\.mine\.budget\.quick\.distill\.image_lr",
@@ -218,6 +217,13 @@ def test_wrong_recipe_is_one_line(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message) as caught:
         configure(Request("dm", "digits", recipe=path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("ipc", "rate"), [(9, 1.0), (10, 3.0)])
+def test_what_the_size_of_the_set_decides_may_be_any_value(tmp_path, ipc, rate):
+    path = tmp_path / "own.toml"
+    path.write_text("[budget.quick.ipc.10]\ndistill.image_lr = 3.0\n")
+    assert configure(Request("dm", "digits", ipc, recipe=path)).distill.image_lr == rate
 
 
 @pytest.mark.parametrize("method", ["dm", "datadam"])
