@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +19,12 @@ from study.core.device import num_cores
 from study.core.errors import DataError
 from study.core.reporting import advance, work
 
-Result = TypeVar("Result")
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 
+CHUNK = 16
+"""Files a task of a thread: handing over a small one takes as long as decoding it."""
 _GRAY_MODES = {"1", "L", "LA"}
 _COLOUR_MODES = {"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -46,30 +47,32 @@ def decode_images(files: Sequence[Path], resolution: int | None) -> Tensor:
     Raises:
         DataError: a file cannot be decoded, or sizes differ and no resolution is given.
     """
-    gray, pixels = True, torch.empty(0)
+    gray, pixels, done = True, torch.empty(0), 0
+    parts = [files[begin : begin + CHUNK] for begin in range(0, len(files), CHUNK)]
     with ThreadPoolExecutor(min(8, num_cores())) as pool, work("decoding images", len(files)):
-        arrays = _counted(pool.map(partial(_decode, resolution=resolution), files))
-        for index, (path, array) in enumerate(zip(files, arrays, strict=True)):
-            height, width = array.shape[:2]
-            if index == 0:
-                pixels = torch.empty(len(files), 3, height, width, dtype=torch.uint8)
-            elif (height, width) != pixels.shape[2:]:
-                raise DataError(
-                    f"{path} is {width} x {height} pixels, but {files[0]} is {pixels.shape[3]} x {pixels.shape[2]}; "
-                    "give --resolution to bring all to one size"
-                )
-            gray = gray and array.ndim == 2
-            shown = torch.from_numpy(array)
+        for part, arrays in zip(
+            parts, pool.map(partial(_decode_part, resolution=resolution), parts), strict=True
+        ):
+            if not done:
+                pixels = torch.empty(len(files), 3, *arrays[0].shape[:2], dtype=torch.uint8)
+            for path, array in zip(part, arrays, strict=True):
+                height, width = array.shape[:2]
+                if (height, width) != pixels.shape[2:]:
+                    raise DataError(
+                        f"{path} is {width} x {height} pixels, but {files[0]} is {pixels.shape[3]} x "
+                        f"{pixels.shape[2]}; give --resolution to bring all to one size"
+                    )
+            gray = gray and all(array.ndim == 2 for array in arrays)
             # A gray image has three equal channels among colour ones.
-            pixels[index] = shown if array.ndim == 2 else shown.permute(2, 0, 1)
+            shown = [array if array.ndim == 3 else array[:, :, None].repeat(3, 2) for array in arrays]
+            pixels[done : done + len(part)] = torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2)
+            done += len(part)
+            advance(len(part))
     return pixels[:, :1].clone() if gray else pixels
 
 
-def _counted(results: Iterable[Result]) -> Iterator[Result]:
-    """Results as they come, each a unit of the work at hand."""
-    for result in results:
-        advance()
-        yield result
+def _decode_part(files: Sequence[Path], resolution: int | None) -> list[np.ndarray[Any, Any]]:
+    return [_decode(path, resolution) for path in files]
 
 
 def _decode(path: Path, resolution: int | None) -> np.ndarray[Any, Any]:

@@ -228,7 +228,7 @@ def balanced(positions: Tensor, labels: Tensor, number: int) -> Tensor:
         labels: [images] int64 of all images.
         number: how many are wanted, at most k.
     """
-    members = [positions[labels[positions] == label] for label in labels[positions].unique()]
+    members = [positions[labels[positions] == label] for label in labels[positions].bincount().nonzero()]
     rounds = math.ceil(number / len(members))
     columns = [one.repeat(math.ceil(rounds / len(one)))[:rounds] for one in members]
     return torch.stack(columns, dim=1).flatten()[:number]

@@ -11,9 +11,9 @@ From the lowest layer to the highest, each of which says only where it differs f
 
 A budget changes counts, sizes, limits of work and ranges of counts only, whatever these were; what no file states
 follows from these limits once the data is known (:mod:`study.runs.config.sizing`). ``paper`` may change any value, and
-so may the tables ``ipc`` of every budget, since good values depend on the size of the set; and as a network, a learning rate or a range that a shipped
-file states for a dataset was measured here and not published, ``paper`` reads of it only what stands in
-``[budget.paper]``, besides how data is loaded.
+so may the tables ``ipc`` of every budget, since good values depend on the size of the set; and as a network, a learning
+rate or a range that a shipped file states for a dataset was measured here and not published, ``paper`` reads of it only
+what stands in ``[budget.paper]``, besides how data is loaded.
 A method with nothing to search takes no ``search`` values from the files of budgets and datasets.
 """
 
