@@ -19,9 +19,11 @@ from study.runs.context.run_context import RunContext, open_context
 from study.runs.context.stores import StoreOptions
 from study.runs.trials.preparations import cache_shortage, num_preparations
 
-TIMED_STEPS = 10
-"""Of an evaluation network."""
+TIMED_STEPS = (10, 40)
+"""Of an evaluation network: what more of them take is the training's, the rest is what every network costs once."""
 TIMED_ITERATIONS = 2
+FASTEST = 10.0
+"""Times the nominal speed, which no timing is taken to exceed."""
 LONGEST_TIMED = 2.0
 """Nominal seconds of an iteration above which none is timed; counting has to do."""
 START_SECONDS = 8.0
@@ -84,10 +86,7 @@ def plan(config: RunConfig, stores: StoreOptions) -> Plan:
     context.compute = replace(context.compute, compile="off")
     config, search = context.config, context.config.search
     size, data = DataSize.of(context.splits), _describe_data(context)
-    short = config.evaluation.model_copy(update={"num_steps": TIMED_STEPS})
-    counted = score_loads(config.model_copy(update={"evaluation": short}), size)
-    speed = _time_steps(context) / nominal_seconds(counted)
-    score = speed * nominal_seconds(score_loads(config, size))
+    score, speed = _time_score(context, size)
     iteration = _time_iteration(context, size, speed)
     num_networks = num_scored_networks(search)
     iterations = config.distill.num_iterations
@@ -133,11 +132,28 @@ def _describe_data(context: RunContext) -> dict[str, Any]:
             "validation": sum(counts["validation"]), "test": len(splits.test)}  # fmt: skip
 
 
-def _time_steps(context: RunContext) -> float:
-    """Seconds of a few steps on random real images, and of classifying validation; the better of two turns."""
-    evaluator = context.scorer("plan").with_recipe(num_steps=TIMED_STEPS)
-    sets = random_real_sets(context.train, context.config.ipc, 2, context.generators.child("plan"))
-    return min(evaluator.score(drawn, 1).seconds for drawn in sets)
+def _time_score(context: RunContext, size: DataSize) -> tuple[float, float]:
+    """Seconds of a whole score, and this machine's time for counted work, from a few steps on random real images.
+
+    Of two turns the better counts, since the first one also warms the machine up.
+    """
+    config = context.config
+    sets = random_real_sets(context.train, config.ipc, 2, context.generators.child("plan"))
+
+    def timed(num_steps: int) -> float:
+        evaluator = context.scorer("plan").with_recipe(num_steps=num_steps)
+        return min(evaluator.score(drawn, 1).seconds for drawn in sets)
+
+    def counted(num_steps: int) -> float:
+        short = config.evaluation.model_copy(update={"num_steps": num_steps})
+        return nominal_seconds(score_loads(config.model_copy(update={"evaluation": short}), size))
+
+    few, more = TIMED_STEPS
+    seconds, step = timed(few), (counted(more) - counted(few)) / (more - few)
+    # A machine that was busy during the first turns must not look infinitely fast.
+    one = max((timed(more) - seconds) / (more - few), step / FASTEST)
+    whole = config.evaluation.resolve().steps(size.of_task(config).num_synthetic)
+    return seconds + (whole - few) * one, one / step
 
 
 def _time_iteration(context: RunContext, size: DataSize, speed: float) -> float:
