@@ -34,6 +34,7 @@ FIRST_ITERATION_LIMIT = 60.0
 DRY_RUN_LIMIT = 20.0
 ESTIMATE_FACTOR = 1.5
 SHARE_OF_ESTIMATES = 0.8
+SHARE_OF_UPDATES = 0.9
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,8 @@ def verdicts(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
     ratios = [ratio for row in rows if (ratio := _ratio(row)) is not None]
     near = [1 / ESTIMATE_FACTOR <= ratio <= ESTIMATE_FACTOR for ratio in ratios]
+    shares = [share for _, search in searches for share in search.get("shares_updated", [])]
+    moving = [share >= SHARE_OF_UPDATES for share in shares]
     return [
         f"first iteration within {FIRST_ITERATION_LIMIT:.0f} s: {sum(early)} of {len(early)}",
         f"search within 5 min on digits and pneumoniamnist, 10 min elsewhere: {sum(soon)} of {len(soon)}",
@@ -165,6 +168,8 @@ def verdicts(rows: Sequence[dict[str, Any]]) -> list[str]:
         f"dry run within {DRY_RUN_LIMIT:.0f} s: {sum(quick)} of {len(quick)}",
         f"estimate within a factor of {ESTIMATE_FACTOR}: {sum(near)} of {len(near)} "
         f"(at least {SHARE_OF_ESTIMATES:.0%} wanted)",
+        f"trials that matched trajectories in at least {SHARE_OF_UPDATES:.0%} of their iterations: "
+        f"{sum(moving)} of {len(moving)}",
     ]
 
 

@@ -31,22 +31,34 @@ sys.argv[0] = "study"
 from study.cli import app, progress
 
 class Watched(progress.TerminalCallback):
-    moved = False
+    moved, updates = False, []
+
+    def on_trial_start(self, *what):
+        self.updates = []
+        super().on_trial_start(*what)
+
+    def on_trial_end(self, *what):
+        if late := self.updates[len(self.updates) // 10 :]:
+            print(time.time(), "SHARE", sum(late) / len(late), file=marks)
+        super().on_trial_end(*what)
 
     def on_phase(self, text, *more):
         print(time.time(), text, file=marks)
         super().on_phase(text, *more)
 
-    def on_iteration(self, iteration, *more):
+    def on_iteration(self, iteration, losses):
         if iteration and not self.moved:
             self.moved = True
             print(time.time(), "FIRST ITERATION", file=marks)
-        super().on_iteration(iteration, *more)
+        if iteration and "match/updated" in losses:
+            self.updates.append(losses["match/updated"])
+        super().on_iteration(iteration, losses)
 
 progress.TerminalCallback = Watched
 app.main()
 """
-"""The command `study` with a line in a file for every phase and for the first update of a synthetic image."""
+"""The command `study` with a line in a file for every phase, for the first update of a synthetic image, and for every
+trial that matches trajectories: the share of its iterations after the first tenth that changed the images."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +125,16 @@ def measure_search(words: Sequence[str], timeout: float) -> dict[str, Any]:
         ended = run_cold(WATCHED, [str(marks), *words], timeout)
         lines = marks.read_text(encoding="utf-8").splitlines() if marks.exists() else []
     told = [(float(when) - ended.started, text) for when, _, text in (line.partition(" ") for line in lines)]
+    shares = [float(text.split()[1]) for _, text in told if text.startswith("SHARE ")]
+    phases = [(when, text) for when, text in told if not text.startswith(("FIRST ITERATION", "SHARE "))]
     result: dict[str, Any] = {
         "seconds": ended.seconds,
         "problem": ended.problem,
         "first_iteration_seconds": next((when for when, text in told if text == "FIRST ITERATION"), None),
-        "phases": [{"seconds": when, "text": text} for when, text in told if text != "FIRST ITERATION"],
+        "phases": [{"seconds": when, "text": text} for when, text in phases],
     }
+    if shares:
+        result["shares_updated"] = shares
     answer = ended.answer()
     if not answer:
         return result

@@ -40,6 +40,11 @@ def test_both_commands_are_timed_from_a_cold_start_and_measured_once(
     assert search["beats_random"] == (search["test"]["mean"] > search["random_test"]["mean"])
     assert full["dry_run"]["estimated_seconds"] > 0
     assert 0 < search["cost"]["distill"] < sum(search["cost"].values()) < search["seconds"]
+    assert "shares_updated" not in search
+    run_benchmark("any_data", "--methods mtt --datasets digits --ipc 1 --budget smoke --resume", output)
+    shares = json.loads(output.read_text())["rows"][1]["search"]["shares_updated"]
+    assert len(shares) == 2
+    assert all(0 <= share <= 1 for share in shares)
     before = output.read_bytes()
     capsys.readouterr()
     run_benchmark("any_data", f"{words} --resume", output)
@@ -76,11 +81,11 @@ def test_rows_are_held_to_what_was_promised(module: Callable[[str], ModuleType])
         key | {"search": search, "dry_run": plan},
         key
         | {"search": search | {"seconds": 310.0, "beats_random": True}, "dry_run": plan | {"seconds": 21.0}},
-        key | {"search": stopped, "dry_run": plan},
+        key | {"search": stopped | {"shares_updated": [0.95, 0.85]}, "dry_run": plan},
         key | {"dry_run": plan | {"problem": "exit code 2: Error: no"}},
     ]
     assert [line.split(": ")[1].split(" (")[0] for line in any_data.verdicts(rows)] == [
-        "2 of 3", "1 of 3", "1 of 3", "2 of 4", "1 of 2",
+        "2 of 3", "1 of 3", "1 of 3", "2 of 4", "1 of 2", "1 of 2",
     ]  # fmt: skip
     lines = any_data.table(rows).splitlines()
     assert lines[2] == "| digits | 1 | dm | 50 | 290 | 90.0 ± 1.0 | 90.0 ± 1.0 | 3 | NO | 10 | 200 | 1.45 |"
