@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
+
 from study.core.device import peak_memory
 from study.core.spaces import describe
 from study.evaluation.architectures import ArchitecturePool, num_rate_networks
 from study.evaluation.baselines import random_real_sets
-from study.methods.base import find_method
+from study.methods.base import Task, find_method
 from study.models.work import nominal_seconds
 from study.runs.config.configure import RunConfig
 from study.runs.config.counting import DataSize, iteration_seconds, num_scored_networks, score_loads
@@ -24,6 +26,8 @@ TIMED_STEPS = (10, 40)
 TIMED_ITERATIONS = 2
 FASTEST = 10.0
 """Times the nominal speed, which no timing is taken to exceed."""
+REHEARSED_IMAGES = 256
+"""Real images a class, at most, of which iterations are timed, unless a batch has more."""
 LONGEST_TIMED = 2.0
 """Nominal seconds of an iteration above which none is timed; counting has to do."""
 START_SECONDS = 8.0
@@ -164,7 +168,9 @@ def _time_iteration(context: RunContext, size: DataSize, speed: float) -> float:
     if not counted or counted > LONGEST_TIMED or config.distill.num_iterations <= TIMED_ITERATIONS:
         return counted
     # Of a method with experts these are untrained ones, which cost the same time to match.
-    steps: Iterator[Any] = method.rehearse(context.task(config), context.distill_generators())
+    steps: Iterator[Any] = method.rehearse(
+        _some_of(context.task(config), config), context.distill_generators()
+    )
     seconds, began = [], None
     for progress in steps:
         if began is not None:
@@ -173,6 +179,13 @@ def _time_iteration(context: RunContext, size: DataSize, speed: float) -> float:
             break
         began = time.perf_counter()
     return min(seconds)
+
+
+def _some_of(task: Task, config: RunConfig) -> Task:
+    """The task with a few real images a class, so that methods that look through all of them start soon."""
+    most = max(REHEARSED_IMAGES, config.ipc, config.plain()["distill"].get("batch_real") or 0)
+    few = torch.cat([members[:most] for members in task.train.class_indices()])
+    return replace(task, train=task.train.subset(few.sort().values))
 
 
 def _count_cross(context: RunContext) -> dict[str, tuple[Any, int]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from study.methods.base import METHODS, find_method
 from study.models.work import nominal_seconds
 from study.runs.config.configure import Request, RunConfig, configure, restore
 from study.runs.config.counting import DataSize, num_scored_networks, score_loads
-from study.runs.config.sizing import SCORE_STEPS, WIDTHS, fit, oversize
+from study.runs.config.sizing import SCORE_STEPS, SIDES, WIDTHS, fit, oversize
 from study.runs.config.work import SIZED
 from study.search.config import SearchConfig
 
@@ -118,6 +120,21 @@ def test_a_search_far_over_its_budget_says_so() -> None:
         assert (warning is not None) == said, warning
         assert warning is None or ("224 x 224" in warning and "--resolution" in warning)
     assert oversize(configure(Request("pad", "folder", 10, "paper")), DATA["large"]) is None
+
+
+@pytest.mark.parametrize("method", ["dm", "pad"])
+def test_the_warning_names_the_largest_size_that_keeps_to_the_budget(method: str) -> None:
+    large = DATA["large"]
+    sides = [side for side in (224, *SIDES) if side <= 224]
+    data = {side: replace(large, image_shape=(3, side, side)) for side in sides}
+    warning = oversize(sized(method, large, 10), large)
+    assert warning is not None
+    named = re.search(r"--resolution (\d+)", warning)
+    assert named is not None
+    side = int(named[1])
+    assert oversize(sized(method, data[side], 10), data[side]) is None
+    larger = data[sides[sides.index(side) - 1]]
+    assert oversize(sized(method, larger, 10), larger) is not None
 
 
 def test_networks_are_counted_one_by_one() -> None:
