@@ -47,20 +47,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def run_case(arguments: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     """Distil under some settings, scoring on the way."""
-    overrides = parse_overrides(words)
-    context = open_context(
-        configure(
-            Request(
-                arguments.method,
-                arguments.dataset,
-                arguments.ipc,
-                arguments.budget,
-                arguments.seed,
-                overrides,
-            )
-        ),
-        arguments.data_root,
-    )
+    asked = (arguments.method, arguments.dataset, arguments.ipc, arguments.budget, arguments.seed)
+    # Nothing is searched, so no value has to lie in a range.
+    fixed = dict.fromkeys(configure(Request(*asked)).space)
+    context = open_context(configure(Request(*asked, parse_overrides(words), fixed)), arguments.data_root)
     config = context.config
     method, scorer = find_method(config.method)(config.distill, config.space), context.scorer("trial")
     began = time.perf_counter()
