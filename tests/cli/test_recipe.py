@@ -37,14 +37,15 @@ def test_each_value_names_its_origin():
         "distill.schedule.addition_end_epoch": (8, "method pad"),
         "distill.step_size": (None, "method default"),
         "distill.num_student_steps": (10, "method mtt, quick"),
-        "distill.max_start_epoch": (6, "pair mtt mnist"),
-        "distill.experts.num_epochs": (10, "pair mtt mnist, quick"),
+        "distill.max_start_epoch": (20, "pair mtt mnist, quick, ipc 10"),
+        "distill.num_expert_epochs": (3, "method mtt, quick, ipc 10"),
+        "distill.experts.optimizer": ("sgd", "pair mtt mnist"),
         "distill.momentum": (0.25, "--set"),
     }
     assert {key: settings[key] for key in expected} == expected
     space = {row["key"]: (row["value"], row["origin"]) for row in shown["space"]}
     assert space["distill.label_lr"] == ("0.1 to 20, log", "method default")
-    assert space["distill.max_start_epoch"] == ("2 to 8, step 2, whole", "pair mtt mnist")
+    assert space["distill.max_start_epoch"] == ("8 to 26, step 6, whole", "pair mtt mnist, quick, ipc 10")
     assert space["distill.momentum"] == ("0 to 0.5", "--space")
     files = ["methods/mtt", "methods/datm", "methods/pad", "datasets/mnist", "pairs/mtt_mnist", "budgets"]
     assert shown["files"] == [f"{name}.toml" for name in files]
