@@ -46,6 +46,7 @@ class SyntheticImages(LearnedImages):
         self.averaging = averaging_matrix(labels, task.train.num_classes)
         self._class_names = task.train.class_names
         self._optimizer = torch.optim.SGD([self.pixels], lr=config.image_lr, momentum=config.momentum)
+        self.bound(config.pixel_range, task.train)
 
     def step(self, losses: Mapping[str, Tensor], iteration: int) -> Progress:
         """Descend along the gradient of ``match/loss``, which has its graph; otherwise as :meth:`descend`."""
