@@ -121,12 +121,20 @@ def bars(rows: Rows, series: Sequence[str], xlabel: str) -> str:
     order = list(series)
     scale = alt.Scale(domain=order, range=colours_of(order))
     groups = list(dict.fromkeys(row["group"] for row in rows))
-    y = alt.Y("group:N", title=None, sort=groups, axis=alt.Axis(labelLimit=LABEL_WIDTH), scale=alt.Scale(paddingInner=0.25))
+    y = alt.Y(
+        "group:N",
+        title=None,
+        sort=groups,
+        axis=alt.Axis(labelLimit=LABEL_WIDTH),
+        scale=alt.Scale(paddingInner=0.25),
+    )
     offset = alt.YOffset("series:N", sort=order)
     base = _chart(rows).encode(y=y, yOffset=offset)
     x = alt.X("mean:Q", title=xlabel, scale=alt.Scale(domain=[0, 100]))
     legend = alt.Legend(orient="top", columns=1, labelLimit=330, symbolLimit=0)
-    drawn = base.mark_bar().encode(x=x, color=alt.Color("series:N", title=None, scale=scale, sort=order, legend=legend))
+    drawn = base.mark_bar().encode(
+        x=x, color=alt.Color("series:N", title=None, scale=scale, sort=order, legend=legend)
+    )
     known = base.transform_filter("datum.low !== null")
     spread = known.mark_rule(strokeWidth=1.5, color="#222222").encode(x="low:Q", x2="high:Q")
     ends = [
@@ -169,7 +177,12 @@ def _chart(rows: Rows) -> altair.Chart:
 def _trials() -> Any:
     import altair as alt
 
-    return alt.X("trial:Q", title="trial", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False, padding=8))
+    return alt.X(
+        "trial:Q",
+        title="trial",
+        axis=alt.Axis(tickMinStep=1, format="d"),
+        scale=alt.Scale(nice=False, padding=8),
+    )
 
 
 def _zoomed(name: str, title: str, kind: Any = None) -> Any:

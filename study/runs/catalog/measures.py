@@ -80,7 +80,9 @@ def architectures(prefix: str, *runs: RunInfo) -> dict[str, Measured]:
             counts = (f"{prefix}num_seeds", f"{prefix}n")
             return {
                 name: Measure(
-                    prefix + name, (f"{prefix}{name}_std",), (f"{prefix}{name}_num_seeds", f"{prefix}{name}_n", *counts)
+                    prefix + name,
+                    (f"{prefix}{name}_std",),
+                    (f"{prefix}{name}_num_seeds", f"{prefix}{name}_n", *counts),
                 ).of(run.metrics)
                 for name in models
             }

@@ -15,7 +15,11 @@ from study.tracking.base import RunInfo
 
 CHOSEN = "work.chosen."
 PARTS = ("data", "model", "distill", "evaluation", "search", "compute", "work")
-OWN_OPTIONS = {"search.num_trials": "--trials", "search.objective": "--objective", "data.resolution": "--resolution"}
+OWN_OPTIONS = {
+    "search.num_trials": "--trials",
+    "search.objective": "--objective",
+    "data.resolution": "--resolution",
+}
 UNSET = "none"
 
 
@@ -33,7 +37,9 @@ def reproduce_command(run: RunInfo) -> str:
     words = ["study", "tune" if is_search else "distill", "--method", config.method, "--dataset", config.dataset,
              "--ipc", str(config.ipc), "--budget", config.budget, "--seed", str(config.seed)]  # fmt: skip
     words += ["--variant", config.variant] if config.variant is not None else []
-    chosen = {name.removeprefix(CHOSEN) for name in run.params if name.startswith(CHOSEN)} - {"data.resolution"}
+    chosen = {name.removeprefix(CHOSEN) for name in run.params if name.startswith(CHOSEN)} - {
+        "data.resolution"
+    }
     before, after = _settings(usual), _settings(config)
     for key, value in after.items():
         if before.get(key) == value or key in chosen or key.startswith(("work.open", CHOSEN)):
@@ -41,9 +47,15 @@ def reproduce_command(run: RunInfo) -> str:
         if key.startswith("search.") and not is_search:
             continue
         option = OWN_OPTIONS.get(key) if is_search or key.startswith("data.") else None
-        words += [option, str(value)] if option and value is not None else ["--set", f"{key}={override_text(value)}"]
+        words += (
+            [option, str(value)]
+            if option and value is not None
+            else ["--set", f"{key}={override_text(value)}"]
+        )
     if is_search:
-        words += [word for key in {**usual.space, **config.space} for word in _space_words(key, usual, config)]
+        words += [
+            word for key in {**usual.space, **config.space} for word in _space_words(key, usual, config)
+        ]
     return shlex.join(words)
 
 
@@ -86,8 +98,12 @@ def _space_words(key: str, usual: RunConfig, config: RunConfig) -> list[str]:
 def _range_text(parameter: Parameter) -> str:
     """A parameter as ``--space`` reads it."""
     if isinstance(parameter, Choice):
-        return ",".join(str(choice).lower() if isinstance(choice, bool) else str(choice) for choice in parameter.choices)
-    low, high = (f"{bound:g}" if parameter.kind == "int" else repr(bound) for bound in (parameter.low, parameter.high))
+        return ",".join(
+            str(choice).lower() if isinstance(choice, bool) else str(choice) for choice in parameter.choices
+        )
+    low, high = (
+        f"{bound:g}" if parameter.kind == "int" else repr(bound) for bound in (parameter.low, parameter.high)
+    )
     words = [low, high, *(["int"] if parameter.kind == "int" else []), *(["log"] if parameter.log else [])]
     return ":".join([*words, f"step={parameter.step:g}"] if parameter.step is not None else words)
 
