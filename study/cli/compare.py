@@ -22,6 +22,8 @@ SEEDS = "Train this many networks on each of two sets, from the same seeds, and 
 SCORES = {"validation": "validation", "random, val": "random_validation", "test": "test", "random, test": "random_test",
           "other networks": "cross", "random, others": "random_cross"}  # fmt: skip
 """Keys of scores by heading."""
+BORDER = 3
+"""Letters that a column takes besides its text."""
 
 EPILOG = (
     "Example: study compare --experiment digits-ipc1\n\n"
@@ -103,25 +105,28 @@ def _show_runs(found: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def _show_trials(found: dict[str, list[dict[str, Any]]]) -> None:
-    rows = found["runs"]
-    names = list(dict.fromkeys(key for row in rows for key in row if "." in key))
-    searches = len({row.get("search") for row in rows}) > 1
-    _print_table(rows, (*(["search"] if searches else []), "run", "status"), names, ())
+    searches: dict[str, list[dict[str, Any]]] = {}
+    for row in found["runs"]:
+        searches.setdefault(row.get("search", ""), []).append(row)
+    for search, rows in searches.items():
+        # Searches differ in what they search, so each has a table of its own.
+        names = [key for key in dict.fromkeys(key for row in rows for key in row) if "." in key]
+        common.say(search)
+        _print_table(rows, ("run", "status"), names, ())
+    if not searches:
+        _print_table([], (), (), ())
 
 
 def _print_table(
     rows: list[dict[str, Any]], before: Sequence[str], params: Sequence[str], after: Sequence[str]
 ) -> None:
-    """Columns that some row fills; names and values are folded where the screen is narrow, never cut."""
+    """Columns that some row fills; on a narrow screen runs stand side by side, so that no name is cut."""
     if not rows:
         common.say("No runs yet; start with: study tune --method dm --dataset digits")
         return
     cells = [
         {
-            **{
-                key: str(row.get(key) or "").lower() if key == "status" else str(row.get(key) or "")
-                for key in before
-            },
+            **{key: str(row.get(key) or "") for key in before},
             **{label: _score(row, key) for label, key in SCORES.items()},
             **{key.removeprefix("distill."): _value(row.get(key)) for key in params},
             **{key: str(row.get(key) or "") for key in after},
@@ -129,14 +134,26 @@ def _print_table(
         for row in rows
     ]
     heads = [head for head in cells[0] if any(row[head] not in {"", "-"} for row in cells)]
+    lines = [heads, *([row[head] for head in heads] for row in cells)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    if sum(widths) + BORDER * len(widths) + 1 <= common.out().width:
+        _print_lines(lines)
+        return
+    widest, room = max(map(len, heads)), common.out().width
+    each = max(len(cell) for line in lines[1:] for cell in line)
+    count = max(1, (room - widest - BORDER - 1) // (each + BORDER))
+    for start in range(1, len(lines), count):
+        _print_lines([list(column) for column in zip(heads, *lines[start : start + count], strict=True)])
+
+
+def _print_lines(lines: list[list[str]]) -> None:
     table = common.new_table()
-    for head in heads:
-        # A name is to be copied whole, so the others make room.
-        table.add_column(head, overflow="fold", no_wrap=head in {"run", "set"})
-    for row in cells:
-        table.add_row(*(row[head] for head in heads))
-    console = common.out()
-    console.print(table, crop=False, overflow="ignore")
+    for head in lines[0]:
+        table.add_column(head, no_wrap=True, overflow="ignore")
+    for line in lines[1:]:
+        table.add_row(*line)
+    common.out().print(table, crop=False, width=max(common.out().width, table.__rich_measure__(
+        common.out(), common.out().options.update(width=10_000)).maximum))  # fmt: skip
 
 
 def _score(row: dict[str, Any], key: str) -> str:

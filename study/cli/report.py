@@ -64,6 +64,5 @@ def write(made: Report, path: Path, *, as_json: bool) -> None:
 
 def _show(found: dict[str, Any]) -> None:
     count = len(found["searches"])
-    common.say(
-        f"{found['file']}: {count} run{'s' if count != 1 else ''}, {found['bytes'] / 1000:,.0f} kB; open it in a browser"
-    )
+    runs = f"{count} run" if count == 1 else f"{count} runs"
+    common.say(f"{found['file']}: {runs}, {found['bytes'] / 1000:,.0f} kB; open it in a browser")

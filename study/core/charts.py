@@ -91,14 +91,17 @@ def slices(rows: Rows, ylabel: str) -> str:
 
 
 def front(rows: Rows, xlabel: str, ylabel: str) -> str:
-    """Trials by two objectives ``x`` and ``y``, with their number, those on the front by ``kind`` and a line of steps."""
+    """Trials by two objectives ``x`` and ``y`` and their number; ``kind`` tells those on the front, joined by steps."""
     import altair as alt
 
     base = _chart(rows).encode(x=_zoomed("x", xlabel, kind=alt.X), y=_zoomed("y", ylabel))
-    kinds = ["on the front", "other trials", "random real images"]
-    colours = [COLOURS[0], "#777777", COLOURS[4]]
+    colours = {"on the front": COLOURS[0], "other trials": "#777777"}
+    kinds = list(colours)
     colour = alt.Color(
-        "kind:N", title=None, scale=alt.Scale(domain=kinds, range=colours), legend=alt.Legend(orient="top")
+        "kind:N",
+        title=None,
+        scale=alt.Scale(domain=kinds, range=list(colours.values())),
+        legend=alt.Legend(orient="top"),
     )
     dots = base.mark_point(filled=True, size=80, opacity=1).encode(color=colour)
     names = base.mark_text(dx=10, dy=-8, color="#333333").encode(text="trial:N")
@@ -130,7 +133,8 @@ def bars(rows: Rows, series: Sequence[str], xlabel: str) -> str:
     )
     offset = alt.YOffset("series:N", sort=order)
     base = _chart(rows).encode(y=y, yOffset=offset)
-    x = alt.X("mean:Q", title=xlabel, scale=alt.Scale(domain=[0, 100]))
+    scale_of_all, axis = alt.Scale(domain=[0, 100]), alt.Axis(tickCount=5)
+    x = alt.X("mean:Q", title=xlabel, scale=scale_of_all, axis=axis)
     legend = alt.Legend(orient="top", columns=1, labelLimit=330, symbolLimit=0)
     drawn = base.mark_bar().encode(
         x=x, color=alt.Color("series:N", title=None, scale=scale, sort=order, legend=legend)
@@ -201,9 +205,10 @@ def _colour(name: str) -> Any:
 def _svg(chart: Any) -> str:
     """The drawing as text, scaled by its page; ids are its own, since several drawings share a page."""
     buffer = io.StringIO()
-    chart.configure_axis(labelFontSize=11, titleFontSize=11, titleFontWeight="normal").configure_legend(
-        labelFontSize=11
-    ).configure_view(stroke=None).save(buffer, format="svg")
+    # A browser's letters may be wider than those that the drawing was measured with.
+    chart.properties(padding={"left": 26, "right": 12, "top": 5, "bottom": 5}).configure_axis(
+        labelFontSize=11, titleFontSize=11, titleFontWeight="normal"
+    ).configure_legend(labelFontSize=11).configure_view(stroke=None).save(buffer, format="svg")
     text, mark = buffer.getvalue(), f"chart{next(_numbers)}-"
     text = re.sub(r'\bid="', f'id="{mark}', text)
     text = re.sub(r"url\(#", f"url(#{mark}", text)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from study.cli.app import app
 
 RUNNER = CliRunner()
-COMMANDS = ["tune", "distill", "evaluate", "compare", "sets", "data", "experts", "recipe", "ui"]
+COMMANDS = ["tune", "distill", "evaluate", "compare", "report", "sets", "data", "experts", "recipe", "ui"]
 
 
 def run(*words, cwd=None):

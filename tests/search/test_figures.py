@@ -7,7 +7,7 @@ import pytest
 
 from study.core.spaces import Range
 from study.search.config import SearchConfig
-from study.search.figures import search_page
+from study.search.figures import search_figures, search_page
 from study.search.optimize import Pruned, create_search
 
 SPACE = {"distill.image_lr": Range(low=0.1, high=10, log=True), "distill.momentum": Range(low=0, high=0.9)}
@@ -48,6 +48,19 @@ def test_page_has_every_figure(objective):
     assert page.count("<svg") == len(HEADINGS[objective])
 
 
+def test_importance_names_the_hyperparameter_that_decides():
+    config = SearchConfig(sampler="random", pruner="none")
+    search = create_search(optuna.storages.InMemoryStorage(), "<b>s</b>", "p", config, SPACE, 0)
+    search.optimize(lambda handle: handle.params["distill.momentum"], 8)
+    (figure,) = search_figures(search.optuna_study, config.objectives, ["Importance"])
+    order = [
+        name for name in re.findall(r">([a-z_]+)</text>", figure.svg) if name in {"image_lr", "momentum"}
+    ]
+    assert order == ["momentum", "image_lr"], "the largest share stands first"
+    assert "8 complete trials" in figure.words
+    assert "<b>" not in search_page(search.optuna_study, config.objectives)
+
+
 def test_a_search_without_a_complete_trial_has_a_page_too():
     config = SearchConfig(objective="accuracy,cross-arch", sampler="random")
     search = create_search(optuna.storages.InMemoryStorage(), "s", "p", config, SPACE, 0)
@@ -58,3 +71,5 @@ def test_a_search_without_a_complete_trial_has_a_page_too():
     search.optimize(prune, 1)
     page = search_page(search.optuna_study, config.objectives)
     assert re.findall("<h2>(.*?)</h2>", page) == HEADINGS["accuracy,cross-arch"]
+    assert page.count("Not drawn") == len(HEADINGS["accuracy,cross-arch"])
+    assert "<svg" not in page

@@ -35,8 +35,8 @@ class Measure:
         """The score among the metrics of a run."""
         n = next((metrics[name] for name in self.n if name in metrics), None)
         std = next((metrics[name] for name in self.std if name in metrics), None)
-        # A single network has no deviation, whatever is stored for it.
-        known = None if n == 1 else std
+        # A single network has no deviation, although 0 is stored for it; a trial stopped at a rung does not say its n.
+        known = None if n == 1 or (n is None and std == 0) else std
         return Measured(metrics.get(self.mean), known, None if n is None else int(n))
 
 

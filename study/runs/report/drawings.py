@@ -24,8 +24,8 @@ def architecture_bars(entries: Sequence[Entry]) -> str | None:
     for entry in entries:
         own = {f"{entry.model}, its own": entry.scores["validation"], **entry.others}
         rows += [_bar(group, entry.name, score) for group, score in own.items()]
-    for group, score in _random(entries).items():
-        rows.append(_bar(group, RANDOM, score))
+    for name, scores in _random(entries).items():
+        rows += [_bar(group, name, score) for group, score in scores.items()]
     known = [row for row in rows if row["mean"] is not None]
     if not known:
         return None
@@ -36,13 +36,22 @@ def architecture_bars(entries: Sequence[Entry]) -> str | None:
     return charts.bars(ordered, series, "validation, %")
 
 
-def _random(entries: Sequence[Entry]) -> dict[str, Measured]:
-    """Random real images by architecture, of the first search that has them: they are the same for all."""
-    found: dict[str, Measured] = {}
+def _random(entries: Sequence[Entry]) -> dict[str, dict[str, Measured]]:
+    """Random real images by architecture, once for all searches that measured the same, by the name of their bars."""
+    found: list[tuple[dict[str, Measured], list[str]]] = []
     for entry in entries:
         own = {f"{entry.model}, its own": entry.scores["random_validation"], **entry.random_others}
-        found = {**own, **found}
-    return found
+        if all(score.mean is None for score in own.values()):
+            continue
+        same = next((names for scores, names in found if scores == own), None)
+        if same is None:
+            found.append((own, [entry.name]))
+        else:
+            same.append(entry.name)
+    if len(found) == 1:
+        return {RANDOM: found[0][0]}
+    # Searches whose recipes or seeds differ have baselines of their own.
+    return {f"{RANDOM} for {', '.join(names)}": scores for scores, names in found}
 
 
 def _bar(group: str, series: str, score: Measured) -> dict[str, Any]:
@@ -70,7 +79,7 @@ def picture_address(png: bytes, room: int) -> str:
     """A ``data:`` address of a picture, in at most about ``room`` bytes: lossless where that is small enough."""
     from PIL import Image
 
-    image = Image.open(io.BytesIO(png))
+    image: Image.Image = Image.open(io.BytesIO(png))
     image = image if image.mode in {"L", "RGB"} else image.convert("RGB")
     data = _webp(image, lossless=True)
     while len(data) > room:

@@ -19,9 +19,9 @@ from study.runs.report.entries import Entry, read_entries
 from study.runs.report.tables import CAPTION, latex_table, markdown_table, table_of
 
 Format = Literal["html", "markdown", "latex"]
-MOST_BYTES = 3_000_000
 FIGURES_BYTES = 1_200_000
 """For the figures of all searches together; of more searches the best have theirs."""
+LEFT_OUT = "Its figures are left out to keep this page small; they are in search.html of its run."
 MOST_NAMES = 20
 
 
@@ -90,25 +90,21 @@ def _page(entries: Sequence[Entry], stores: StoreOptions) -> str:
     for entry in entries:
         groups.setdefault(entry.run.experiment, []).append(entry)
     room = GRIDS_BYTES // max(1, sum(len(entry.grids) for entry in entries))
-    left, sections = FIGURES_BYTES, []
+    left, sections = FIGURES_BYTES, {}
     for entry in sorted(entries, key=lambda one: -(one.scores["test"].mean or 0.0)):
         figures, note = _figures(entry, stores)
         size = sum(len(figure.svg or "") for figure in figures)
         if size > left:
-            figures, note = (
-                [],
-                "Its figures are left out to keep this page small; they are in search.html of its run.",
-            )
+            figures, note = [], LEFT_OUT
         left -= size if figures else 0
         grids = [(step, picture_address(png, room)) for step, png in entry.grids.items()]
-        sections.append({"entry": entry, "figures": figures, "figure_note": note, "grids": grids,
-                         "origin": _origin(entry), "classes": _classes(entry)})  # fmt: skip
-    by_run = {section["entry"].run.run_id: section for section in sections}
+        sections[entry.run.run_id] = {"entry": entry, "figures": figures, "figure_note": note, "grids": grids,
+                                      "origin": _origin(entry), "classes": _classes(entry)}  # fmt: skip
     return render(
         Path(__file__).with_name("templates"), "report.html.j2",
         title=_title(entries), lead=[_lead(name, own) for name, own in groups.items()], headings=headings, rows=rows,
         caption=CAPTION, bars={name: architecture_bars(own) for name, own in groups.items()},
-        cost=cost_bars(entries), sections=[by_run[entry.run.run_id] for entry in entries], version=__version__,
+        cost=cost_bars(entries), sections=[sections[entry.run.run_id] for entry in entries], version=__version__,
     )  # fmt: skip
 
 

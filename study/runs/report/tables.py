@@ -13,11 +13,17 @@ from study.runs.report.entries import Entry
 
 @dataclass(frozen=True)
 class Cell:
-    """Text, and what it is sorted by; None comes last."""
+    """Text, what it is sorted by (None comes last), and how many networks it is the mean of, in words."""
 
     text: str
     key: float | str | None
     is_number: bool = False
+    count: str = ""
+
+    @property
+    def whole(self) -> str:
+        """All of it in a line."""
+        return f"{self.text} ({self.count})" if self.count else self.text
 
 
 def _score(key: str) -> Callable[[Entry], Cell]:
@@ -26,7 +32,8 @@ def _score(key: str) -> Callable[[Entry], Cell]:
 
 def score_cell(score: Measured) -> Cell:
     """A score in percent, with deviation and n where they are known."""
-    return Cell(percent(score.mean, score.std, score.n), score.mean, is_number=True)
+    count = "" if score.n is None or score.mean is None else f"n = {score.n}"
+    return Cell(percent(score.mean, score.std), score.mean, is_number=True, count=count)
 
 
 def _gain(entry: Entry) -> Cell:
@@ -89,7 +96,7 @@ def markdown_table(entries: Sequence[Entry]) -> str:
     from tabulate import tabulate
 
     headings, rows = table_of(entries)
-    text = [[html.escape(cell.text, quote=False).replace("|", "\\|") for cell in row] for row in rows]
+    text = [[html.escape(cell.whole, quote=False).replace("|", "\\|") for cell in row] for row in rows]
     drawn = tabulate(text, headings, tablefmt="github", disable_numparse=True, colalign=_alignment(rows))
     return f"{drawn}\n\n{CAPTION}\n"
 
@@ -99,7 +106,7 @@ def latex_table(entries: Sequence[Entry]) -> str:
     from tabulate import tabulate
 
     headings, rows = table_of(entries)
-    text = [[cell.text for cell in row] for row in rows]
+    text = [[cell.whole for cell in row] for row in rows]
     drawn = tabulate(
         text, headings, tablefmt="latex_booktabs", disable_numparse=True, colalign=_alignment(rows)
     )
