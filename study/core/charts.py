@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 Rows = Sequence[Mapping[str, Any]]
 
 COLOURS = ("#2166ac", "#d6762b", "#1b7837", "#8e44ad", "#b2182b", "#0e8f8f", "#7a5c2e", "#c2418e")
-RANDOM_COLOUR = "#9a9a9a"
+GREYS = ("#9a9a9a", "#c6c6c6", "#6f6f6f")
+"""For random images."""
 WIDTH = 300
 """Pixels of the plotted area: with its labels a chart fits a telephone without being shrunk."""
 STEP = 15
@@ -135,7 +136,7 @@ def bars(rows: Rows, series: Sequence[str], xlabel: str) -> str:
     base = _chart(rows).encode(y=y, yOffset=offset)
     scale_of_all, axis = alt.Scale(domain=[0, 100]), alt.Axis(tickCount=5)
     x = alt.X("mean:Q", title=xlabel, scale=scale_of_all, axis=axis)
-    legend = alt.Legend(orient="top", columns=1, labelLimit=330, symbolLimit=0)
+    legend = alt.Legend(orient="top", columns=1, labelLimit=260, symbolLimit=0)
     drawn = base.mark_bar().encode(
         x=x, color=alt.Color("series:N", title=None, scale=scale, sort=order, legend=legend)
     )
@@ -168,8 +169,8 @@ def stacks(rows: Rows, xlabel: str) -> str:
 
 def colours_of(series: Sequence[str]) -> list[str]:
     """A colour for each name; random images are grey."""
-    strong = itertools.cycle(COLOURS)
-    return [RANDOM_COLOUR if name.startswith("random") else next(strong) for name in series]
+    strong, grey = itertools.cycle(COLOURS), itertools.cycle(GREYS)
+    return [next(grey) if name.startswith("random") else next(strong) for name in series]
 
 
 def _chart(rows: Rows) -> altair.Chart:

@@ -51,7 +51,12 @@ def _random(entries: Sequence[Entry]) -> dict[str, dict[str, Measured]]:
     if len(found) == 1:
         return {RANDOM: found[0][0]}
     # Searches whose recipes or seeds differ have baselines of their own.
-    return {f"{RANDOM} for {', '.join(names)}": scores for scores, names in found}
+    return {_random_name(names): scores for scores, names in found}
+
+
+def _random_name(names: Sequence[str]) -> str:
+    # A legend is as wide as a telephone.
+    return f"random for {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def _bar(group: str, series: str, score: Measured) -> dict[str, Any]:

@@ -190,7 +190,7 @@ def test_a_report_of_some_of_one_experiment_and_of_none(store, tmp_path):
     stores, one, two = store
     assert make_report([one.search], stores).searches == (one.search,)
     assert set(make_report([], stores, experiment="digits-ipc1").searches) == {one.search, two.search}
-    with pytest.raises(UnknownNameError, match="unknown experiment 'nope'.*digits-ipc1"):
+    with pytest.raises(UnknownNameError, match=r"unknown experiment 'nope'.*digits-ipc1"):
         make_report([], stores, experiment="nope")
     with pytest.raises(ConfigError, match="no run to report on"):
         make_report([], StoreOptions(root=tmp_path / "absent"))
