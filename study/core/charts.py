@@ -25,6 +25,7 @@ WIDTH = 300
 STEP = 15
 """Pixels of a bar."""
 LABEL_WIDTH = 170
+MOST_TICKS = 10
 _numbers = itertools.count()
 
 
@@ -41,7 +42,7 @@ def history(rows: Rows, ylabel: str) -> str:
     """
     import altair as alt
 
-    base = _chart(rows).encode(x=_trials())
+    base = _chart(rows).encode(x=_trials(rows))
     line = base.mark_line(interpolate="step-after", color="#999999").encode(y=_zoomed("best", ylabel))
     dots = base.mark_point(filled=True, size=60, opacity=1).encode(
         y=_zoomed("value", ylabel), color=_colour("state"), shape=alt.Shape("state:N")
@@ -92,7 +93,10 @@ def slices(rows: Rows, ylabel: str) -> str:
 
 
 def front(rows: Rows, xlabel: str, ylabel: str) -> str:
-    """Trials by two objectives ``x`` and ``y`` and their number; ``kind`` tells those on the front, joined by steps."""
+    """Trials by two objectives ``x`` and ``y`` and their number; ``kind`` tells those on the front, joined by steps.
+
+    Rows are in the order of ``x``, so that a step shows what was reached to the left of each.
+    """
     import altair as alt
 
     base = _chart(rows).encode(x=_zoomed("x", xlabel, kind=alt.X), y=_zoomed("y", ylabel))
@@ -179,13 +183,16 @@ def _chart(rows: Rows) -> altair.Chart:
     return alt.Chart(alt.Data(values=[dict(row) for row in rows]))
 
 
-def _trials() -> Any:
+def _trials(rows: Rows) -> Any:
     import altair as alt
 
+    last = max(row["trial"] for row in rows)
+    # Left to itself the axis repeats whole numbers where there are few trials.
+    values = list(range(0, last + 1, -(-(last + 1) // MOST_TICKS)))
     return alt.X(
         "trial:Q",
         title="trial",
-        axis=alt.Axis(tickMinStep=1, format="d"),
+        axis=alt.Axis(values=values, format="d"),
         scale=alt.Scale(nice=False, padding=8),
     )
 

@@ -24,6 +24,11 @@ ALONE = ("Front", "History", "Importance")
 """What a page over several searches shows of each."""
 
 
+LEAST_TRIALS = 4
+"""From fewer complete trials, shares of importance would say more of the estimate than of the search."""
+FEW_TRIALS = 20
+
+
 class _Undrawn(StudyError):
     """The trials at hand cannot carry the figure."""
 
@@ -90,7 +95,7 @@ def _figures_of(optuna_study: optuna.Study, index: int, name: str) -> dict[str, 
     count = len(_complete(optuna_study))
     about = (
         f"How much of the difference between {count} complete trials goes with each hyperparameter, within its range. "
-        "Shares add up to 100 %; from so few trials they are a hint."
+        f"Shares add up to 100 %{'; from so few trials they are a hint' if count < FEW_TRIALS else ''}."
     )
     return {
         "History": (
@@ -149,8 +154,8 @@ def _rungs(optuna_study: optuna.Study) -> str:
 
 def _importance(optuna_study: optuna.Study, index: int) -> str:
     trials = _complete(optuna_study)
-    if len(trials) < 2:
-        raise _Undrawn(f"importance needs two complete trials, there are {len(trials)}")
+    if len(trials) < LEAST_TRIALS:
+        raise _Undrawn(f"that takes {LEAST_TRIALS} complete trials at least, there are {len(trials)}")
     if len({trial.values[index] for trial in trials}) == 1:
         raise _Undrawn("all complete trials have the same value")
     shares = optuna.importance.get_param_importances(
@@ -176,13 +181,14 @@ def _slices(optuna_study: optuna.Study, index: int, label: str) -> str:
 
 def _front(optuna_study: optuna.Study, objectives: Sequence[str]) -> str:
     best = front_numbers(optuna_study) or frozenset()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"trial": str(trial_number(trial)), "x": 100 * trial.values[0], "y": 100 * trial.values[1],
          "kind": "on the front" if trial.number in best else "other trials"}
         for trial in _complete(optuna_study)
     ]  # fmt: skip
     if not rows:
         raise _Undrawn("no trial is complete")
+    rows.sort(key=lambda row: row["x"])
     return charts.front(rows, *(f"{name}, validation, %" for name in objectives[:2]))
 
 

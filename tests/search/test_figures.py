@@ -61,6 +61,17 @@ def test_importance_names_the_hyperparameter_that_decides():
     assert "<b>" not in search_page(search.optuna_study, config.objectives)
 
 
+def test_the_trials_of_a_short_search_are_counted_in_whole_numbers():
+    config = SearchConfig(sampler="random", pruner="none")
+    search = create_search(optuna.storages.InMemoryStorage(), "s", "p", config, SPACE, 0)
+    search.optimize(lambda handle: handle.params["distill.momentum"], 3)
+    history, importance = search_figures(search.optuna_study, config.objectives, ["History", "Importance"])
+    axis = history.svg[: history.svg.index(">trial</text>")]
+    assert re.findall(r">(\d+)</text>", axis)[:3] == ["0", "1", "2"]
+    assert importance.svg is None
+    assert "4 complete trials at least, there are 3" in importance.words
+
+
 def test_a_search_without_a_complete_trial_has_a_page_too():
     config = SearchConfig(objective="accuracy,cross-arch", sampler="random")
     search = create_search(optuna.storages.InMemoryStorage(), "s", "p", config, SPACE, 0)
