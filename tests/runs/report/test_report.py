@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
 import shlex
+import shutil
+import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -255,3 +258,32 @@ def test_a_set_that_was_altered_is_said_and_the_rest_is_shown(tmp_path):
     text = make_report([], stores).text
     assert re.search("set digits-dm-ipc1/1: .*(altered|changed|SHA-256|hash)", text)
     assert "Make it again" in text
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium")
+def test_the_table_sorts_and_filters_in_a_browser(store, page, tmp_path):
+    acted = """<script>
+    const heading = [...document.querySelectorAll("#runs th button")].find(one => one.textContent === "trials");
+    const rowsNow = () => [...document.querySelectorAll("#runs tbody tr")];
+    const order = () => rowsNow().map(row => row.cells[0].dataset.value).join("|");
+    heading.click(); const down = order();
+    heading.click(); const up = order();
+    const field = document.getElementById("filter");
+    field.value = "digits-dm-ipc1-1"; field.dispatchEvent(new Event("input"));
+    const shown = [...document.querySelectorAll("#runs tbody tr, .run")].filter(one => !one.hidden).length;
+    document.title = JSON.stringify({down, up, shown, count: document.getElementById("count").textContent});
+    </script>"""
+    file = tmp_path / "page.html"
+    file.write_text(page.replace("</body>", f"{acted}</body>"))
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+             "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
+    done = subprocess.run(
+        ["chromium", *quiet, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", file.as_uri()],
+        capture_output=True, text=True, check=True, timeout=200,
+    )  # fmt: skip
+    found = json.loads(html.unescape(re.search("<title>(.*?)</title>", done.stdout)[1]))
+    counts = {result.search: result.trials_finished for result in store[1:]}
+    fewest, most = sorted(counts, key=counts.__getitem__)
+    assert counts[fewest] < counts[most]
+    assert (found["down"], found["up"]) == (f"{most}|{fewest}", f"{fewest}|{most}")
+    assert (found["shown"], found["count"]) == (2, "1 of 2"), "a row and its section"
