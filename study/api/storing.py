@@ -47,7 +47,7 @@ def sets(name: str | None = None, *, tracking_uri: str | None = None) -> list[di
         >>> isinstance(study.sets("nothing-of-this-name"), list)
         True
     """
-    from study.runs.catalog.sets import list_sets
+    from study.runs.catalog.versions import list_sets
 
     return list_sets(stores_of(tracking_uri), name)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 import typer
 
 import study
-from study.core.templates import percent as percent
+from study.core.words import percent as percent
 
 if TYPE_CHECKING:
     from rich.console import Console

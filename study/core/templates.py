@@ -1,16 +1,8 @@
-"""Text for people: numbers, and Jinja templates that lie beside the module that fills them in."""
+"""Text from Jinja templates that lie beside the module that fills them in."""
 
 from __future__ import annotations
 
 from pathlib import Path
-
-
-def percent(mean: float | None, std: float | None = None) -> str:
-    """A fraction as people read it everywhere, rounded once: ``93.1 ± 0.8 %``."""
-    if mean is None:
-        return "-"
-    spread = "" if std is None else f" ± {100 * std:.1f}"
-    return f"{100 * mean:.1f}{spread} %"
 
 
 def render(folder: Path, name: str, **values: object) -> str:

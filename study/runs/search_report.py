@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from study.core.templates import percent
+from study.core.words import percent
 from study.runs.context.run_context import RunContext
 from study.runs.figures.run import GRID_NAME
 from study.runs.registration.results import WinnerResult

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from study.core.templates import percent, render
+from study.core.templates import render
+from study.core.words import percent
 from study.sets.manifest import Manifest, ScoreRecord
 
 SCORE_ROWS = {

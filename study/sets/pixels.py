@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from study.core.config import Frozen
-from study.core.templates import percent
+from study.core.words import percent
 from study.data.preprocess import Preprocessing
 
 FAR = 1.0

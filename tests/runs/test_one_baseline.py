@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from study.cli.app import app
-from study.core.templates import percent
+from study.core.words import percent
 from study.runs.context.stores import StoreOptions, open_tracking
 
 SEARCH = ("num_random_seeds=4", "num_finalists=2", "num_cross_seeds=3", "pruner=none")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from study.core.templates import percent
+from study.core.words import percent
 from study.search.config import Serves
 from study.sets.pixels import PixelRecord
 

@@ -12,7 +12,7 @@ import torch
 
 from study import __version__
 from study.core.files import replace_folder
-from study.core.templates import percent
+from study.core.words import percent
 from study.data.datasets import find_dataset
 from study.protocols.leakage import check_leakage
 from study.runs.config.configure import RunConfig

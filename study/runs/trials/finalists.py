@@ -11,7 +11,7 @@ from typing import Any
 from study.core.errors import SearchError
 from study.core.records import Score
 from study.core.reporting import work
-from study.core.templates import percent
+from study.core.words import percent
 from study.methods.base import find_method
 from study.runs.config.configure import RunConfig
 from study.runs.context.callbacks import Callback
