@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from study.core.errors import UnknownSetError
-from study.runs.context.stores import StoreOptions, open_tracking
+from study.runs.context.stores import StoreOptions
 from study.tracking.base import RunInfo, Tracker
+from study.tracking.open import open_tracker
+from study.tracking.stores import locate
 
 COLUMNS = {
     "validation": "val/accuracy",
@@ -37,7 +39,10 @@ def compare_runs(
     Raises:
         UnknownSetError: a reference is neither run nor search nor set.
     """
-    tracker = open_tracking(stores)
+    database = locate(stores.tracking_uri, stores.root).database
+    if database is not None and not database.exists() and not references:
+        return []  # a command that reads makes no store
+    tracker = open_tracker(stores.tracking_uri, stores.root, create=False)
     if references:
         runs = [_find(tracker, reference) for reference in references]
     else:
