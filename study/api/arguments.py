@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
     from study.core.spaces import Parameter
@@ -38,35 +38,40 @@ class Requested(TypedDict, total=False):
     """A TOML file in place of the shipped one of the pair."""
     variant: str | None
     """Named variant of the recipe."""
-    resolution: int | None
-    """Pixels a side that real images are resized to."""
+    resolution: int | Literal["auto"] | None
+    """Pixels a side that real images are resized to; ``auto``: as many as the budget has time for."""
     device: str
     """``auto`` (the default), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
 
 
-def request_of(method: str, dataset: str, asked: Requested) -> Request:
+def request_of(method: str, dataset: str, asked: Requested, data_root: Path | str | None = None) -> Request:
     """The request that keyword arguments make; a dedicated one wins over ``settings``.
+
+    Resolution ``auto`` looks at the sizes of the images below the data root.
 
     Raises:
         ConfigError: a word of ``settings`` or ``space`` cannot be read.
+        DataError: with ``auto``, the data is not there or broken.
     """
     from study.core.config import set_path
     from study.runs.config.configure import Request
+    from study.runs.config.resolution import with_fitting_side
 
     tree = nested(asked.get("settings"))
-    device = asked.get("device", "auto")
+    device, resolution = asked.get("device", "auto"), asked.get("resolution")
     dedicated = {
-        "data.resolution": asked.get("resolution"),
+        "data.resolution": None if resolution == "auto" else resolution,
         "compute.device": None if device == "auto" else device,
         "search.num_trials": asked.get("trials"),
         "search.objective": asked.get("objective"),
     }
     for key, value in dedicated.items():
         tree = tree if value is None else set_path(tree, key, value)
-    return Request(
+    request = Request(
         method, dataset, asked.get("ipc", 1), asked.get("budget", "quick"), asked.get("seed", 0), tree,
         space_of(asked.get("space")), asked.get("recipe"), asked.get("variant"),
     )  # fmt: skip
+    return with_fitting_side(request, path_of(data_root)) if resolution == "auto" else request
 
 
 def stores_of(

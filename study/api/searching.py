@@ -61,7 +61,7 @@ def tune(
     """
     from study.runs.tune import tune as run
 
-    config = configure(method, dataset, **asked)
+    config = configure(method, dataset, data_root=data_root, **asked)
     check_output(output)
     return run(
         config, stores_of(tracking_uri, storage, data_root), callback, name=name, timeout_seconds=timeout,
@@ -140,14 +140,22 @@ def distill(
     """
     from study.runs.distill import distill as run
 
-    config = configure(method, dataset, **asked)
+    config = configure(method, dataset, data_root=data_root, **asked)
     check_output(output)
     stores = stores_of(tracking_uri, None, data_root)
     return run(config, stores, callback, name=name, output=path_of(output))
 
 
-def configure(method: str, dataset: str = "digits", **asked: Unpack[Requested]) -> RunConfig:
+def configure(
+    method: str,
+    dataset: str = "digits",
+    *,
+    data_root: Path | str | None = None,
+    **asked: Unpack[Requested],
+) -> RunConfig:
     """The frozen configuration that a request comes to; arguments are those of :func:`tune`.
+
+    The data root is looked into for ``resolution="auto"`` alone.
 
     Raises:
         ConfigError: a name, key or value is wrong.
@@ -159,10 +167,16 @@ def configure(method: str, dataset: str = "digits", **asked: Unpack[Requested]) 
     """
     from study.runs.config.configure import configure as run
 
-    return run(request_of(method, dataset, asked))
+    return run(request_of(method, dataset, asked, data_root))
 
 
-def recipe(method: str, dataset: str = "digits", **asked: Unpack[Requested]) -> Composition:
+def recipe(
+    method: str,
+    dataset: str = "digits",
+    *,
+    data_root: Path | str | None = None,
+    **asked: Unpack[Requested],
+) -> Composition:
     """The configuration that a request comes to, with what decided each value; arguments as for :func:`tune`.
 
     Raises:
@@ -176,7 +190,7 @@ def recipe(method: str, dataset: str = "digits", **asked: Unpack[Requested]) -> 
     """
     from study.runs.catalog.recipes import explain
 
-    return explain(request_of(method, dataset, asked))
+    return explain(request_of(method, dataset, asked, data_root))
 
 
 def search_config(

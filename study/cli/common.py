@@ -22,6 +22,17 @@ R = TypeVar("R")
 
 EXIT_USER = 2
 EXIT_INTERRUPTED = 130
+LEAST_PIXELS = 4
+
+
+def _pixels(text: str) -> int | str:
+    """A number of pixels, or ``auto``."""
+    if text == "auto":
+        return text
+    if text.isdecimal() and int(text) >= LEAST_PIXELS:
+        return int(text)
+    raise typer.BadParameter(f"{text!r} is neither auto nor a whole number from {LEAST_PIXELS} on")
+
 
 Method = Annotated[
     str, typer.Option("--method", "-m", help="Distillation method; `study recipe list` shows all.")
@@ -54,7 +65,13 @@ DataRoot = Annotated[
     typer.Option("--data-root", envvar="STUDY_DATA", help="Where real datasets lie; default ./data."),
 ]
 Resolution = Annotated[
-    int | None, typer.Option("--resolution", help="Resize real images to this many pixels a side.", min=4)
+    int | None,
+    typer.Option("--resolution", help="Resize real images to this many pixels a side.", min=LEAST_PIXELS),
+]
+RESOLUTION = "Resize real images to this many pixels a side; auto: to as many as the budget has time for."
+AnyResolution = Annotated[
+    Any,
+    typer.Option("--resolution", metavar="PIXELS|auto", help=RESOLUTION, parser=_pixels, show_default=False),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Storage = Annotated[

@@ -27,7 +27,7 @@ def distill(
     recipe: common.Recipe = None,
     variant: common.Variant = None,
     data_root: common.DataRoot = None,
-    resolution: common.Resolution = None,
+    resolution: common.AnyResolution = None,
     device: common.Device = "auto",
     tracking_uri: common.TrackingUri = None,
     output: common.Output = None,

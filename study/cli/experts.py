@@ -36,7 +36,7 @@ def build(
     recipe: common.Recipe = None,
     variant: common.Variant = None,
     data_root: common.DataRoot = None,
-    resolution: common.Resolution = None,
+    resolution: common.AnyResolution = None,
     device: common.Device = "auto",
     dry_run: common.DryRun = False,
     as_json: common.Json = False,
@@ -51,7 +51,7 @@ def build(
     with watched(quiet=as_json, advise=lambda _: advice) as callback:
         config = study.configure(
             method, dataset, ipc=ipc, budget=budget, seed=seed, settings=overrides, recipe=recipe,
-            variant=variant, resolution=resolution, device=device,
+            variant=variant, data_root=data_root, resolution=resolution, device=device,
         )  # fmt: skip
         if dry_run:
             done = study.plan_experts(config, data_root=data_root)

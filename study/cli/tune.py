@@ -23,7 +23,7 @@ EPILOG = (
     "Its own network and others at once: study tune -m dm -d digits --objective accuracy,cross-arch\n\n"
     "MNIST in ./data, no new trial after ten minutes: study tune -m dm -d mnist --ipc 10 --timeout 600\n\n"
     "Your own images in pictures/train/<class>/*: "
-    "study tune -m dm -d folder --data-root pictures --resolution 32"
+    "study tune -m dm -d folder --data-root pictures --resolution auto"
 )
 
 CONFIGURING = (
@@ -52,7 +52,7 @@ def tune(
     recipe: common.Recipe = None,
     variant: common.Variant = None,
     data_root: common.DataRoot = None,
-    resolution: common.Resolution = None,
+    resolution: common.AnyResolution = None,
     device: common.Device = "auto",
     storage: common.Storage = None,
     tracking_uri: common.TrackingUri = None,
@@ -76,7 +76,7 @@ def tune(
     if dry_run:
         with watched(quiet=as_json):
             if resume is None:
-                composed = study.recipe(method, dataset, **configured)
+                composed = study.recipe(method, dataset, data_root=data_root, **configured)
                 config, changed = composed.config, composed.changed
             else:
                 config, changed = study.search_config(resume, asked=asked, storage=storage), []

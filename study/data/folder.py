@@ -11,6 +11,7 @@ from study.core.errors import DataError, MissingDataError
 from study.data.cache import cached
 from study.data.datasets import register
 from study.data.decode import IMAGE_SUFFIXES, decode_images, describe_files
+from study.data.extent import without_test
 from study.data.source import WITH_FLIP, DatasetSpec, RawImages, SourceData, decoding, hold_out
 
 _LOG = logging.getLogger(__name__)
@@ -31,22 +32,8 @@ def load(root: Path, resolution: int | None) -> SourceData:
         MissingDataError: there is no ``train``.
         DataError: a class folder is empty, train and test differ in classes, or an image is broken.
     """
-    if not is_present(root):
-        raise MissingDataError(
-            f"{root} has no folder train; put your images into {root / 'train'}/<class>/, "
-            "and test images, if any, into test/<class>/"
-        )
-    parts = {"train": _list_classes(root / "train")}
-    if (root / "test").is_dir():
-        parts["test"] = _list_classes(root / "test")
-        for name in sorted(set(parts["train"]) ^ set(parts["test"])):
-            here, there = ("train", "test") if name in parts["train"] else ("test", "train")
-            raise DataError(
-                f"{root}: class {name!r} is in {here} but not in {there}; both need the same classes"
-            )
+    parts = _list_parts(root)
     class_names = tuple(parts["train"])
-    if len(class_names) < 2:
-        raise DataError(f"{root / 'train'} has {len(class_names)} class folder(s); at least 2 are needed")
     files = [path for classes in parts.values() for paths in classes.values() for path in paths]
     key = {
         "dataset": "folder",
@@ -63,6 +50,38 @@ def load(root: Path, resolution: int | None) -> SourceData:
     ]
     train, test = images if len(images) == 2 else hold_out(images[0], class_names)
     return SourceData(train, test, class_names, files=(path,))
+
+
+def look(root: Path) -> tuple[list[Path], list[int]]:
+    """Image files below ``root``, and the images of each class that are not for test.
+
+    Raises:
+        MissingDataError, DataError: as :func:`load`.
+    """
+    parts = _list_parts(root)
+    counts = [len(paths) for paths in parts["train"].values()]
+    files = [path for classes in parts.values() for paths in classes.values() for path in paths]
+    return files, counts if "test" in parts else without_test(counts)
+
+
+def _list_parts(root: Path) -> dict[str, dict[str, list[Path]]]:
+    """Image files of each class of ``train`` and, where there is one, ``test``."""
+    if not is_present(root):
+        raise MissingDataError(
+            f"{root} has no folder train; put your images into {root / 'train'}/<class>/, "
+            "and test images, if any, into test/<class>/"
+        )
+    parts = {"train": _list_classes(root / "train")}
+    if (root / "test").is_dir():
+        parts["test"] = _list_classes(root / "test")
+        for name in sorted(set(parts["train"]) ^ set(parts["test"])):
+            here, there = ("train", "test") if name in parts["train"] else ("test", "train")
+            raise DataError(
+                f"{root}: class {name!r} is in {here} but not in {there}; both need the same classes"
+            )
+    if len(parts["train"]) < 2:
+        raise DataError(f"{root / 'train'} has {len(parts['train'])} class folder(s); at least 2 are needed")
+    return parts
 
 
 def _list_classes(folder: Path) -> dict[str, list[Path]]:
@@ -93,5 +112,6 @@ register(
         channels=None,
         licence="yours",
         how_to_get="put images into DATA_ROOT/train/CLASS/",
+        look=look,
     )
 )

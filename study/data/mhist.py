@@ -84,6 +84,17 @@ def load(root: Path, resolution: int | None) -> SourceData:
     return SourceData(train, test, CLASS_NAMES, files=(path,))
 
 
+def look(root: Path) -> tuple[list[Path], list[int]]:
+    """Image files, and the training images of each class.
+
+    Raises:
+        MissingDataError, DataError: as :func:`load`.
+    """
+    rows = _read_annotations(find_folder(root))
+    labels = [row.label for row in rows if row.partition == "train"]
+    return [row.path for row in rows], [labels.count(label) for label in range(len(CLASS_NAMES))]
+
+
 def _part(rows: list[_Row], pixels: Tensor, partition: str) -> RawImages:
     places = [place for place, row in enumerate(rows) if row.partition == partition]
     return RawImages(
@@ -145,5 +156,6 @@ register(
         channels=3,
         licence="research use, by agreement with its owners",
         how_to_get="request it at https://bmirds.github.io/MHIST/, then study data prepare mhist",
+        look=look,
     )
 )

@@ -99,6 +99,8 @@ class DatasetSpec:
         resolution: pixels a side of the files, and ``channels`` their colours; None where the user's images decide.
         mean: published mean of each channel of the training images in [0, 1], and ``std`` its standard deviation;
             None to compute them.
+        look: finds in a data root, without decoding, the image files and the images of each class that are not for
+            test; None where loading is quick.
         licence: terms of the images, as far as their owners state them.
         how_to_get: what to do where the files are missing.
     """
@@ -115,6 +117,7 @@ class DatasetSpec:
     how_to_get: str
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    look: Callable[[Path], tuple[list[Path], list[int]]] | None = None
 
 
 def decoding(name: str, load: Callable[[Path, int | None], SourceData]) -> Callable[[Path, int | None], str]:

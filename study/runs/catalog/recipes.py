@@ -85,7 +85,7 @@ def explain(request: Request) -> Composition:
             key, value, origins.get(key, "method default" if key.startswith("distill.") else "default")
         )
         for key, value in plain.items()
-        if key != "work.open"
+        if key != "work.open" and not key.startswith("work.chosen.")
     ]
     space = []
     for key, parameter in config.space.items():

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from study.core.config import flatten
@@ -46,10 +45,6 @@ WANTED_ITERATIONS = {"distill.batch_real": 150, "distill.batch_synthetic": 60}
 LEAST_BATCHES = 4
 """Batches of an expert's epoch, even where preparation has no room for them."""
 LEAST_TRIALS = 2
-OVERSIZE = 2.0
-"""How far over its limit a trial or a score is worth a warning."""
-SIDES = (192, 128, 96, 64, 48, 32)
-"""Pixels a side that may be the remedy."""
 LADDER: tuple[Mapping[str, Any], ...] = (
     {"rungs": (0.25, 0.5), "num_rung_seeds": 1, "num_trial_seeds": 2, "num_random_seeds": 5, "num_finalists": 2,
      "num_finalist_seeds": 5},
@@ -67,37 +62,6 @@ def fit(config: RunConfig, data: DataSize) -> RunConfig:
     return _Fit(config, data).run()
 
 
-def oversize(config: RunConfig, data: DataSize) -> str | None:
-    """A warning where even the smallest sizes take far longer than the budget means, with the remedy; else None."""
-    if (found := _excess(config, data)) is None:
-        return None
-    channels, height, width = data.image_shape
-    smaller = (side for side in SIDES if side < min(height, width))
-    fitting = (
-        side for side in smaller if _excess(config, replace(data, image_shape=(channels, side, side))) is None
-    )
-    remedy = next(fitting, None)
-    return (
-        f"{found} on images of {height} x {width}, even at the sizes chosen; "
-        f"smaller ones are quicker (--resolution {remedy or SIDES[-1]})"
-    )
-
-
-def _excess(config: RunConfig, data: DataSize) -> str | None:
-    """What takes how much longer than it may, in words; None where nothing does."""
-    room = config.work.trial_seconds
-    if room is None:
-        return None
-    parts = {
-        "a trial": (iteration_seconds(config, data) * config.distill.num_iterations, room),
-        "one score": (nominal_seconds(score_loads(config, data)), config.work.score_seconds or math.inf),
-    }
-    name, (seconds, limit) = max(parts.items(), key=lambda item: item[1][0] / item[1][1])
-    if seconds <= OVERSIZE * limit:
-        return None
-    return f"{name} takes {seconds:.0f} s of counted work, where budget {config.budget!r} means {limit:g} s,"
-
-
 class _Fit:
     """The configuration so far, and the reasons."""
 
@@ -107,7 +71,7 @@ class _Fit:
         self.open = {key for key in config.work.open if key in known}
         if known.get(OF_STUDENT) is not None:
             self.open.discard(OF_STUDENT)  # the batch of something else
-        self.reasons: dict[str, str] = {}
+        self.reasons: dict[str, str] = dict(self.work.chosen)
 
     def run(self) -> RunConfig:
         self._choose_width()

@@ -11,7 +11,7 @@ from study.core.config import flatten
 from study.core.errors import DivergedError
 from study.runs.config.configure import RunConfig
 from study.runs.config.counting import DataSize
-from study.runs.config.sizing import oversize
+from study.runs.config.resolution import oversize
 from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import RunContext, open_context
 from study.runs.context.stores import StoreOptions, open_tracking

@@ -32,7 +32,7 @@ def resume_config(name: str, stores: StoreOptions, asked: Mapping[str, Any]) -> 
                 f"--{option} cannot change search {name!r}; start a new one with another --name"
             )
     overrides = parse_overrides(asked.get("overrides") or [])
-    if "resolution" in asked:
+    if asked.get("resolution", "auto") != "auto":  # chosen when the search was started
         overrides = set_path(overrides, "data.resolution", asked["resolution"])
     # Resolved, since objectives are stored in one order.
     wanted = flatten(restore(merge(config.plain(), overrides)).plain())

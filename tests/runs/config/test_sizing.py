@@ -13,7 +13,8 @@ from study.methods.base import METHODS, find_method
 from study.models.work import nominal_seconds
 from study.runs.config.configure import Request, RunConfig, configure, restore
 from study.runs.config.counting import DataSize, num_scored_networks, score_loads
-from study.runs.config.sizing import SCORE_STEPS, SIDES, WIDTHS, fit, oversize
+from study.runs.config.resolution import SIDES, oversize
+from study.runs.config.sizing import SCORE_STEPS, WIDTHS, fit
 from study.runs.config.work import SIZED
 from study.search.config import SearchConfig
 
