@@ -40,6 +40,8 @@ class Requested(TypedDict, total=False):
     """Named variant of the recipe."""
     resolution: int | Literal["auto"] | None
     """Pixels a side that real images are resized to; ``auto``: as many as the budget has time for."""
+    dataset_name: str | None
+    """Of your own images, for dataset ``folder``; by default that of their folder."""
     device: str
     """``auto`` (the default), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
 
@@ -61,6 +63,7 @@ def request_of(method: str, dataset: str, asked: Requested, data_root: Path | st
     device, resolution = asked.get("device", "auto"), asked.get("resolution")
     dedicated = {
         "data.resolution": None if resolution == "auto" else resolution,
+        "data.name": asked.get("dataset_name"),
         "compute.device": None if device == "auto" else device,
         "search.num_trials": asked.get("trials"),
         "search.objective": asked.get("objective"),

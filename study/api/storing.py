@@ -101,6 +101,80 @@ def verify(references: Sequence[str] = (), *, tracking_uri: str | None = None) -
     return verify_sets(references, stores_of(tracking_uri))
 
 
+def promote(
+    reference: str, reason: str = "", *, force: bool = False, tracking_uri: str | None = None
+) -> dict[str, Any]:
+    """Make a registered version ``best``, and record on it who did so, when and why.
+
+    The rule is that of every search: fit to serve, and better on validation than the holder.
+
+    Args:
+        reference: ``"digits-dm-ipc1/2"`` or ``"digits-dm-ipc1@candidate"``.
+        reason: why, in your words.
+        force: overrule the rule; takes a reason.
+        tracking_uri: MLflow store.
+
+    Returns:
+        The version as :func:`sets` lists it, and under ``rule`` what the rule said.
+
+    Raises:
+        UnknownSetError: there is no such version.
+        ConfigError: the rule refuses it, it is ``best`` already, or force comes without a reason.
+
+    Example:
+        >>> import study
+        >>> for seed in (0, 1):
+        ...     made = study.distill("random", "digits", ipc=1, budget="smoke", seed=seed)
+        >>> other = next(one for one in study.sets("digits-random-ipc1") if not one["aliases"])
+        >>> name = f"{other['name']}/{other['version']}"
+        >>> study.promote(name, "an example", force=True)["aliases"]
+        ['best']
+    """
+    from study.runs.catalog.versions import promote_set
+
+    return promote_set(reference, stores_of(tracking_uri), reason, force=force)
+
+
+def find_version(reference: str, *, tracking_uri: str | None = None) -> dict[str, Any]:
+    """The registered version behind a reference, as :func:`sets` lists it.
+
+    Raises:
+        UnknownSetError: there is none.
+
+    Example:
+        >>> import study
+        >>> made = study.distill("random", "digits", ipc=1, budget="smoke")
+        >>> study.find_version(made.winner.set)["name"]
+        'digits-random-ipc1'
+    """
+    from study.runs.catalog.versions import find_version as run
+
+    return run(reference, stores_of(tracking_uri))
+
+
+def delete(reference: str, *, force: bool = False, tracking_uri: str | None = None) -> dict[str, Any]:
+    """Delete a registered version and its files for good, without asking; what its run keeps of it stays.
+
+    Args:
+        reference: ``"digits-dm-ipc1/2"`` or ``"digits-dm-ipc1@candidate"``.
+        force: delete it even if it is ``best``.
+        tracking_uri: MLflow store.
+
+    Raises:
+        UnknownSetError: there is no such version.
+        ConfigError: it is ``best``, and that is not forced.
+
+    Example:
+        >>> import study
+        >>> made = study.distill("random", "digits", ipc=2, budget="smoke")
+        >>> study.delete(made.winner.set, force=True)["name"]
+        'digits-random-ipc2'
+    """
+    from study.runs.catalog.versions import delete_set
+
+    return delete_set(reference, stores_of(tracking_uri), force=force)
+
+
 def repair(*, tracking_uri: str | None = None) -> dict[str, Any]:
     """Record where a moved store lies now, after a copy of its database, and check every registered set by hash.
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import shlex
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
@@ -24,6 +27,9 @@ R = TypeVar("R")
 EXIT_USER = 2
 EXIT_INTERRUPTED = 130
 LEAST_PIXELS = 4
+_VARIABLES = {"tracking_uri": "MLFLOW_TRACKING_URI", "storage": "STUDY_STORAGE", "data_root": "STUDY_DATA"}
+"""Where stores are named in the environment, which the next command sees as well."""
+_GIVEN: ContextVar[Mapping[str, Any]] = ContextVar("options of the command that runs")
 
 
 def _pixels(text: str) -> int | str:
@@ -39,6 +45,13 @@ Method = Annotated[
     str, typer.Option("--method", "-m", help="Distillation method; `study recipe list` shows all.")
 ]
 Dataset = Annotated[str, typer.Option("--dataset", "-d", help="Real dataset; `study data list` shows all.")]
+DatasetName = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset-name", metavar="NAME", show_default=False,
+        help="Name of your own images (dataset folder) in experiments and sets; default: their folder's.",
+    ),
+]  # fmt: skip
 Ipc = Annotated[int, typer.Option("--ipc", help="Synthetic images per class.")]
 Budget = Annotated[
     str,
@@ -122,6 +135,24 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def next_command(command: str, *more: str) -> str:
+    """A command to go on with, with the stores that this one was given on its command line.
+
+    What came from the environment holds for the next command as well.
+
+    Args:
+        command: as it would be typed.
+        more: further options to hand on where they were given, such as ``data_root``.
+    """
+    given = _GIVEN.get({})
+    words = [command]
+    for name in ("tracking_uri", *more):
+        value = given.get(name)
+        if value is not None and str(value) != os.environ.get(_VARIABLES[name]):
+            words.append(f"--{name.replace('_', '-')} {shlex.quote(str(value))}")
+    return " ".join(words)
+
+
 def answer(value: Any, show: Callable[[Any], None], *, as_json: bool) -> None:
     """Show what a command found, or print its plain values as JSON where that was asked for."""
     if as_json:
@@ -149,6 +180,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        token = _GIVEN.set(kwargs)
         try:
             return command(*args, **kwargs)
         except study.StudyError as error:
@@ -157,6 +189,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt as interrupt:
             _fail("interrupted")
             raise typer.Exit(EXIT_INTERRUPTED) from interrupt
+        finally:
+            _GIVEN.reset(token)
 
     return run
 

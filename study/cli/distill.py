@@ -27,6 +27,7 @@ def distill(
     recipe: common.Recipe = None,
     variant: common.Variant = None,
     data_root: common.DataRoot = None,
+    dataset_name: common.DatasetName = None,
     resolution: common.AnyResolution = None,
     device: common.Device = "auto",
     tracking_uri: common.TrackingUri = None,
@@ -41,7 +42,7 @@ def distill(
     with watched(quiet=as_json, advise=lambda _: advice) as callback:
         result = study.distill(
             method, dataset, ipc=ipc, budget=budget, seed=seed, name=name, settings=overrides, recipe=recipe,
-            variant=variant, data_root=data_root, resolution=resolution, device=device,
+            variant=variant, data_root=data_root, dataset_name=dataset_name, resolution=resolution, device=device,
             tracking_uri=tracking_uri, output=output, callback=callback,
         )  # fmt: skip
     common.answer(result, show_result, as_json=as_json)

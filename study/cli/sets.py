@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import study
-from study.cli.common import EXIT_USER, Json, TrackingUri, answer, guarded, new_table, out, say
+from study.cli.common import EXIT_USER, Json, TrackingUri, answer, guarded, new_table, next_command, out, say
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -17,6 +18,10 @@ Reference = Annotated[
     typer.Argument(
         metavar="SET", help="NAME, NAME@ALIAS, NAME/VERSION, a run id or a folder.", show_default=False
     ),
+]
+
+Version = Annotated[
+    str, typer.Argument(metavar="SET", help="NAME/VERSION or NAME@ALIAS.", show_default=False)
 ]
 
 
@@ -89,6 +94,69 @@ def verify(
         raise typer.Exit(EXIT_USER)
 
 
+@app.command()
+@guarded
+def promote(
+    reference: Version,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why; kept on the version.", show_default=False)
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Overrule the rule; takes a reason.")] = False,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> None:
+    """Make a version best: it must be fit and beat the holder on validation; who, when and why is kept.
+
+    Example: study sets promote digits-dm-ipc1/2 --reason "checked by eye"
+    """
+    done = study.promote(reference, reason, force=force, tracking_uri=tracking_uri)
+    answer(done, _show_promotion, as_json=as_json)
+
+
+@app.command()
+@guarded
+def delete(
+    reference: Version,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even if it is best.")] = False,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> None:
+    """Delete a registered version and its files for good; what its run keeps of it stays.
+
+    Example: study sets delete digits-dm-ipc1/1 --yes
+    """
+    found = study.find_version(reference, tracking_uri=tracking_uri)
+    exact = f"{found['name']}/{found['version']}"
+    if not yes:
+        if as_json or not can_ask():
+            raise study.ConfigError(f"nobody can be asked here; delete {exact} with --yes")
+        if not typer.confirm(f"Delete {exact} and its files for good?"):
+            say("Nothing was deleted.")
+            return
+    done = study.delete(exact, force=force, tracking_uri=tracking_uri)
+    answer(done, _show_deletion, as_json=as_json)
+
+
+def can_ask() -> bool:
+    """Whether somebody sits at a terminal."""
+    return sys.stdin.isatty()
+
+
+def _show_promotion(done: dict[str, Any]) -> None:
+    say(f"{done['name']}/{done['version']} is best now: {done['rule']}")
+    tags = done["tags"]
+    say(f"Kept on it: {tags['promoted.by']}, {tags['promoted.at']}, {tags['promoted.reason']}")
+
+
+def _show_deletion(done: dict[str, Any]) -> None:
+    left = ", ".join(done["versions_left"]) or "none"
+    say(f"{done['name']}/{done['version']} and its files are gone; versions left: {left}")
+    if "best" in done["aliases"] and done["versions_left"]:
+        newest = f"{done['name']}/{done['versions_left'][0]}"
+        say(f"Nothing is best now. Next: {next_command(f'study sets promote {newest}')}")
+
+
 def _show_card(shown: dict[str, Any]) -> None:
     from rich.markdown import Markdown
 
@@ -97,6 +165,9 @@ def _show_card(shown: dict[str, Any]) -> None:
     if shown["registered"] is not None:
         aliases = ", ".join(shown["registered"]["aliases"]) or "none"
         say(f"\nversion {shown['registered']['version']}, aliases: {aliases}")
+        tags = shown["registered"]["tags"]
+        if "promoted.by" in tags:
+            say(f"best since {tags['promoted.at']} by {tags['promoted.by']}: {tags['promoted.reason']}")
     say(f"SHA-256 {shown['sha256']}, every file checked")
 
 
@@ -132,8 +203,12 @@ def _show_sets(found: dict[str, list[dict[str, Any]]]) -> None:
     out().print(table)
     say(
         "Accuracies in percent; random: random real images at the same IPC, on test.\n"
-        f"Next: study sets download {sets[0]['name']}"
+        f"Next: {next_command(f'study sets download {_reference(sets[0])}')}"
     )
+
+
+def _reference(entry: dict[str, Any]) -> str:
+    return f"{entry['name']}@best" if "best" in entry["aliases"] else f"{entry['name']}/{entry['version']}"
 
 
 def _percent(mean: str | None, std: str | None = None) -> str:

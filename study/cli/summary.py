@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.filesize import decimal
 from rich.markup import escape
 
-from study.cli.common import new_table, out, percent, print_json
+from study.cli.common import new_table, next_command, out, percent, print_json
 from study.cli.recipe import plain_settings, settings_table
 
 if TYPE_CHECKING:
@@ -68,8 +68,10 @@ def show_result(result: SearchResult, *, profile: bool = False) -> None:
     if winner.near_copies:
         console.print(
             f"{winner.near_copies} of its images are near copies of real training images, as its card says; "
-            f"look at them with: study evaluate {winner.set} --protocol leakage",
+            f"look at them with: {next_command(f'study evaluate {winner.set} --protocol leakage', 'data_root')}",
             style="yellow",
+            markup=False,
+            soft_wrap=True,
         )
     console.print(f"images moved by {100 * winner.relative_change:.0f} % of their start; "
                   f"data.safetensors SHA-256 {winner.sha256[:16]}")  # fmt: skip
@@ -81,12 +83,16 @@ def show_result(result: SearchResult, *, profile: bool = False) -> None:
         console.print(_cost_table(result))
     name = winner.set.split("/")[0]
     console.print("Next:")
-    console.print("  study ui", style="bold")
+    _say_command("study ui")
     for title, link in result.links.items():
         console.print(f"    {title}: {link}", style="dim", soft_wrap=True)
     reference = f"{name}@best" if winner.is_best else winner.set
-    console.print(f"  study sets download {reference} --output {name}", style="bold")
-    console.print(f"  study evaluate {reference}", style="bold")
+    _say_command(f"study sets download {reference} --output {name}")
+    _say_command(f"study evaluate {reference}", "data_root")
+
+
+def _say_command(command: str, *more: str) -> None:
+    out().print(f"  {next_command(command, *more)}", style="bold", markup=False, soft_wrap=True)
 
 
 def _fits(console: Console, table: Table) -> bool:

@@ -28,6 +28,7 @@ EPILOG = (
 
 CONFIGURING = (
     "method", "dataset", "ipc", "budget", "variant", "seed", "overrides", "space", "recipe", "resolution",
+    "dataset_name",
 )  # fmt: skip
 
 
@@ -52,6 +53,7 @@ def tune(
     recipe: common.Recipe = None,
     variant: common.Variant = None,
     data_root: common.DataRoot = None,
+    dataset_name: common.DatasetName = None,
     resolution: common.AnyResolution = None,
     device: common.Device = "auto",
     storage: common.Storage = None,
@@ -71,7 +73,7 @@ def tune(
     configured: dict[str, Any] = {
         "ipc": ipc, "budget": budget, "trials": trials, "seed": seed, "objective": objective,
         "settings": overrides, "space": space, "recipe": recipe, "variant": variant,
-        "resolution": resolution, "device": device,
+        "resolution": resolution, "dataset_name": dataset_name, "device": device,
     }  # fmt: skip
     if dry_run:
         with watched(quiet=as_json):
@@ -98,7 +100,8 @@ def tune(
 def _how_to_resume(search: str | None) -> str:
     if search is None:
         return "Interrupted before the search was opened; nothing was written."
-    return f"Interrupted; finished trials are kept. Continue with:\n  study tune --resume {search}"
+    again = common.next_command(f"study tune --resume {search}", "storage", "data_root")
+    return f"Interrupted; finished trials are kept. Continue with:\n  {again}"
 
 
 def _given(context: typer.Context) -> dict[str, Any]:

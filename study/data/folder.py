@@ -113,5 +113,6 @@ register(
         licence="yours",
         how_to_get="put images into DATA_ROOT/train/CLASS/",
         look=look,
+        users_own=True,
     )
 )

@@ -101,6 +101,7 @@ class DatasetSpec:
             None to compute them.
         look: finds in a data root, without decoding, the image files and the images of each class that are not for
             test; None where loading is quick.
+        users_own: whether the images are whatever lies in the data root, so that their name is the user's to give.
         licence: terms of the images, as far as their owners state them.
         how_to_get: what to do where the files are missing.
     """
@@ -118,6 +119,7 @@ class DatasetSpec:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     look: Callable[[Path], tuple[list[Path], list[int]]] | None = None
+    users_own: bool = False
 
 
 def decoding(name: str, load: Callable[[Path, int | None], SourceData]) -> Callable[[Path, int | None], str]:

@@ -17,6 +17,7 @@ from study.core.records import ImageDataset
 from study.data.augment import AugmentationConfig, AugmentationRanges
 from study.data.cache import cached
 from study.data.datasets import find_dataset
+from study.data.names import check_data_name
 from study.data.preprocess import Kind, Preprocessing, check_zca_size, fit_standard, fit_zca
 from study.data.source import DatasetSpec, RawImages, SourceData, fingerprint, stratified_split
 
@@ -26,6 +27,8 @@ _LOG = logging.getLogger(__name__)
 class DataConfig(Frozen):
     """How real images are loaded, divided, preprocessed and augmented."""
 
+    name: str | None = None
+    """Of the user's own images, in experiments and registered sets; None for datasets that have a name."""
     resolution: int | None = Field(None, ge=4)
     """Pixels a side to resize to; by default the size of the files."""
     preprocessing: Kind = "standard"
@@ -40,6 +43,11 @@ class DataConfig(Frozen):
     """Operations of DSA joined by ``_``, ``none``, or None for the dataset's default."""
     augmentation_ranges: AugmentationRanges = AugmentationRanges()
     """How far each operation may go."""
+
+    @field_validator("name")
+    @classmethod
+    def _usable_name(cls, name: str | None) -> str | None:
+        return name if name is None else check_data_name(name)
 
     @field_validator("augmentation")
     @classmethod

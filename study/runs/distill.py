@@ -68,7 +68,7 @@ def distill(
         )  # fmt: skip
     return SearchResult(
         search=name,
-        dataset=config.dataset,
+        dataset=config.data_name,
         method=config.method,
         ipc=config.ipc,
         budget=config.budget,

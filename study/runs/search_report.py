@@ -39,7 +39,7 @@ def log_comparison(
     rows.append(CompareRow("random real images", scores=scores, is_baseline=True))
     config = context.config
     page = render_compare_page(
-        f"{search.name}: {config.method} on {config.dataset}, {config.ipc} a class",
+        f"{search.name}: {config.method} on {config.data_name}, {config.ipc} a class",
         rows,
         best=f"trial {winner.trial}",
         subtitle=(

@@ -219,7 +219,7 @@ class _TuneRun:
         )  # fmt: skip
         return SearchResult(
             search=self.search.name,
-            dataset=self.config.dataset,
+            dataset=self.config.data_name,
             method=self.config.method,
             ipc=self.config.ipc,
             budget=self.config.budget,

@@ -204,6 +204,24 @@ class Manifest(Frozen):
     files: dict[str, FileRecord] = Field(default_factory=dict)
     """Every other file of the folder."""
 
+    @property
+    def privacy(self) -> str:
+        """What is known of real people or patients in the images, as a sentence."""
+        if self.leakage is None:
+            return "Nobody looked for copies of real images."
+        near, exact, total = (
+            self.leakage.num_near_copies, self.leakage.num_exact_copies, self.leakage.num_images,
+        )  # fmt: skip
+        if near:
+            return (
+                f"{near} of {total} images are near copies of real training images"
+                f"{f', {exact} of them exact' if exact else ''}: where those show people or patients, so does this set."
+            )
+        return (
+            f"None of the {total} images is a near copy of a real training image; that is a check for copies, and no "
+            "guarantee that nothing can be learned about single people or patients."
+        )
+
     @field_validator("files")
     @classmethod
     def _names_stay_inside(cls, files: dict[str, FileRecord]) -> dict[str, FileRecord]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from study.core.errors import TrackingError, UnknownSetError
 from study.tracking.base import RegisteredSet
+from study.tracking.recorder import MAX_TAG_LENGTH, shorten
 from study.tracking.references import check_alias, check_set_name, parse_reference, pick
 from study.tracking.stores import StoreLocation, connect, every_page, translated
 
@@ -89,6 +90,34 @@ class MlflowRegistry:
         with translated(self.location.shown):
             self._client.set_registered_model_alias(name, alias, version)
 
+    def tag_set(self, registered: RegisteredSet, tags: Mapping[str, str]) -> None:
+        """Set or replace tags of a version."""
+        with translated(self.location.shown):
+            for key, value in tags.items():
+                self._client.set_model_version_tag(
+                    registered.name, registered.version, key, shorten(value, MAX_TAG_LENGTH)
+                )
+
+    def delete_set(self, registered: RegisteredSet) -> None:
+        """Delete a version with its aliases and its files, and its name where that was the last one.
+
+        What its run keeps of the set stays. Files go last, so that an interruption leaves no version without them.
+
+        Raises:
+            TrackingError: the store refuses.
+        """
+        name, version = registered.name, registered.version
+        with translated(self.location.shown):
+            place, model_id = self._place(registered)
+            for alias in registered.aliases:
+                self._client.delete_registered_model_alias(name, alias)
+            self._client.delete_model_version(name, version)
+            if not self._versions(name):
+                self._client.delete_registered_model(name)
+            self._repository(place).delete_artifacts()
+            if model_id is not None:
+                self._client.delete_logged_model(model_id)
+
     def list_sets(self, name: str | None = None) -> list[RegisteredSet]:
         """Every version of every registered set (or of one name), newest first."""
         with translated(self.location.shown):
@@ -112,21 +141,29 @@ class MlflowRegistry:
             TrackingError: there are none, which MLflow says of a moved store by an empty answer.
         """
         with translated(self.location.shown):
-            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-            # By way of the location and not of "models:/...", which asks the process-wide tracking URI.
-            place = self._client.get_model_version_download_uri(registered.name, registered.version)
-            if place.startswith("models:/"):
-                place = self._client.get_logged_model(place.removeprefix("models:/")).artifact_location
+            place, _ = self._place(registered)
             destination.mkdir(parents=True, exist_ok=True)
-            repository = get_artifact_repository(place, tracking_uri=self.uri, registry_uri=self.uri)
-            repository.download_artifacts("", str(destination))
+            self._repository(place).download_artifacts("", str(destination))
         if not any(destination.iterdir()):
             raise TrackingError(
                 f"{registered.name}/{registered.version} has no files in {place}; "
                 "if the store was moved, its files are still looked for in the old place"
             )
         return destination
+
+    def _place(self, registered: RegisteredSet) -> tuple[str, str | None]:
+        """Where the files of a version lie, and the logged model they belong to."""
+        # By way of the location and not of "models:/...", which asks the process-wide tracking URI.
+        place = self._client.get_model_version_download_uri(registered.name, registered.version)
+        if not place.startswith("models:/"):
+            return place, None
+        model_id = place.removeprefix("models:/")
+        return self._client.get_logged_model(model_id).artifact_location, model_id
+
+    def _repository(self, place: str) -> Any:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        return get_artifact_repository(place, tracking_uri=self.uri, registry_uri=self.uri)
 
     def _run(self, run_id: str) -> Any:
         from mlflow.exceptions import MlflowException

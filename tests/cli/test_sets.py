@@ -112,3 +112,61 @@ def test_a_server_that_does_not_answer(tmp_path):
     assert result.exit_code == 2
     assert "does not answer" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def two(uri, set_factory, tmp_path):
+    """A store whose best version is beaten on validation by a second one."""
+    tracker = open_tracker(uri)
+    run = tracker.start_run("digits-ipc1", "trial-1")
+    tags = {**TAGS, "val_accuracy": "0.9"}
+    tracker.register_set(tmp_path / "a-set", NAME, run_id=run.run_id, tags=tags, card="")
+    return uri
+
+
+def test_promote_says_why_and_keeps_who(two):
+    result = invoke("promote", f"{NAME}/2", "--reason", "by eye", "--tracking-uri", two)
+    assert result.exit_code == 0
+    assert f"{NAME}/2 is best now: beats version 1 on validation, 84.1 %" in result.stdout
+    assert "by eye" in result.stdout
+    assert "best since" in invoke("show", NAME, "--tracking-uri", two).stdout
+
+
+def test_promote_is_refused_in_one_line(two):
+    open_tracker(two).set_alias(NAME, "best", "2")
+    result = invoke("promote", f"{NAME}/1", "--tracking-uri", two)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "stays best" in result.stderr
+    assert "--force --reason TEXT" in result.stderr
+    forced = invoke("promote", f"{NAME}/1", "--force", "--reason", "x", "--json", "--tracking-uri", two)
+    assert json.loads(forced.stdout)["aliases"] == ["best"]
+
+
+def test_delete_asks_first(two, monkeypatch):
+    refused = invoke("delete", f"{NAME}/2", "--tracking-uri", two)
+    assert refused.exit_code == 2
+    assert f"delete {NAME}/2 with --yes" in refused.stderr
+    monkeypatch.setattr("study.cli.sets.can_ask", lambda: True)
+    kept = CliRunner().invoke(app, ["sets", "delete", f"{NAME}/2", "--tracking-uri", two], input="n\n")
+    assert "Nothing was deleted" in kept.stdout
+    gone = CliRunner().invoke(app, ["sets", "delete", f"{NAME}/2", "--tracking-uri", two], input="y\n")
+    assert "versions left: 1" in gone.stdout
+    assert f"{NAME}/2" not in invoke("list", "--tracking-uri", two).stdout
+
+
+def test_deleting_the_best_takes_force_and_says_what_to_do_next(two):
+    refused = invoke("delete", NAME, "--yes", "--tracking-uri", two)
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    done = invoke("delete", NAME, "--yes", "--force", "--tracking-uri", two)
+    assert f"Next: study sets promote {NAME}/2 --tracking-uri {two}" in done.stdout
+    assert invoke(*done.stdout.split("study sets ")[1].split()).exit_code == 0
+
+
+def test_the_next_command_works_as_printed(uri, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = invoke("list", "--tracking-uri", uri).stdout.split("Next: study sets ")[1]
+    assert line.strip() == f"download {NAME}@best --tracking-uri {uri}"
+    assert invoke(*line.split()).exit_code == 0
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert invoke("list").stdout.strip().endswith(f"study sets download {NAME}@best")

@@ -54,7 +54,7 @@ class RunConfig(Frozen):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what decides the result; how many trials, on which device, why and under which name is left out.
+        """SHA-256 of what decides the result; how many trials, on which device, why and under which names is left out.
 
         A search may be extended, or finished on another machine, under the same digest.
         """
@@ -63,17 +63,23 @@ class RunConfig(Frozen):
         plain.pop("compute")
         plain.pop("work")
         plain.pop("variant")
+        plain["data"].pop("name")
         return digest(plain)
+
+    @property
+    def data_name(self) -> str:
+        """Name of the real images: the dataset's, or the one that the user's own have."""
+        return self.data.name or self.dataset
 
     @property
     def experiment_name(self) -> str:
         """One experiment for each dataset and IPC, so that methods meet in one table."""
-        return f"{self.dataset}-ipc{self.ipc}{self._size}"
+        return f"{self.data_name}-ipc{self.ipc}{self._size}"
 
     @property
     def set_name(self) -> str:
         """Registry name of the sets this makes, such as ``digits-dm-ipc1``."""
-        return f"{self.dataset}-{self.method}-ipc{self.ipc}{self._size}"
+        return f"{self.data_name}-{self.method}-ipc{self.ipc}{self._size}"
 
     @property
     def _size(self) -> str:
@@ -225,6 +231,11 @@ def _assemble(tree: Mapping[str, Any], space: Mapping[str, Parameter]) -> RunCon
         if not isinstance(values, Mapping):
             raise ConfigError(f"{name} = {values!r}: expected settings below it, such as {name}.key=value")
         parts[name] = build(model, values, name)
+    if parts["data"].name is not None and not find_dataset(str(tree["dataset"])).users_own:
+        raise ConfigError(
+            f"data.name = {parts['data'].name!r}: dataset {tree['dataset']!r} has a name; only your own images "
+            "(--dataset folder) are given one"
+        )
     if parts["model"].name not in MODELS:
         raise unknown_name("model", parts["model"].name, MODELS)
     head = {key: tree[key] for key in HEAD if key in tree}

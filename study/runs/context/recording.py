@@ -13,6 +13,7 @@ from study.runs.config.configure import RunConfig
 from study.runs.config.counting import DataSize
 from study.runs.config.resolution import oversize
 from study.runs.context.callbacks import Callback
+from study.runs.context.own_data import check_same_images
 from study.runs.context.run_context import RunContext, open_context
 from study.runs.context.stores import StoreOptions, open_tracking
 from study.search.optimize import Pruned
@@ -48,6 +49,7 @@ def prepare(config: RunConfig, stores: StoreOptions, callback: Callback) -> tupl
         callback.on_warning(warning)
     with context.clock.part("tracking"):
         tracker = cast(Tracker, _Timed(open_tracking(stores), context.clock))
+        check_same_images(tracker, context)
     return context, tracker
 
 
@@ -57,7 +59,7 @@ def run_tags(config: RunConfig, kind: str, **extra: str) -> dict[str, str]:
     tags = {
         "study.kind": kind,
         "study.method": config.method,
-        "study.dataset": config.dataset,
+        "study.dataset": config.data_name,
         "study.ipc": str(config.ipc),
         "study.budget": config.budget,
         "study.seed": str(config.seed),
@@ -86,7 +88,7 @@ def log_data(recorder: Recorder, context: RunContext) -> None:
         "image_shape": list(splits.image_shape), "classes": list(splits.class_names),
         "train": sum(counts["train"]), "validation": sum(counts["validation"]), "test": len(splits.test),
     }  # fmt: skip
-    recorder.log_dataset(splits.name, splits.fingerprint, "distillation", profile)
+    recorder.log_dataset(context.config.data_name, splits.fingerprint, "distillation", profile)
 
 
 @contextlib.contextmanager

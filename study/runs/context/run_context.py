@@ -20,6 +20,7 @@ from study.methods.base import Task
 from study.runs.config.configure import RunConfig
 from study.runs.config.counting import DataSize
 from study.runs.config.sizing import fit
+from study.runs.context.own_data import named
 from study.runs.registration.fitness import Fitness, judge
 from study.sets.pixels import PixelRecord
 
@@ -154,7 +155,9 @@ class RunContext:
     def full_data(self) -> FullData:
         """All real training images, for the architecture that sets are distilled with."""
         # How a set's images are augmented changes neither the real ones nor, without augmentation, their training.
-        data = self.config.data.model_dump(mode="json", exclude={"augmentation", "augmentation_ranges"})
+        data = self.config.data.model_dump(
+            mode="json", exclude={"augmentation", "augmentation_ranges", "name"}
+        )
         source = {"fingerprint": self.splits.fingerprint, "data": data}
         return FullData(self.evaluator("full-data"), source, full_data_recipe(len(self.train)))
 
@@ -171,7 +174,7 @@ def open_context(config: RunConfig, data_root: Path | None) -> RunContext:
     compute = resolve_compute(config.compute)
     with clock.part("loading"):
         splits = load_splits(config.dataset, config.data, data_root, min_per_class=config.ipc)
-        config = fit(config, DataSize.of(splits))
+        config = fit(named(config, data_root), DataSize.of(splits))
         train, validation = splits.train.to(compute.device), splits.validation.to(compute.device)
     generators = Generators(config.seed, compute.device)
     return RunContext(config, splits, compute, train, validation, generators, clock)

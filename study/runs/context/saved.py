@@ -34,6 +34,8 @@ def resume_config(name: str, stores: StoreOptions, asked: Mapping[str, Any]) -> 
     overrides = parse_overrides(asked.get("overrides") or [])
     if asked.get("resolution", "auto") != "auto":  # chosen when the search was started
         overrides = set_path(overrides, "data.resolution", asked["resolution"])
+    if "dataset_name" in asked:
+        overrides = set_path(overrides, "data.name", asked["dataset_name"])
     # Resolved, since objectives are stored in one order.
     wanted = flatten(restore(merge(config.plain(), overrides)).plain())
     wanted.update({key: asked[key] for key in HEAD if key in asked})

@@ -48,7 +48,7 @@ def log_front(
         xlabel=f"validation {metric} of {config.model.name}, % ({_networks(config.search.num_trial_seeds)})",
         ylabel=f"validation {metric}, mean over {', '.join(context.pool.models)},\n"
         f"% ({_networks(context.pool.num_seeds)} each)",
-        title=f"{config.method} on {config.dataset}, {config.ipc} a class: {len(complete)} complete trials",
+        title=f"{config.method} on {config.data_name}, {config.ipc} a class: {len(complete)} complete trials",
     )
     parent.log_figure(figure, FRONT_NAME)
 

@@ -67,7 +67,7 @@ def describe_winner(
 
 def _title(config: RunConfig) -> str:
     images = "image" if config.ipc == 1 else "images"
-    return f"**{config.method} on {config.dataset}, {config.ipc} {images} a class**, budget {config.budget}"
+    return f"**{config.method} on {config.data_name}, {config.ipc} {images} a class**, budget {config.budget}"
 
 
 def _cells(validation: Score, test: Score, cross: CrossScore | None, others: list[str]) -> list[str]:

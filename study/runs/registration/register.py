@@ -12,7 +12,6 @@ import torch
 
 from study import __version__
 from study.core.files import replace_folder
-from study.core.words import percent
 from study.data.datasets import find_dataset
 from study.protocols.leakage import check_leakage
 from study.runs.config.configure import RunConfig
@@ -20,12 +19,12 @@ from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import RunContext
 from study.runs.figures.run import log_final_grid, log_grid
 from study.runs.registration.fitness import Fitness
+from study.runs.registration.promotion import find_holder, make_best, may_be_best
 from study.runs.registration.results import TrialResult, WinnerResult
 from study.sets.files import CARD_NAME, DATA_NAME, SET_FOLDER, write_set
 from study.sets.manifest import CrossRecord, FullDataRecord, LeakageRecord, Manifest, ScoreRecord
-from study.tracking.base import Recorder, RegisteredSet, Tracker
+from study.tracking.base import Recorder, Tracker
 from study.tracking.provenance import provenance
-from study.tracking.references import BEST
 
 
 def register_winner(
@@ -64,40 +63,22 @@ def _register(
         assert written.leakage is not None
         near_copies = written.leakage.num_near_copies
         winner = replace(winner, sha256=written.files[DATA_NAME].sha256, near_copies=near_copies)
-        holder = next((version for version in tracker.list_sets(name) if BEST in version.aliases), None)
+        holder = find_holder(tracker, name)
         version = tracker.register_set(
             folder,
             name,
             run_id=winner.run_id,
-            tags=_tags(context, winner),
+            tags=_tags(context, winner, written.privacy),
             card=(folder / CARD_NAME).read_text(encoding="utf-8"),
             scores=_scores(winner),
         )
         if output is not None:
             with replace_folder(output) as partial:
                 shutil.copytree(folder, partial, dirs_exist_ok=True)
-    is_best, note = _compare(holder, winner, context.splits.fingerprint)
+    is_best, note = may_be_best(version, holder)
     if is_best:
-        tracker.set_alias(name, BEST, version.version)
+        make_best(tracker, version, holder, note)
     return replace(winner, set=f"{name}/{version.version}", is_best=is_best, note=note)
-
-
-def _compare(holder: RegisteredSet | None, winner: WinnerResult, fingerprint: str) -> tuple[bool, str]:
-    """Whether a set becomes ``best``, and why; only one that is fit does."""
-    if not winner.fitness.fit:
-        stays = f"no set is {BEST}" if holder is None else f"version {holder.version} stays {BEST}"
-        return False, f"not fit to be {BEST}, since {winner.fitness.words}; {stays}"
-    if holder is None:
-        return True, f"first of its name that is fit, so the alias {BEST} points at it"
-    known = float(holder.tags.get("val_accuracy", "nan"))
-    if holder.tags.get("fingerprint") != fingerprint:
-        return True, f"version {holder.version} was made from other data, so the alias {BEST} moves here"
-    if winner.score.mean > known:
-        return (
-            True,
-            f"beats version {holder.version} on validation, {percent(known)}: the alias {BEST} moves here",
-        )
-    return False, f"version {holder.version} stays {BEST} with {percent(known)} on validation"
 
 
 def fit_words(fitness: Fitness) -> str:
@@ -133,11 +114,15 @@ def _scores(winner: WinnerResult) -> dict[str, float]:
     return scores if winner.cross_mean is None else {**scores, "set/cross_mean": winner.cross_mean}
 
 
-def _tags(context: RunContext, winner: WinnerResult) -> dict[str, str]:
+def _tags(context: RunContext, winner: WinnerResult, privacy: str) -> dict[str, str]:
     config, test = context.config, winner.test
     return {
         "method": config.method,
         "dataset": config.dataset,
+        "dataset_name": config.data_name,
+        "resolution": str(config.data.resolution or ""),
+        "licence": find_dataset(config.dataset).licence,
+        "privacy": privacy,
         "ipc": str(config.ipc),
         "budget": config.budget,
         "metric": test.metric,
@@ -171,7 +156,7 @@ def _build_manifest(config: RunConfig, context: RunContext, result: TrialResult)
     recipe = context.config.evaluation
     return Manifest(
         name=config.set_name,
-        dataset=config.dataset,
+        dataset=config.data_name,
         dataset_fingerprint=context.splits.fingerprint,
         dataset_licence=find_dataset(config.dataset).licence,
         method=config.method,
