@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 import typer
 
 import study
+from study.cli import complete
 from study.core.words import percent as percent
 
 if TYPE_CHECKING:
@@ -42,9 +43,20 @@ def _pixels(text: str) -> int | str:
 
 
 Method = Annotated[
-    str, typer.Option("--method", "-m", help="Distillation method; `study recipe list` shows all.")
+    str,
+    typer.Option(
+        "--method",
+        "-m",
+        help="Distillation method; `study recipe list` shows all.",
+        autocompletion=complete.methods,
+    ),
 ]
-Dataset = Annotated[str, typer.Option("--dataset", "-d", help="Real dataset; `study data list` shows all.")]
+Dataset = Annotated[
+    str,
+    typer.Option(
+        "--dataset", "-d", help="Real dataset; `study data list` shows all.", autocompletion=complete.datasets
+    ),
+]
 DatasetName = Annotated[
     str | None,
     typer.Option(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import study
-from study.cli import common
+from study.cli import common, complete
 from study.cli.common import percent
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ def compare(
     references: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...", help="Searches, run ids or sets; default: all.", show_default=False
+            metavar="[RUN]...",
+            help="Searches, run ids or sets; default: all.",
+            show_default=False,
+            autocompletion=complete.runs,
         ),
     ] = None,
     experiment: Annotated[

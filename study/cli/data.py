@@ -7,12 +7,19 @@ from typing import Annotated, Any
 import typer
 
 import study
+from study.cli import complete
 from study.cli.common import DataRoot, Json, Resolution, answer, guarded, new_table, out, say
 
 app = typer.Typer(no_args_is_help=True)
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="A dataset of `study data list`.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A dataset of `study data list`.",
+        show_default=False,
+        autocompletion=complete.datasets,
+    ),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 import study
-from study.cli import common
+from study.cli import common, complete
 
 POOL = "Architectures: the set's own alone, two small ones beside it, or, by default, all eight."
 PROTOCOL = "The question: architectures by default; `study evaluate --protocols` lists all."
@@ -31,7 +31,12 @@ EPILOG = (
 def evaluate(
     reference: Annotated[
         str | None,
-        typer.Argument(metavar="SET", help="Registered name, run id or folder.", show_default=False),
+        typer.Argument(
+            metavar="SET",
+            help="Registered name, run id or folder.",
+            show_default=False,
+            autocompletion=complete.sets,
+        ),
     ] = None,
     split: Annotated[
         Literal["validation", "test"], typer.Option("--split", help="Real images to classify.")
@@ -54,7 +59,10 @@ def evaluate(
         bool | None, typer.Option("--full-data/--no-full-data", help=FULL_DATA, show_default=False)
     ] = None,
     against: Annotated[
-        str | None, typer.Option("--against", metavar="SET", help=AGAINST, show_default=False)
+        str | None,
+        typer.Option(
+            "--against", metavar="SET", help=AGAINST, show_default=False, autocompletion=complete.sets
+        ),
     ] = None,
     overrides: common.Overrides = None,
     data_root: common.DataRoot = None,

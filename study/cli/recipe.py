@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import study
-from study.cli import common
+from study.cli import common, complete
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,8 +19,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-Method = Annotated[str, typer.Argument(metavar="METHOD", help="Distillation method.", show_default=False)]
-Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="Real dataset.", show_default=False)]
+Method = Annotated[
+    str,
+    typer.Argument(
+        metavar="METHOD", help="Distillation method.", show_default=False, autocompletion=complete.methods
+    ),
+]
+Dataset = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATASET", help="Real dataset.", show_default=False, autocompletion=complete.datasets
+    ),
+]
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import study
-from study.cli import common
+from study.cli import common, complete
 
 if TYPE_CHECKING:
     from study import Report
@@ -26,7 +26,10 @@ def report(
     references: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...", help="Searches, run ids or sets; default: all.", show_default=False
+            metavar="[RUN]...",
+            help="Searches, run ids or sets; default: all.",
+            show_default=False,
+            autocompletion=complete.runs,
         ),
     ] = None,
     experiment: Annotated[

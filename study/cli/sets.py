@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import study
+from study.cli import complete
 from study.cli.common import EXIT_USER, Json, TrackingUri, answer, guarded, new_table, next_command, out, say
 
 app = typer.Typer(no_args_is_help=True)
@@ -16,12 +17,18 @@ app = typer.Typer(no_args_is_help=True)
 Reference = Annotated[
     str,
     typer.Argument(
-        metavar="SET", help="NAME, NAME@ALIAS, NAME/VERSION, a run id or a folder.", show_default=False
+        metavar="SET",
+        help="NAME, NAME@ALIAS, NAME/VERSION, a run id or a folder.",
+        show_default=False,
+        autocompletion=complete.sets,
     ),
 ]
 
 Version = Annotated[
-    str, typer.Argument(metavar="SET", help="NAME/VERSION or NAME@ALIAS.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="SET", help="NAME/VERSION or NAME@ALIAS.", show_default=False, autocompletion=complete.sets
+    ),
 ]
 
 
@@ -78,6 +85,7 @@ def verify(
             metavar="[SET]...",
             help="Names, run ids or folders; default: every registered version.",
             show_default=False,
+            autocompletion=complete.sets,
         ),
     ] = None,
     tracking_uri: TrackingUri = None,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import study
-from study.cli import common
+from study.cli import common, complete
 
 TIMEOUT = "Seconds after which no further trial starts."
 PROFILE = "Print where the time went, part by part; --json always has it, as cost."
@@ -43,7 +43,9 @@ def tune(
     timeout: Annotated[float | None, typer.Option("--timeout", help=TIMEOUT, min=0)] = None,
     seed: common.Seed = 0,
     name: Annotated[str | None, typer.Option("--name", help=NAME)] = None,
-    resume: Annotated[str | None, typer.Option("--resume", metavar="NAME", help=RESUME)] = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="NAME", help=RESUME, autocompletion=complete.searches)
+    ] = None,
     objective: Annotated[
         str | None,
         typer.Option("--objective", metavar="NAMES", help=OBJECTIVE, show_default="accuracy"),

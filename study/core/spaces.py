@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -63,6 +64,11 @@ class Choice(Frozen):
 
 
 Parameter = Range | Choice
+HOW = (
+    "write name=low:high for numbers between two ends (:log, :int or :step=N may follow), name=a,b,c for a choice, "
+    "or name=fixed to leave it out, such as distill.image_lr=0.1:10:log"
+)
+"""What a search range is, for whoever wrote another one."""
 Space = Mapping[str, Parameter]
 
 
@@ -95,7 +101,7 @@ def parse_space(words: Iterable[str]) -> dict[str, Parameter | None]:
     for word in words:
         key, equals, text = word.partition("=")
         if not equals or not key or not text:
-            raise ConfigError(f"--space {word!r}: expected key=low:high[:log], key=a,b,c or key=fixed")
+            raise ConfigError(f"--space {word!r}: {HOW}")
         space[key] = None if text == "fixed" else _parse_parameter(key, text)
     return space
 
@@ -104,14 +110,28 @@ def _parse_parameter(key: str, text: str) -> Parameter:
     if ":" not in text:
         return Choice(choices=tuple(_plain(word) for word in text.split(",")))
     low, high, *flags = text.split(":")
+    for name, end in (("low", low), ("high", high)):
+        if not _is_number(end):
+            raise ConfigError(f"--space {key}={text}: {name} is {end!r}, which is no number; {HOW}")
+    if float(low) > float(high):
+        raise ConfigError(f"--space {key}={text}: low {low} is above high {high}; {HOW}")
     values: dict[str, Any] = {"low": low, "high": high}
     for flag in flags:
         name, _, value = flag.partition("=")
         known = {"log": ("log", True), "int": ("kind", "int"), "step": ("step", value)}
         if name not in known:
-            raise ConfigError(f"--space {key}: unknown flag {flag!r}. Choices: log, int, step=N")
+            raise ConfigError(
+                f"--space {key}={text}: unknown flag {flag!r}. Choices: log, int, step=N; {HOW}"
+            )
         values.update([known[name]])
     return build(Range, values, f"space.{key}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _plain(word: str) -> str | int | float | bool:

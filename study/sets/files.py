@@ -14,6 +14,7 @@ from torch import Tensor
 from study.core.errors import ConfigError, CorruptSetError, DataError, ShapeError, UnknownSetError
 from study.core.files import replace_folder, sha256_file
 from study.core.records import StepSchedule, SyntheticSet, image_shape
+from study.core.words import percent
 from study.data.preprocess import Preprocessing
 from study.sets.card import render_card
 from study.sets.manifest import SCHEMA_VERSION, FileRecord, Manifest, ScheduleRecord, parse_manifest
@@ -29,7 +30,7 @@ SET_FOLDER = "synthetic_set"
 """Where a run keeps the folder of its set among its artifacts."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StoredSet:
     """A verified synthetic set together with everything it knows about itself.
 
@@ -44,6 +45,8 @@ class StoredSet:
         >>> stored = study.load(study.distill("random", budget="smoke").winner.set)
         >>> stored.manifest.method, stored.images.shape
         ('random', torch.Size([10, 1, 8, 8]))
+        >>> str(stored)[:53]
+        '<StoredSet digits-random-ipc1: 10 images of 1 x 8 x 8'
     """
 
     synthetic: SyntheticSet
@@ -78,6 +81,17 @@ class StoredSet:
 
     def __len__(self) -> int:
         return len(self.synthetic)
+
+    def __repr__(self) -> str:
+        shape = " x ".join(str(size) for size in image_shape(self.images))
+        labels = "hard labels" if self.logits is None else "soft labels"
+        score = self.manifest.scores.get("test") or self.manifest.scores.get("validation")
+        split = "test" if "test" in self.manifest.scores else "validation"
+        known = "" if score is None else f", {split} {percent(score.mean, score.std, score.n)}"
+        return (
+            f"<StoredSet {self.manifest.name}: {len(self)} images of {shape}, "
+            f"{len(self.class_names)} classes, {labels}{known}>"
+        )
 
     def as_dataset(self) -> torch.utils.data.TensorDataset:
         """Pairs (image, target) for a ``DataLoader``; soft targets are probabilities."""

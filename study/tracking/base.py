@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
+MODEL_TYPE = "synthetic-set"
+"""How a store tells our sets from other models, as value of :data:`SET_KIND_TAG`."""
+SET_KIND_TAG = "study.kind"
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 

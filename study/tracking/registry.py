@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from study.core.errors import TrackingError, UnknownSetError
-from study.tracking.base import RegisteredSet
+from study.tracking.base import MODEL_TYPE, SET_KIND_TAG, RegisteredSet
 from study.tracking.recorder import MAX_TAG_LENGTH, shorten
 from study.tracking.references import check_alias, check_set_name, parse_reference, pick
 from study.tracking.stores import StoreLocation, connect, every_page, translated
 
-MODEL_TYPE = "synthetic-set"
-KIND_TAG = "study.kind"
 MAX_CARD_LENGTH = 4900
 _LOCAL_IMAGE = re.compile(r"!\[[^\]]*\]\((?!https?:)[^)]*\)\n*")
 
@@ -50,7 +48,7 @@ class MlflowRegistry:
         if alias is not None:
             check_alias(alias)
         experiment_id = self._run(run_id).info.experiment_id
-        every = {**tags, KIND_TAG: MODEL_TYPE}
+        every = {**tags, SET_KIND_TAG: MODEL_TYPE}
         with translated(self.location.shown):
             model = self._client.create_logged_model(
                 experiment_id, name.replace(".", "-"), run_id, tags=every, model_type=MODEL_TYPE
@@ -181,14 +179,16 @@ class MlflowRegistry:
 
         try:
             self._client.create_registered_model(
-                name, tags={KIND_TAG: MODEL_TYPE}, description="Versions of a synthetic set, made by study."
+                name,
+                tags={SET_KIND_TAG: MODEL_TYPE},
+                description="Versions of a synthetic set, made by study.",
             )
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
     def _names(self) -> list[str]:
-        query = f"tags.`{KIND_TAG}` = '{MODEL_TYPE}'"
+        query = f"tags.`{SET_KIND_TAG}` = '{MODEL_TYPE}'"
         return [model.name for model in every_page(self._client.search_registered_models, query)]
 
     def _versions(self, name: str) -> list[RegisteredSet]:

@@ -104,7 +104,7 @@ def test_what_a_user_can_mend_is_one_line_and_nothing_is_written(tmp_path, comma
 
 def test_tune_says_what_cannot_be_searched_or_resumed(tmp_path):
     assert "nothing to search" in one_line_error("tune", "--method", "random")
-    assert "expected key=low:high" in one_line_error("tune", "--space", "x")
+    assert "write name=low:high" in one_line_error("tune", "--space", "x")
     assert "no search is named 'x'" in one_line_error("tune", "--resume", "x")
 
 

@@ -29,11 +29,11 @@ def test_tables_become_parameters():
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("a.lr", "expected key=low:high"),
+        ("a.lr", "write name=low:high .* such as distill.image_lr=0.1:10:log"),
         ("a.lr=2:1", "low 2 is above high 1"),
         ("a.lr=0:1:log", "must start above 0"),
         ("a.lr=1:2:lin", "unknown flag 'lin'"),
-        ("a.lr=x:2", "space.a.lr.low = 'x'"),
+        ("a.lr=x:2", "a.lr=x:2: low is 'x', which is no number; write name=low:high"),
         ("a.lr=1:4:log:step=1", "exclude each other"),
     ],
 )

@@ -9,13 +9,18 @@ from typing import Any
 from study.core.errors import ConfigError
 from study.runs.context.stores import StoreOptions, open_reading, open_tracking
 from study.tracking.base import RegisteredSet
+from study.tracking.glance import glance_at_sets
 from study.tracking.references import BEST, parse_reference
+from study.tracking.stores import locate
 
 
 def list_sets(stores: StoreOptions, name: str | None = None) -> list[dict[str, Any]]:
     """Every registered version (of a name), newest first; none where the embedded store does not exist yet."""
-    tracker = open_reading(stores)
-    return [] if tracker is None else [plain_version(entry) for entry in tracker.list_sets(name)]
+    entries = glance_at_sets(locate(stores.tracking_uri, stores.root))
+    if entries is None:
+        tracker = open_reading(stores)
+        entries = [] if tracker is None else tracker.list_sets()
+    return [plain_version(entry) for entry in entries if name in (None, entry.name)]
 
 
 def promote_set(
