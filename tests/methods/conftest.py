@@ -35,6 +35,7 @@ TINY: dict[str, dict[str, Any]] = {
         "lr_decay": 1.0,
     },
     "random": {},
+    "random-soft": {"teacher_epoch": 2, "experts": {"num_epochs": 3, "batch_size": 8, "lr": 0.05}},
     "herding": {"num_epochs": 2, "batch_size": 8},
     "k-center": {"num_epochs": 2, "batch_size": 8},
     "k-means": {"num_epochs": 2, "batch_size": 8},

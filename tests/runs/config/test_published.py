@@ -1,8 +1,8 @@
 """The budget ``paper`` against published tables, typed from the papers and the released files of each method.
 
 Sources: DC 2006.05929, DSA 2102.08259, DM 2110.04181, DataDAM 2310.00093, FTD (Table 7, for MTT 2203.11932), DATM
-2310.05773, PAD 2408.03360 (Table 7), DD 1811.10959, and their repositories, as collected in the project's notes on
-methods (sections 4 to 11, 13, 14 and 20).
+2310.05773, PAD 2408.03360 (Table 7), DD 1811.10959, the soft-label control 2406.10485, and
+their repositories, as collected in the project's notes on methods (sections 4 to 11, 13, 14, 19 and 20).
 """
 
 import pytest
@@ -39,6 +39,12 @@ COMMON = {
         "num_distill_epochs": 3, "init": "noise",
     },
 }  # fmt: skip
+COMMON["random-soft"] = {
+    "init": "real",
+    "num_iterations": 0,
+    "experts.num_experts": 1,
+    "experts.augment": True,
+}
 COMMON["pad"] = COMMON["datm"] | {
     "drop": "shallow", "schedule.initial_fraction": 0.75, "schedule.addition_end_epoch": 20,
     "difficulty.score": "el2n", "difficulty.num_epochs": 10, "difficulty.max_steps": None,
@@ -66,6 +72,7 @@ BY_IPC = {
         "label_lr": (5, 2, 2), "step_size_lr": (1e-7, 1e-5, 1e-5), "threshold": (1.1, 1, 1),
     },
     "dd": {},
+    "random-soft": {"teacher_epoch": (20, 44, 128)},
 }  # fmt: skip
 BY_IPC["pad"] = BY_IPC["datm"] | {"discard_fraction": (0, 0.25, 0.25)}
 EXPANSION = {"datm": (None, 1000, 2000), "pad": (None, 100, 100)}
@@ -81,6 +88,7 @@ EVALUATION = {
     "datm": ("datm", 1000, 128, True),
     "pad": ("datm", 1000, 128, True),
     "random": ("dc", 1000, 256, True),
+    "random-soft": ("dc", 3000, 256, True),
     "herding": ("dc", 1000, 256, True),
     "k-center": ("dc", 1000, 256, True),
     "k-means": ("dc", 1000, 256, True),
