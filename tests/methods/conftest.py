@@ -34,6 +34,7 @@ TINY: dict[str, dict[str, Any]] = {
         "step_size_lr": 0.05,
         "lr_decay": 1.0,
     },
+    "frepo": {"num_iterations": 4, "batch_real": 24, "num_networks": 2, "image_lr": 0.05},
     "random": {},
     "random-soft": {"teacher_epoch": 2, "experts": {"num_epochs": 3, "batch_size": 8, "lr": 0.05}},
     "herding": {"num_epochs": 2, "batch_size": 8},

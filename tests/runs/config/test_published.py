@@ -1,8 +1,8 @@
 """The budget ``paper`` against published tables, typed from the papers and the released files of each method.
 
 Sources: DC 2006.05929, DSA 2102.08259, DM 2110.04181, DataDAM 2310.00093, FTD (Table 7, for MTT 2203.11932), DATM
-2310.05773, PAD 2408.03360 (Table 7), DD 1811.10959, the soft-label control 2406.10485, and
-their repositories, as collected in the project's notes on methods (sections 4 to 11, 13, 14, 19 and 20).
+2310.05773, PAD 2408.03360 (Table 7), DD 1811.10959, FRePo 2206.00719, the soft-label control
+2406.10485, and their repositories, as collected in the project's notes (sections 4 to 11, 13, 14, 19 and 20).
 """
 
 import pytest
@@ -45,6 +45,10 @@ COMMON["random-soft"] = {
     "experts.num_experts": 1,
     "experts.augment": True,
 }
+COMMON["frepo"] = {
+    "num_iterations": 500_000, "image_lr": 3e-4, "batch_real": 1024, "num_networks": 10, "num_model_steps": 100,
+    "model_lr": 3e-4, "learn_labels": True, "init": "real",
+}  # fmt: skip
 COMMON["pad"] = COMMON["datm"] | {
     "drop": "shallow", "schedule.initial_fraction": 0.75, "schedule.addition_end_epoch": 20,
     "difficulty.score": "el2n", "difficulty.num_epochs": 10, "difficulty.max_steps": None,
@@ -72,6 +76,7 @@ BY_IPC = {
         "label_lr": (5, 2, 2), "step_size_lr": (1e-7, 1e-5, 1e-5), "threshold": (1.1, 1, 1),
     },
     "dd": {},
+    "frepo": {},
     "random-soft": {"teacher_epoch": (20, 44, 128)},
 }  # fmt: skip
 BY_IPC["pad"] = BY_IPC["datm"] | {"discard_fraction": (0, 0.25, 0.25)}
@@ -87,6 +92,7 @@ EVALUATION = {
     "mtt": ("mtt", 1000, 256, True),
     "datm": ("datm", 1000, 128, True),
     "pad": ("datm", 1000, 128, True),
+    "frepo": ("dc", 1000, 256, True),
     "random": ("dc", 1000, 256, True),
     "random-soft": ("dc", 3000, 256, True),
     "herding": ("dc", 1000, 256, True),
