@@ -48,7 +48,8 @@ COMMON["random-soft"] = {
 }
 _PRETRAINED = {
     "network": "interpolated", "batch_real": 128, "num_iterations": 10_000, "momentum": 0.5, "clamp": True,
-    "init": "real", "optimizer": "sgd", "distance": "mean", "ce_weight": 1, "ce_network": "final", "experts.num_experts": 20,
+    "init": "real", "optimizer": "sgd", "distance": "mean", "ce_weight": 1, "ce_network": "final",
+    "experts.num_experts": 20,
     "experts.num_epochs": 60, "experts.momentum": 0.9, "experts.weight_decay": 5e-4, "experts.batch_size": 128,
     "experts.lr": 0.01, "experts.epoch_fraction": 1,
 }  # fmt: skip
