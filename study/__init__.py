@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from study.api.judging import compare, evaluate, list_runs
+from study.api.judging import compare, evaluate, list_runs, report
 from study.api.listing import (
     build_experts,
     check_dataset,
@@ -29,7 +29,7 @@ from study.api.listing import (
     recipes,
 )
 from study.api.searching import configure, distill, plan, recipe, resume, search_config, tune
-from study.api.storing import download, load, sets, show, verify
+from study.api.storing import download, load, repair, sets, show, verify
 from study.core.errors import (
     ConfigError,
     CorruptSetError,
@@ -53,17 +53,19 @@ if TYPE_CHECKING:
     from study.runs.evaluate import Evaluation
     from study.runs.plan import Plan
     from study.runs.registration.results import SearchResult, TrialResult, WinnerResult
+    from study.runs.report.page import Report
     from study.sets.files import StoredSet
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Callback", "Composition", "ConfigError", "CorruptSetError", "DataError", "DivergedError", "Evaluation",
-    "MissingDataError", "Plan", "Score", "SearchError", "SearchResult", "SetComparison", "Setting",
+    "MissingDataError", "Plan", "Report", "Score", "SearchError", "SearchResult", "SetComparison", "Setting",
     "ShapeError", "StoredSet", "StudyError", "SyntheticSet", "TrackingError", "TrialResult", "UnknownNameError",
     "UnknownSetError", "WinnerResult", "__version__", "build_experts", "check_dataset", "compare", "configure",
     "datasets", "distill", "download", "evaluate", "experts", "list_runs", "load", "methods", "open_ui", "plan",
-    "plan_experts", "prepare_dataset", "protocols", "prune_experts", "recipe", "recipes", "resume",
+    "plan_experts", "prepare_dataset", "protocols", "prune_experts", "recipe", "recipes", "repair", "report",
+    "resume",
     "search_config", "sets", "show", "testing", "tune", "verify",
 ]  # fmt: skip
 
@@ -72,6 +74,7 @@ _HOMES = {
     "Composition": "study.runs.catalog.recipes",
     "Evaluation": "study.runs.evaluate",
     "Plan": "study.runs.plan",
+    "Report": "study.runs.report.page",
     "Score": "study.core.records",
     "SearchResult": "study.runs.registration.results",
     "SetComparison": "study.runs.compare",

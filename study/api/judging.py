@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from study.runs.compare import SetComparison
     from study.runs.context.callbacks import Callback
     from study.runs.evaluate import Evaluation
+    from study.runs.report.page import Format, Report
 
 
 def evaluate(
@@ -139,3 +140,36 @@ def list_runs(
     from study.runs.catalog.runs import compare_runs
 
     return compare_runs(references, stores_of(tracking_uri, None, None), experiment=experiment, trials=trials)
+
+
+def report(
+    references: Sequence[str] = (),
+    *,
+    experiment: str | None = None,
+    format: Format = "html",
+    storage: str | None = None,
+    tracking_uri: str | None = None,
+) -> Report:
+    """One self-contained page, or a table as Markdown or LaTeX, over searches and distillations.
+
+    Args:
+        references: searches, run ids or sets; by default every search and distillation.
+        experiment: only of this one, such as ``digits-ipc1``.
+        format: ``html``, ``markdown`` or ``latex``.
+        storage: Optuna storage with the trials; by default the one beside the tracking store.
+        tracking_uri: MLflow store.
+
+    Raises:
+        UnknownSetError: a reference is none of these.
+        UnknownNameError: there is no such experiment.
+        ConfigError: there is no run yet.
+
+    Example:
+        >>> import study
+        >>> made = study.distill("random", "digits", ipc=1, budget="smoke", name="baseline")
+        >>> "baseline" in study.report(format="latex").text
+        True
+    """
+    from study.runs.report.page import make_report
+
+    return make_report(references, stores_of(tracking_uri, storage), experiment=experiment, format=format)

@@ -47,7 +47,7 @@ def sets(name: str | None = None, *, tracking_uri: str | None = None) -> list[di
         >>> isinstance(study.sets("nothing-of-this-name"), list)
         True
     """
-    from study.runs.catalog.sets import list_sets
+    from study.runs.catalog.versions import list_sets
 
     return list_sets(stores_of(tracking_uri), name)
 
@@ -99,3 +99,27 @@ def verify(references: Sequence[str] = (), *, tracking_uri: str | None = None) -
     from study.runs.catalog.sets import verify_sets
 
     return verify_sets(references, stores_of(tracking_uri))
+
+
+def repair(*, tracking_uri: str | None = None) -> dict[str, Any]:
+    """Record where a moved store lies now, after a copy of its database, and check every registered set by hash.
+
+    Args:
+        tracking_uri: folder or database of the store as it lies now; by default ``./mlruns``.
+
+    Returns:
+        ``moved_from`` and ``backup`` (None where nothing was moved), ``changed`` rows by table, one verdict for
+        each of ``sets``, and whether all are ``whole``.
+
+    Raises:
+        ConfigError: there is no embedded store.
+
+    Example:
+        >>> import study
+        >>> made = study.distill("random", "digits", ipc=1, budget="smoke")
+        >>> study.repair()["moved_from"] is None
+        True
+    """
+    from study.runs.catalog.repair import repair as run
+
+    return run(stores_of(tracking_uri))

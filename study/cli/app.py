@@ -8,7 +8,7 @@ import typer
 
 import study
 from study.cli import compare as compare_command
-from study.cli import data, distill, evaluate, experts, recipe, sets, tune, ui
+from study.cli import data, distill, evaluate, experts, recipe, repair, report, sets, tune, ui
 
 app = typer.Typer(
     name="study",
@@ -25,11 +25,13 @@ app.command("tune", epilog=tune.EPILOG)(tune.tune)
 app.command("distill", epilog=distill.EPILOG)(distill.distill)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("compare", epilog=compare_command.EPILOG)(compare_command.compare)
+app.command("report", epilog=report.EPILOG)(report.report)
 app.add_typer(sets.app, name="sets", help="Registered synthetic sets: list, show, download, verify.")
 app.add_typer(data.app, name="data", help="Real datasets: list, prepare, check.")
 app.add_typer(experts.app, name="experts", help="Cached expert trajectories: list, build, prune.")
 app.add_typer(recipe.app, name="recipe", help="What a method is run with on a dataset: show, list.")
 app.command("ui")(ui.ui)
+app.command("repair", epilog=repair.EPILOG)(repair.repair)
 
 
 def _print_version(wanted: bool) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 import typer
 
 import study
+from study.core.words import percent as percent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -138,14 +139,6 @@ def new_table(*heads: str, right: Collection[int] = (), **options: Any) -> Table
     for position in right:
         table.columns[position].justify = "right"
     return table
-
-
-def percent(mean: float | None, std: float | None = None) -> str:
-    """A fraction as people read it: ``93.1 ± 0.8 %``."""
-    if mean is None:
-        return "-"
-    spread = "" if std is None else f" ± {100 * std:.1f}"
-    return f"{100 * mean:.1f}{spread} %"
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,11 +19,18 @@ if TYPE_CHECKING:
 
 SEEDS = "Train this many networks on each of two sets, from the same seeds, and test the difference."
 
+SCORES = {"validation": "validation", "random, val": "random_validation", "test": "test", "random, test": "random_test",
+          "other networks": "cross", "random, others": "random_cross"}  # fmt: skip
+"""Keys of scores by heading."""
+BORDER = 3
+"""Letters that a column takes besides its text."""
+
 EPILOG = (
     "Example: study compare --experiment digits-ipc1\n\n"
     "The trials of one search: study compare digits-dm-ipc1-1 --trials\n\n"
     "Is one set better than another? study compare digits-dm-ipc10/1 digits-random-ipc10/1 --seeds 10\n\n"
-    "For a spreadsheet: study compare --csv > runs.csv"
+    "For a spreadsheet: study compare --csv > runs.csv\n\n"
+    "A page with images and figures: study compare --html runs.html"
 )
 
 
@@ -38,12 +47,17 @@ def compare(
     ] = None,
     trials: Annotated[bool, typer.Option("--trials", help="The trials of each search.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated text on standard output.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="A page over them, as `study report` writes."),
+    ] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", help=SEEDS, min=2, show_default=False)] = None,
     test: Annotated[
         bool, typer.Option("--test", help="With --seeds: on test images instead of validation; logged.")
     ] = False,
     overrides: common.Overrides = None,
     data_root: common.DataRoot = None,
+    storage: common.Storage = None,
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,
 ) -> None:
@@ -52,10 +66,20 @@ def compare(
     if seeds is None:
         if test or overrides:
             raise study.ConfigError("--test and --set go with --seeds, which trains networks on two sets")
+        if html is not None:
+            if trials or as_csv:
+                raise study.ConfigError("--html is a page of its own; leave out --trials and --csv")
+            from study.cli.report import write
+
+            made = study.report(named, experiment=experiment, storage=storage, tracking_uri=tracking_uri)
+            write(made, html, as_json=as_json)
+            return
         rows = study.list_runs(named, experiment=experiment, trials=trials, tracking_uri=tracking_uri)
-        show = _show_csv if as_csv else _show_runs
+        show = _show_csv if as_csv else _show_trials if trials else _show_runs
         common.answer({"runs": rows}, show, as_json=as_json)
         return
+    if html is not None:
+        raise study.ConfigError("--html and --seeds exclude each other")
     if len(named) != 2:
         raise study.ConfigError(f"--seeds compares two sets, but {len(named)} are named")
     from study.cli.progress import watched
@@ -70,20 +94,77 @@ def compare(
 
 def _show_csv(found: dict[str, list[dict[str, Any]]]) -> None:
     rows = found["runs"]
-    writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else ["run"], lineterminator="\n")
+    names = list(dict.fromkeys(key for row in rows for key in row)) or ["run"]
+    writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 
 
 def _show_runs(found: dict[str, list[dict[str, Any]]]) -> None:
-    rows = found["runs"]
-    table = common.new_table("run", "method", "budget", "status", "validation", "test", "random, test", "set")
-    for row in rows:
-        validation = percent(row["validation"], row["validation_std"])
-        test = percent(row["test"], row["test_std"])
-        words = (row["run"], row["method"], row["budget"], row["status"].lower())
-        table.add_row(*words, validation, test, percent(row["random_test"]), row["set"])
-    common.out().print(table if rows else "No runs yet; start with: study tune --method dm --dataset digits")
+    _print_table(found["runs"], ("run", "method", "budget", "status"), (), ("set",))
+
+
+def _show_trials(found: dict[str, list[dict[str, Any]]]) -> None:
+    searches: dict[str, list[dict[str, Any]]] = {}
+    for row in found["runs"]:
+        searches.setdefault(row.get("search", ""), []).append(row)
+    for search, rows in searches.items():
+        # Searches differ in what they search, so each has a table of its own.
+        names = [key for key in dict.fromkeys(key for row in rows for key in row) if "." in key]
+        common.say(search)
+        _print_table(rows, ("run", "status"), names, ())
+    if not searches:
+        _print_table([], (), (), ())
+
+
+def _print_table(
+    rows: list[dict[str, Any]], before: Sequence[str], params: Sequence[str], after: Sequence[str]
+) -> None:
+    """Columns that some row fills; on a narrow screen runs stand side by side, so that no name is cut."""
+    if not rows:
+        common.say("No runs yet; start with: study tune --method dm --dataset digits")
+        return
+    cells = [
+        {
+            **{key: str(row.get(key) or "") for key in before},
+            **{label: _score(row, key) for label, key in SCORES.items()},
+            **{key.removeprefix("distill."): _value(row.get(key)) for key in params},
+            **{key: str(row.get(key) or "") for key in after},
+        }
+        for row in rows
+    ]
+    heads = [head for head in cells[0] if any(row[head] not in {"", "-"} for row in cells)]
+    lines = [heads, *([row[head] for head in heads] for row in cells)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    if sum(widths) + BORDER * len(widths) + 1 <= common.out().width:
+        _print_lines(lines)
+        return
+    widest, room = max(map(len, heads)), common.out().width
+    each = max(len(cell) for line in lines[1:] for cell in line)
+    count = max(1, (room - widest - BORDER - 1) // (each + BORDER))
+    for start in range(1, len(lines), count):
+        _print_lines([list(column) for column in zip(heads, *lines[start : start + count], strict=True)])
+
+
+def _print_lines(lines: list[list[str]]) -> None:
+    table = common.new_table()
+    for head in lines[0]:
+        table.add_column(head, no_wrap=True, overflow="ignore")
+    for line in lines[1:]:
+        table.add_row(*line)
+    common.out().print(table, crop=False, width=max(common.out().width, table.__rich_measure__(
+        common.out(), common.out().options.update(width=10_000)).maximum))  # fmt: skip
+
+
+def _score(row: dict[str, Any], key: str) -> str:
+    return percent(row.get(key), row.get(f"{key}_std"))
+
+
+def _value(value: str | None) -> str:
+    try:
+        return "" if value is None else value if value.isdecimal() else f"{float(value):.3g}"
+    except ValueError:
+        return str(value)
 
 
 def _show_comparison(comparison: SetComparison) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
+from rich.markup import escape
 
 from study.cli.common import new_table, out, percent, print_json
 from study.cli.recipe import plain_settings, settings_table
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from study import Plan, SearchResult, Setting
     from study.core.clock import Part
+    from study.core.records import Score
 
 NUM_BEST_SHOWN = 3
 PART_NAMES: dict[Part, str] = {
@@ -43,11 +46,20 @@ def show_result(result: SearchResult, *, profile: bool = False) -> None:
     winner = result.winner
     metric = winner.test.metric.replace("_", " ")
     console.print(
-        f"{result.method} on {result.dataset}, {result.ipc} a class: {metric}, n = {winner.test.n}, ddof 1",
+        f"{result.method} on {result.dataset}, {result.ipc} a class: {metric}, ddof 1",
         style="italic",
     )
-    console.print(_scores_table(result))
-    console.print(f"registered as [bold]{winner.set}[/bold] ({winner.note})")
+    others = [] if winner.cross is None else list(winner.cross.others)
+    together = _scores_table(result, others)
+    tables = [together] if _fits(console, together) else [_scores_table(result, []), _others_table(result)]
+    console.print(*tables, sep="\n")
+    if len(result.finalists) > 1:
+        console.print(_finalists_table(result))
+    if result.choice:
+        console.print(f"trial {winner.trial} was chosen: {result.choice}", markup=False)
+    console.print(f"registered as [bold]{winner.set}[/bold] ({escape(winner.note)})")
+    for text in winner.fitness.warnings:
+        console.print(f"warning: {text}", style="yellow", markup=False)
     if winner.trial is not None and winner.relative_change < STANDSTILL:
         console.print(
             "its images are still those that the search began with: no trial that moved them did better",
@@ -58,15 +70,6 @@ def show_result(result: SearchResult, *, profile: bool = False) -> None:
             f"{winner.near_copies} of its images are near copies of real training images, as its card says; "
             f"look at them with: study evaluate {winner.set} --protocol leakage",
             style="yellow",
-        )
-    if result.front:
-        scores = ", ".join(f"{name} {percent(value)}" for name, value in winner.objectives.items())
-        console.print(f"chosen by {result.choice}: {scores}")
-    if "mean" in winner.cross:
-        others = ", ".join(name for name in winner.cross if name not in ("mean", "worst"))
-        console.print(
-            f"on architectures it was not distilled with ({others}), validation: mean "
-            f"{percent(winner.cross['mean'])}, worst {percent(winner.cross['worst'])}"
         )
     console.print(f"images moved by {100 * winner.relative_change:.0f} % of their start; "
                   f"data.safetensors SHA-256 {winner.sha256[:16]}")  # fmt: skip
@@ -81,8 +84,9 @@ def show_result(result: SearchResult, *, profile: bool = False) -> None:
     console.print("  study ui", style="bold")
     for title, link in result.links.items():
         console.print(f"    {title}: {link}", style="dim", soft_wrap=True)
-    console.print(f"  study sets download {winner.set} --output {name}", style="bold")
-    console.print(f"  study evaluate {winner.set}", style="bold")
+    reference = f"{name}@best" if winner.is_best else winner.set
+    console.print(f"  study sets download {reference} --output {name}", style="bold")
+    console.print(f"  study evaluate {reference}", style="bold")
 
 
 def _fits(console: Console, table: Table) -> bool:
@@ -140,15 +144,51 @@ def _params_table(result: SearchResult, keys: list[str]) -> Table:
     return table
 
 
-def _scores_table(result: SearchResult) -> Table:
+def _scores_table(result: SearchResult, others: list[str]) -> Table:
+    """The set beside its baselines, and on other architectures of these names."""
     winner = result.winner
-    table = new_table("set", "validation", "test")
-    for name, scores, style in (
-        ("distilled", (winner.score, winner.test), "bold green"),
-        ("random real images", (winner.random, winner.random_test), None),
-    ):
-        table.add_row(name, *(percent(score.mean, score.std) for score in scores), style=style)
-    table.add_row("its own starting point", percent(winner.start_score.mean), "-")
+    rows = (
+        ("distilled", (winner.score, winner.test), winner.cross, "bold green"),
+        ("random real images", (winner.random, winner.random_test), winner.cross_random, None),
+    )
+    table = new_table("set", "validation", "test", *others, "n")
+    for name, scores, cross, style in rows:
+        cells = [*scores, *([] if cross is None else (cross.others[other] for other in others))]
+        table.add_row(name, *(percent(score.mean, score.std) for score in cells), _counts(cells), style=style)
+    start = winner.start_score
+    missing = ["-"] * len(others)
+    table.add_row("its own starting point", percent(start.mean, start.std), "-", *missing, str(start.n))
+    return table
+
+
+def _others_table(result: SearchResult) -> Table:
+    """On architectures that the set was not distilled with, where these do not fit beside its own."""
+    winner = result.winner
+    assert winner.cross is not None
+    table = new_table("other architectures, validation", *winner.cross.others, "n")
+    rows = (("distilled", winner.cross, "bold green"), ("random real images", winner.cross_random, None))
+    for name, cross, style in rows:
+        cells = [] if cross is None else list(cross.others.values())
+        table.add_row(name, *(percent(one.mean, one.std) for one in cells), _counts(cells), style=style)
+    return table
+
+
+def _counts(scores: Sequence[Score]) -> str:
+    return ", ".join(str(n) for n in dict.fromkeys(score.n for score in scores))
+
+
+def _finalists_table(result: SearchResult) -> Table:
+    """What the finalists scored in their trials, and again with fresh seeds."""
+    table = new_table("trial", "in the trial", "n", "scored again", "n", "others", "", title="finalists, validation",
+                      right=(0, 2, 4))  # fmt: skip
+    for row in result.finalists:
+        table.add_row(
+            str(row["trial"]) + (" *" if row["chosen"] else ""),
+            percent(row["trial_accuracy"], row["trial_accuracy_std"]), str(row["trial_n"]),
+            percent(row["val_accuracy"], row["val_accuracy_std"]), str(row["n"]), percent(row["cross_mean"]),
+            "" if row["fit"] else "not fit to be best",
+            style="bold green" if row["chosen"] else None,
+        )  # fmt: skip
     return table
 
 

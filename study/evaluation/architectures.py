@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -87,6 +87,15 @@ class CrossScore:
         """The lowest mean among the other architectures."""
         return min((score.mean for score in self.others.values()), default=None)
 
+    @property
+    def num_seeds(self) -> int:
+        """Networks of each architecture."""
+        return min(score.n for score in self.scores.values())
+
+    def stds(self) -> dict[str, float]:
+        """Sample deviation over the networks of every architecture."""
+        return {name: score.std for name, score in self.scores.items()}
+
     def metrics(self) -> dict[str, float]:
         """``<model>`` for every architecture, ``mean`` and ``worst`` over the others."""
         named = {name: score.mean for name, score in self.scores.items()}
@@ -150,6 +159,7 @@ class ArchitecturePool:
         ipc: images a class of the sets.
         num_seeds: fresh networks of each architecture for one score.
         validation: real images by which learning rates are chosen; never test.
+        num_random: draws of random real images by architecture; ``num_seeds`` where it is not named.
     """
 
     evaluator: Evaluator
@@ -157,6 +167,7 @@ class ArchitecturePool:
     ipc: int
     num_seeds: int
     validation: ImageDataset
+    num_random: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def own(self) -> str:
@@ -177,7 +188,8 @@ class ArchitecturePool:
     def random(self) -> CrossScore:
         """Random real images on every architecture; all get the same draws."""
         members = self.members
-        with work(f"random real images on {', '.join(members)}", self.num_networks):
+        count = sum(map(self._num_random, members))
+        with work(f"random real images on {', '.join(members)}", count):
             return CrossScore({name: self.random_on(member) for name, member in members.items()}, self.own)
 
     def score(self, synthetic: SyntheticSet, purpose: str) -> CrossScore:
@@ -205,7 +217,10 @@ class ArchitecturePool:
 
     def random_on(self, member: PoolModel) -> Score:
         """Random real images on one architecture."""
-        return _on(self.evaluator, member).random(self.ipc, self.num_seeds)
+        return _on(self.evaluator, member).random(self.ipc, self._num_random(member.name))
+
+    def _num_random(self, name: str) -> int:
+        return self.num_random.get(name, self.num_seeds)
 
     def side_by_side(self, work: Callable[[str], Result]) -> dict[str, Result]:
         """What ``work`` gives for every name, in their order.
@@ -238,7 +253,7 @@ def _on(evaluator: Evaluator, member: PoolModel) -> Evaluator:
         model=member.model,
         config=member.config,
         generators=own if member.is_own else own.child("architecture", member.name),
-        draws=own.child("random") if evaluator.draws is None else evaluator.draws,
+        draws=evaluator.baseline_draws,
     )
 
 
@@ -252,7 +267,9 @@ def choose_learning_rate(
     anything; the evaluator classifies validation images even where the scores are of test.
     """
     base = config.resolve().lr
-    rated = evaluator.changed(model=model, generators=evaluator.generators.child("learning-rate"), draws=None)
+    # By the baseline's seeds, so that a search and an evaluation choose the same rate.
+    seeds = evaluator.baseline_draws.child("learning-rate")
+    rated = evaluator.changed(model=model, generators=seeds, draws=None)
     means = {}
     with work(f"learning rate of {model.name}", num_rate_networks(model.name)):
         for rate in (base * factor for factor in RATE_FACTORS):

@@ -45,10 +45,10 @@ class Evaluator:
         augmentation: the dataset's; used where the recipe augments.
         compute: device, precision and compilation.
         generators: seed i is ``generators.child("evaluation", i)``.
-        draws: draw i of random real images is ``draws.child("random", i)``, for its images and its network;
-            by default a child of ``generators``.
-        expected_scores: how many scores like one of these will be asked for in all, by which the compiler's
-            time is weighed.
+        draws: draw i of random real images is ``draws.child("random", i)``, for its images and its network,
+            whatever purpose the seeds have: there is one random baseline. By default a child of ``generators``.
+        expected_scores: how many scores of sets like one of these will be asked for in all, by which the
+            compiler's time is weighed.
 
     Example:
         >>> import study, torch
@@ -74,10 +74,11 @@ class Evaluator:
     _known: dict[tuple[object, ...], Score] = field(default_factory=dict, repr=False, compare=False)
 
     def reseeded(self, *purpose: str | int) -> Evaluator:
-        """The same with seeds of its own: scores for one purpose never share luck with those for another."""
-        return replace(
-            self, generators=self.generators.child(*purpose), draws=self.generators.child(*purpose, "random")
-        )
+        """The same with seeds of its own: scores for one purpose never share luck with those for another.
+
+        Random real images are no such score: they keep their draws.
+        """
+        return replace(self, generators=self.generators.child(*purpose), draws=self.baseline_draws)
 
     def changed(self, **changes: Any) -> Evaluator:
         """The same with other fields, such as ``real`` or ``model``; nothing is remembered across."""
@@ -135,7 +136,7 @@ class Evaluator:
             DataError: the cache folder cannot be written.
         """
         count = self.config.num_seeds if num_draws is None else num_draws
-        known = ("random", ipc, self._draws.seed, count)
+        known = ("random", ipc, self.baseline_draws.seed, count)
         if known not in self._known:
             with work("random real images", count):
                 self._known[known] = self._cached_random(self.random_sets(ipc, count))
@@ -143,7 +144,7 @@ class Evaluator:
 
     def random_sets(self, ipc: int, num_draws: int) -> list[SyntheticSet]:
         """The draws of random real images that :meth:`random` trains on."""
-        return random_real_sets(self.train, ipc, num_draws, self._draws)
+        return random_real_sets(self.train, ipc, num_draws, self.baseline_draws)
 
     def seeds(self, num_seeds: int | None = None) -> list[Generators]:
         """The families of generators of the first evaluation seeds, unused."""
@@ -173,7 +174,8 @@ class Evaluator:
         )  # fmt: skip
 
     @property
-    def _draws(self) -> Generators:
+    def baseline_draws(self) -> Generators:
+        """The family that draws of random real images belong to."""
         return self.generators.child("random") if self.draws is None else self.draws
 
     def _key(self, synthetic: SyntheticSet, count: int) -> tuple[object, ...]:
@@ -200,8 +202,9 @@ class Evaluator:
         return score_rows(rows, real, time.perf_counter() - started)
 
     def _cached_random(self, sets: Sequence[SyntheticSet]) -> Score:
-        recipe, draws = self.config.resolve(), self._draws
-        expected = len(sets) * self.expected_scores
+        recipe, draws = self.config.resolve(), self.baseline_draws
+        # As often as they are drawn, whoever asks: the baseline of a search and of an evaluation is one.
+        expected = len(sets)
         key = {
             "version": _VERSION,
             "drawn": [set_digest(drawn) for drawn in sets],

@@ -31,6 +31,9 @@ class MethodConfig(Frozen):
     """Updates of the synthetic images; 0 leaves the initialisation as it is."""
     init: Initialization = "real"
     """Where the synthetic images start: ``real``, ``noise`` or ``real+noise``."""
+    pixel_range: float | None = Field(None, ge=0)
+    """How far a learned pixel may leave the range of its channel in the real training images, in widths of that range;
+    what goes farther is put back after each update. 0 keeps to the range; None, as published, sets no limit."""
 
 
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)

@@ -107,6 +107,7 @@ class DD(Method[DDConfig]):
         order = mini_sets(train.num_classes, task.ipc, config.num_distill_epochs)
         fixed = derive_seed(generators.seed, "network") if config.network_init == "fixed" else None
         learned = LearnedStepSchedule(config, images, labels, train.class_names, order, fixed)
+        learned.bound(config.pixel_range, train)
         yield learned.progress(0)
         students = _Students(config, task, order, generators)
         period = max(1, round(config.num_iterations * config.lr_decay_fraction))

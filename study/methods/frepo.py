@@ -134,6 +134,7 @@ class _RegressionSet(LearnedImages):
         self.targets.requires_grad_(config.learn_labels)
         self._learned = [self.pixels, self.targets] if config.learn_labels else [self.pixels]
         self._optimizer = LAMB(self._learned, config.image_lr)
+        self.bound(config.pixel_range, task.train)
 
     def step(self, losses: Mapping[str, Tensor], iteration: int) -> Progress:
         """Descend along the gradient of ``match/loss``, at the rate of this iteration."""

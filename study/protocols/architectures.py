@@ -55,12 +55,14 @@ class Architectures(Protocol):
             raise ConfigError(next(iter(unfit.values())))
         full = _score_full_data(session)
         pool = ArchitecturePool(
-            evaluator, {own.name: own, **models}, session.ipc, session.num_seeds, session.on_validation.real
-        )
+            evaluator, {own.name: own, **models}, session.ipc, session.num_seeds, session.on_validation.real,
+            session.num_random,
+        )  # fmt: skip
 
         def score(name: str) -> tuple[PoolModel, Score, Score]:
             member = pool.member(name)
-            session.report(f"training {2 * session.num_seeds} networks of {name}")
+            num_random = session.num_random.get(name, session.num_seeds)
+            session.report(f"training {session.num_seeds + num_random} networks of {name}")
             return member, pool.score_on(member, session.synthetic), pool.random_on(member)
 
         found = pool.side_by_side(score)
@@ -118,7 +120,7 @@ def _row(session: Session, member: PoolModel, distilled: Score, random: Score) -
         about = describe_score(score, generators.child("interval", member.name, name))
         row[name] = about["mean"]
         row.update({f"{name}_{key}": about[key] for key in ("std", "low", "high", "values")})
-    return {**row, "n": distilled.n, "learning_rate": None if learned else recipe.lr}
+    return {**row, "n": distilled.n, "random_n": random.n, "learning_rate": None if learned else recipe.lr}
 
 
 def describe_score(score: Score, generators: Generators) -> dict[str, Any]:
@@ -138,6 +140,7 @@ def _metrics(session: Session, made: CrossScore, random: CrossScore, full: Score
         f"{prefix}/gain_over_random": distilled.mean - baseline.mean,
         f"random/{prefix}_accuracy": baseline.mean,
         f"random/{prefix}_accuracy_std": baseline.std,
+        "random/num_seeds": float(baseline.n),
     }
     metrics.update({f"cross/{name}": value for name, value in made.metrics().items()})
     metrics.update({f"random/cross_{name}": value for name, value in random.metrics().items()})
@@ -172,6 +175,9 @@ def _notes(
         f"{metric}; mean and worst leave out the architecture it was distilled with (own); "
         f"always the largest class: {100 * always:.1f} %"
     ]
+    more = [f"{row['model']} {row['random_n']}" for row in rows if row["random_n"] != row["n"]]
+    if more:
+        notes.append(f"draws of random real images, where not n: {', '.join(more)}")
     if any(row["learning_rate"] is None for row in rows):
         notes.append("no learning rate: the set's own step size or steps are used")
     if full is None:

@@ -95,6 +95,8 @@ class Session:
         against: a second set of the same space, verified, or None.
         twin_command: the command that makes the set again with some settings changed.
         distill_seconds: what making the set took; None where that is not known here.
+        num_random: draws of random real images by architecture, as the set's search made them; others get as many as
+            networks are trained on the set.
     """
 
     reference: str
@@ -108,6 +110,7 @@ class Session:
     against: StoredSet | None = None
     twin_command: Callable[[Mapping[str, Any]], str] = lambda changes: ""
     distill_seconds: Callable[[], float | None] = lambda: None
+    num_random: Mapping[str, int] = field(default_factory=dict)
 
     @functools.cached_property
     def synthetic(self) -> SyntheticSet:

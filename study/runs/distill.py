@@ -50,7 +50,9 @@ def distill(
             log_score_figures(recorder, config, context)
         with context.clock.part("finalists"):
             score = context.scorer("finalist").score(result.synthetic, config.search.num_finalist_seeds)
-        chosen = replace(result, score=score, random=context.random("finalist"))
+        cross = context.cross_score(result.synthetic, "finalist")
+        fitness = context.fitness(result.synthetic, cross, result.relative_change)
+        chosen = replace(result, score=score, cross=cross, fitness=fitness)
         chosen = with_full_start(chosen, context, config)
         winner = register_winner(tracker, context, chosen, callback, origin=name, output=output)
         cost = context.clock.split()

@@ -106,6 +106,7 @@ def evaluate(
             against=against,
             twin_command=lambda changes: twin_command(stored_config(stored, {}), changes),
             distill_seconds=lambda: _distill_seconds(tracker, stored),
+            num_random=context.num_random(),
         )
         found = protocol.measure(session)
         artifacts = _record(recorder, protocol.name, found)

@@ -196,10 +196,9 @@ def _count_cross(context: RunContext) -> dict[str, tuple[Any, int]]:
     search = context.config.search
     # Rungs go by the other architectures only where nothing else is raised.
     scores = search.num_trials * (1 + (len(search.rungs) if search.objectives == ("cross-arch",) else 0))
-    if "cross-arch" in search.objectives:
-        scores += min(search.num_finalists, search.num_trials)
+    scores += min(search.num_finalists, search.num_trials)
     return {
-        name: (model, (scores + 1) * pool.num_seeds + num_rate_networks(name))
+        name: (model, scores * pool.num_seeds + pool.num_random[name] + num_rate_networks(name))
         for name, model in pool.models.items()
     }
 

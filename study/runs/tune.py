@@ -19,7 +19,7 @@ from study.runs.context.run_context import RunContext
 from study.runs.context.stores import StoreOptions, open_search_storage
 from study.runs.figures.pareto_front import log_front
 from study.runs.figures.run import log_bar_figures, log_score_figures
-from study.runs.registration.register import log_trial_set, register_winner
+from study.runs.registration.register import fit_words, log_trial_set, register_winner
 from study.runs.registration.results import SearchResult, WinnerResult
 from study.runs.search_report import log_comparison
 from study.runs.trials.finalists import FinalistRound, choose_winner, note_result
@@ -185,7 +185,7 @@ class _TuneRun:
         with clock.part("tracking"):
             log_bar_figures(parent, self.config.with_params(winner.params), self.context)
             log_score_figures(parent, self.config, self.context)
-            log_comparison(parent, self.tracker, self.search, winner, self.context)
+            log_comparison(parent, self.tracker, self.search, winner, finalists, self.context)
             records = self.search.records()
             log_front(parent, self.tracker, records, winner.trial, self.context)
         cost = clock.split()
@@ -200,7 +200,8 @@ class _TuneRun:
         )
         parent.set_tags(
             {"study.winner": str(winner.trial), "study.set": winner.set,
-             "study.objective": self.config.search.objective, "study.choice": finalists.rule}
+             "study.objective": self.config.search.objective, "study.choice": finalists.rule,
+             "study.fit": fit_words(winner.fitness)}
         )  # fmt: skip
         return SearchResult(
             search=self.search.name,
@@ -216,6 +217,6 @@ class _TuneRun:
             cost=cost,
             objective=self.config.search.objective,
             front=tuple(record.number for record in records if record.on_front),
-            finalists=tuple({"trial": one.trial or 0, **one.objectives} for one in finalists.finalists),
+            finalists=tuple(finalists.plain()),
             choice=finalists.rule,
         )

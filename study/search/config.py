@@ -12,6 +12,9 @@ OBJECTIVES = ("accuracy", "cross-arch")
 """What a search can raise, in the order in which both are named."""
 
 
+Serves = Literal["all", "own"]
+
+
 class SearchConfig(Frozen):
     """Counts and choices of a search; the space itself lives in :mod:`study.core.spaces`."""
 
@@ -30,18 +33,22 @@ class SearchConfig(Frozen):
     """Updates, at most, of a network that scores a trial or a rung, and random real images beside them; finalists, test
     and other architectures have all of the recipe's. None for no limit."""
     num_random_seeds: int = Field(5, ge=1)
-    """Draws of random real images, each with an evaluation seed of its own; scored once a search."""
+    """Draws of random real images, each with an evaluation seed of its own, on validation, on test and on every other
+    architecture; the same draws for every search and evaluation with the same seed."""
     num_finalists: int = Field(3, ge=1)
     """Best trials that are scored again with fresh evaluation seeds."""
     num_finalist_seeds: int = Field(5, ge=1)
     """Fresh evaluation seeds of each finalist, and of the winner on test."""
     cross_models: tuple[str, ...] = ("mlp", "lenet")
     """Architectures, as ``name`` or ``name:width``, on which every finished trial is scored beside its own."""
-    num_cross_seeds: int = Field(2, ge=0)
+    num_cross_seeds: int = Field(3, ge=0)
     """Evaluation seeds of each of them; 0 leaves the score out."""
     objective: Literal["accuracy", "cross-arch", "accuracy,cross-arch"] = "accuracy"
     """What the search raises, on validation: the score of the method's own architecture, the mean over
     the other ones, or both, which gives a front of trials instead of an order."""
+    serves: Serves = "all"
+    """Whom the set that becomes ``best`` has to serve: ``all`` asks it to beat random real images on ``cross_models``
+    too, ``own`` on its own architecture only."""
     sampler: Literal["tpe", "gp", "random"] = "tpe"
     """``tpe`` for any space, ``gp`` for small continuous ones, ``random`` as a control."""
     pruner: Literal["median", "none"] = "median"

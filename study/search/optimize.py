@@ -88,11 +88,16 @@ class Search:
         return [latest[number] for number in sorted(latest)]
 
     def best(self, count: int) -> list[TrialRecord]:
-        """The best complete trials, best first, an earlier one before its equals; see :func:`choose_finalists`."""
+        """The best complete trials, best first, an earlier one before its equals; see :func:`choose_finalists`.
+
+        Those that are fit to be ``best`` come before all others.
+        """
         complete = [record for record in self.records() if record.value is not None]
         if len(self._config.objectives) > 1:
             return choose_finalists([record for record in complete if record.on_front], count)
-        return sorted(complete, key=lambda record: (-(record.value or 0.0), record.number))[:count]
+        return sorted(complete, key=lambda record: (not record.fit, -(record.value or 0.0), record.number))[
+            :count
+        ]
 
     def propose(self, params: Mapping[str, Any]) -> None:
         """Have these values tried first if nothing has run yet; each has to lie in its range."""

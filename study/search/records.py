@@ -18,6 +18,8 @@ TrialOutcome = Literal["COMPLETE", "PRUNED", "DIVERGED", "INTERRUPTED", "RUNNING
 DIVERGED = "study.diverged"
 VALUES = "val_values"
 """Under which a complete trial keeps its score, one value a network."""
+FIT = "fit"
+"""Under which it keeps whether its set may become ``best``."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ class TrialRecord:
         return tuple(self.attributes.get(VALUES, ()))
 
     @property
+    def fit(self) -> bool:
+        """Whether its set was found fit to be ``best``; so are trials of older versions, which nobody judged."""
+        return bool(self.attributes.get(FIT, True))
+
+    @property
     def counts(self) -> bool:
         """Whether it is one of the trials that were asked for."""
         return self.outcome in {"COMPLETE", "PRUNED", "DIVERGED"}
@@ -84,6 +91,7 @@ class TrialRecord:
             "objective": self.value,
             "cross_mean": (self.attributes.get("cross") or {}).get("mean"),
             "on_front": self.on_front,
+            "fit": self.fit if self.values is not None else None,
             "params": dict(self.params),
             "seconds": self.seconds,
             "run_id": self.attributes.get("run_id"),
@@ -111,12 +119,14 @@ def choose_finalists(front: Sequence[TrialRecord], count: int) -> list[TrialReco
     """At most ``count`` trials of a front of complete trials.
 
     First the one with the highest mean of its objectives, then the best of each objective, so that both ends
-    of the front are kept where three or more are asked for, then the rest by mean. An earlier trial wins a tie.
+    of the front are kept where three or more are asked for, then the rest by mean. An earlier trial wins a tie, and
+    trials that are fit to be ``best`` come before all others.
     """
     if not front:
         return []
-    by_mean = sorted(front, key=lambda record: (-(record.value or 0.0), record.number))
+    by_mean = sorted(front, key=lambda record: (not record.fit, -(record.value or 0.0), record.number))
+    front = [record for record in by_mean if record.fit] or by_mean
     num_objectives = len(front[0].values or ())
-    ends = [max(by_mean, key=lambda record: (record.values or ())[index]) for index in range(num_objectives)]
+    ends = [max(front, key=lambda record: (record.values or ())[index]) for index in range(num_objectives)]
     chosen = {record.number: record for record in (by_mean[0], *ends, *by_mean)}
     return list(chosen.values())[:count]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from study.core.templates import render
+from study.core.words import percent
 from study.sets.manifest import Manifest, ScoreRecord
 
 SCORE_ROWS = {
@@ -30,11 +31,27 @@ def render_card(manifest: Manifest) -> str:
         extra=sorted({name for score in manifest.scores.values() for name in score.extra}),
         cross_rows=_cross_rows(manifest), plain_loop=plain_loop, study_loop=study_loop,
         recipe=_recipe(manifest), facts=_facts(manifest), percent=_percent, numbers=_numbers,
+        networks=_networks(manifest), share=percent,
     )  # fmt: skip
 
 
-def _percent(fraction: float) -> str:
-    return f"{fraction:.2%}".removesuffix("%")
+def _percent(mean: float, std: float | None = None) -> str:
+    """As people read it everywhere, without the sign: the table says that it is percent."""
+    return percent(mean, std).removesuffix(" %")
+
+
+def _networks(manifest: Manifest) -> tuple[list[str], list[str]]:
+    """Networks that learn more from the set than from random real images, and those that do not."""
+    cross = manifest.cross
+    scored: dict[str, tuple[float, float]] = {}
+    own, random = manifest.scores.get("validation"), manifest.scores.get("random_validation")
+    if own is not None and random is not None:
+        scored[manifest.evaluation.get("model", {}).get("name", "its own")] = (own.mean, random.mean)
+    if cross is not None:
+        names = [name for name in cross.distilled if name not in CROSS_TOTALS and name in cross.random]
+        scored.update({name: (cross.distilled[name], cross.random[name]) for name in names})
+    better = [name for name, (mean, baseline) in scored.items() if mean > baseline]
+    return better, [name for name in scored if name not in better]
 
 
 def _numbers(values: Sequence[float]) -> str:

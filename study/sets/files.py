@@ -17,6 +17,7 @@ from study.core.records import StepSchedule, SyntheticSet, image_shape
 from study.data.preprocess import Preprocessing
 from study.sets.card import render_card
 from study.sets.manifest import SCHEMA_VERSION, FileRecord, Manifest, ScheduleRecord, parse_manifest
+from study.sets.pixels import PixelRecord
 from study.sets.preview import class_rows
 
 DATA_NAME = "data.safetensors"
@@ -114,7 +115,9 @@ def write_set(
         with replace_folder(folder) as temporary:
             save_file(tensors, temporary / DATA_NAME)
             pixels = preprocessing.invert(synthetic.images)
-            class_rows(pixels, synthetic.labels, synthetic.class_names).save(temporary / PREVIEW_NAME)
+            note = manifest.pixels.note if manifest.pixels else ""
+            preview = class_rows(pixels, synthetic.labels, synthetic.class_names, note)
+            preview.save(temporary / PREVIEW_NAME)
             (temporary / CARD_NAME).write_text(render_card(manifest), encoding="utf-8")
             files = {
                 path.name: {"sha256": sha256_file(path), "size": path.stat().st_size}
@@ -192,7 +195,7 @@ def read_set(folder: Path) -> StoredSet:
     except (SafetensorError, ShapeError, DataError, OSError) as error:
         raise CorruptSetError(f"{path}: {error}") from error
     for field, value in _facts(synthetic, preprocessing).items():
-        if field != "preprocessing" and getattr(manifest, field) != value:
+        if field not in ("preprocessing", "pixels") and getattr(manifest, field) != value:
             stated = getattr(manifest, field)
             raise CorruptSetError(f"{path} has {field} = {value!r}, its manifest says {stated!r}")
     return StoredSet(synthetic, manifest, preprocessing, folder)
@@ -230,6 +233,7 @@ def _facts(synthetic: SyntheticSet, preprocessing: Preprocessing) -> dict[str, o
         "step_size": synthetic.step_size,
         "schedule": None if synthetic.schedule is None else ScheduleRecord.of(synthetic.schedule),
         "preprocessing": preprocessing.to_plain(),
+        "pixels": PixelRecord.of(synthetic.images, preprocessing),
     }
 
 

@@ -10,6 +10,7 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator
 from study.core.config import Frozen
 from study.core.errors import CorruptSetError
 from study.core.records import Score, StepSchedule
+from study.sets.pixels import PixelRecord
 
 SCHEMA_VERSION = 2
 """Raised whenever an older reader would misunderstand a newer manifest; all versions up to this are read.
@@ -106,6 +107,12 @@ class CrossRecord(Frozen):
     """Mean accuracy by architecture, with ``mean`` and ``worst`` over all of them."""
     random: dict[str, float] = Field(default_factory=dict)
     """The same of random real images; empty where nobody measured it."""
+    distilled_std: dict[str, float] = Field(default_factory=dict)
+    """Sample deviation (ddof 1) by architecture; empty in sets of older versions."""
+    random_std: dict[str, float] = Field(default_factory=dict)
+    """The same of random real images."""
+    random_n: int | None = Field(None, ge=1)
+    """Draws of random real images; None in sets of older versions, where it was ``n``."""
 
 
 class FullDataRecord(Frozen):
@@ -123,8 +130,8 @@ class Manifest(Frozen):
     """Everything a stranger needs in order to use, judge and replay a synthetic set.
 
     ``num_images``, ``image_shape``, ``class_names``, ``ipc``, ``step_size``, ``soft_labels``,
-    ``schedule``, ``preprocessing`` and ``files`` are filled in when the set is written; what a caller gives for
-    them is replaced.
+    ``schedule``, ``preprocessing``, ``pixels`` and ``files`` are filled in when the set is written; what a caller
+    gives for them is replaced.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -176,6 +183,13 @@ class Manifest(Frozen):
     # Sets of the first versions call it whole_data.
     full_data: FullDataRecord | None = Field(None, validation_alias=AliasChoices("full_data", "whole_data"))
     """All real training images, where their score was known when the set was registered."""
+
+    pixels: PixelRecord | None = None
+    """Where the pixels lie; None in sets of older versions."""
+    faults: tuple[str, ...] = ()
+    """Why the set could not be ``best`` when it was registered."""
+    warnings: tuple[str, ...] = ()
+    """What speaks against it besides."""
 
     leakage: LeakageRecord | None = None
     """Copies of real images among the synthetic ones; None where nobody looked, as in sets of trials."""

@@ -43,13 +43,14 @@ def near_square_grid(images: Tensor) -> Image.Image:
     return _picture(_lay_out(tiles, num_rows, num_columns))
 
 
-def class_rows(images: Tensor, labels: Tensor, class_names: tuple[str, ...]) -> Image.Image:
+def class_rows(images: Tensor, labels: Tensor, class_names: tuple[str, ...], note: str = "") -> Image.Image:
     """One row a class, its name on the left; at most :data:`MAX_COLUMNS` images a row.
 
     Args:
         images: [n, C, H, W] float32 pixels, 1 or 3 channels; clamped to [0, 1].
         labels: [n] int64, the row of each image.
         class_names: one name a class, in label order; a class without images keeps its row.
+        note: a line below the picture.
 
     Raises:
         ShapeError: there is no image, or it has other channels.
@@ -65,7 +66,8 @@ def class_rows(images: Tensor, labels: Tensor, class_names: tuple[str, ...]) -> 
     font = ImageFont.load_default(size=min(max(pitch // 3, 12), 16))
     captions = [_shorten(name, font) for name in class_names]
     left = MARGIN + math.ceil(max(font.getlength(caption) for caption in captions)) + MARGIN
-    note = f"first {MAX_COLUMNS} of {longest} images a class" if longest > MAX_COLUMNS else ""
+    some = f"first {MAX_COLUMNS} of {longest} images a class" if longest > MAX_COLUMNS else ""
+    note = "; ".join(filter(None, (some, note)))
     foot = pitch if note else 0
     canvas_width = max(left + num_columns * (width + GAP) + MARGIN, left + math.ceil(font.getlength(note)))
     canvas = np.full((2 * MARGIN + len(rows) * pitch + foot, canvas_width, tiles.shape[3]), 255, np.uint8)

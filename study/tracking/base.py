@@ -42,6 +42,8 @@ class RunInfo:
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
+    started: float | None = None
+    """Seconds since the epoch, where the store knows."""
 
 
 class Recorder(Protocol):

@@ -197,7 +197,8 @@ def _quoted(value: str) -> str:
 def _info(run: Any, experiment: str) -> RunInfo:
     info, data = run.info, run.data
     params, metrics, tags = dict(data.params), dict(data.metrics), dict(data.tags)
-    return RunInfo(info.run_id, info.run_name or "", info.status, experiment, params, metrics, tags)
+    started = None if info.start_time is None else info.start_time / 1000
+    return RunInfo(info.run_id, info.run_name or "", info.status, experiment, params, metrics, tags, started)
 
 
 def _platform_tags() -> dict[str, str]:

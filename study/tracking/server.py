@@ -20,7 +20,7 @@ from urllib.error import URLError
 from study.core.errors import ConfigError, TrackingError
 from study.core.signals import terminate_like_interrupt
 from study.tracking.links import DEFAULT_PORT
-from study.tracking.stores import StoreLocation, connect
+from study.tracking.stores import StoreLocation, check_moved, connect
 
 START_SECONDS = 90.0
 STOP_SECONDS = 10.0
@@ -94,6 +94,7 @@ def start_server(location: StoreLocation, host: str = "127.0.0.1", port: int | N
         ConfigError: the port cannot be used.
         TrackingError: the store cannot be used, or the server did not come up; its last words are quoted.
     """
+    check_moved(location)
     port = choose_port(host, port)
     if location.database is not None and not location.database.exists():
         connect(location)

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from filelock import FileLock
 
 from study.core.errors import StudyError, TrackingError
+from study.tracking.moves import check_place
 
 DATABASE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "artifacts"
@@ -102,6 +103,7 @@ def connect(location: StoreLocation) -> Any:
     if location.is_server:
         with _environment(_PROBE):
             return _open(location)
+    check_moved(location)
     with _creation_lock(location):
         if location.database is None:
             return _open(location)
@@ -111,6 +113,17 @@ def connect(location: StoreLocation) -> Any:
         with contextlib.closing(sqlite3.connect(location.database, timeout=20)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
         return client
+
+
+def check_moved(location: StoreLocation) -> None:
+    """Refuse an embedded store that lies elsewhere than it records, before anything is written.
+
+    Raises:
+        TrackingError: it was moved, or is no store of ours.
+    """
+    if location.database is not None and location.database.exists():
+        _check_database(location.database)
+        check_place(location.database)
 
 
 def _open(location: StoreLocation) -> Any:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from study.cli.app import app
 
 RUNNER = CliRunner()
-COMMANDS = ["tune", "distill", "evaluate", "compare", "sets", "data", "experts", "recipe", "ui"]
+COMMANDS = ["tune", "distill", "evaluate", "compare", "report", "sets", "data", "experts", "recipe", "ui"]
 
 
 def run(*words, cwd=None):
@@ -48,6 +48,25 @@ def test_help_needs_no_heavy_library():
         assert command in done.stdout
     # Generous, for a busy machine: any heavy import alone would take longer than this.
     assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize("words", [["sets", "list"], ["compare"], ["compare", "--trials"]])
+def test_listings_load_nothing_but_the_tracking_store(tmp_path, words):
+    (tmp_path / "mlruns").mkdir()
+    code = (
+        f"import sys; from study.cli.app import app\nsys.argv = ['study', *{words!r}]\n"
+        "try: app()\n"
+        "except SystemExit as done: assert not done.code, done.code\n"
+        "heavy = {'torch', 'optuna', 'altair', 'sklearn'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    for made in (False, True):
+        if made:
+            assert run("distill", "--method", "random", "--budget", "smoke").exit_code == 0
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert ("digits-random" in done.stdout) is made, done.stdout
+        assert (tmp_path / "mlruns" / "mlflow.db").exists() is made, "reading makes no store"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

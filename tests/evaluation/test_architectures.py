@@ -108,7 +108,7 @@ def test_rate_is_the_best_of_the_grid_on_validation(evaluator):
     # Half of this rate trains the network, the rate itself and more blow it up.
     hot = EvaluationConfig(num_steps=20, lr=1.0)
     assert choose_learning_rate(evaluator, MLP, hot, 1) == pytest.approx(0.5)
-    draws = Generators(0).child("learning-rate").child("random")
+    draws = Generators(0).child("random").child("learning-rate").child("random")
     means = {
         rate: evaluator.changed(model=MLP, config=EvaluationConfig(num_steps=20, lr=rate), draws=draws)
         .random(1, 2)

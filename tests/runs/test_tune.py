@@ -43,7 +43,7 @@ WINNER = {
     "trial": int, "run_id": str, "set": str, "params": dict, "metric": str, "val_accuracy": float,
     "val_accuracy_std": float, "test_accuracy": float, "test_accuracy_std": float, "n": int,
     "start_val_accuracy": float, "relative_change": float, "sha256": str, "is_best": bool, "note": str,
-    "near_copies": int, "objectives": dict, "cross": dict,
+    "near_copies": int, "objectives": dict, "cross": dict, "fit": bool, "faults": list, "warnings": list,
 }  # fmt: skip
 
 
@@ -53,7 +53,14 @@ def test_json_has_the_promised_keys_and_says_what_is_registered(searched):
     assert {key: type(value) for key, value in plain.items()} == RESULT
     winner, random = plain["winner"], plain["random"]
     assert {key: type(value) for key, value in winner.items()} == WINNER
-    assert set(random) == {"val_accuracy", "val_accuracy_std", "test_accuracy", "test_accuracy_std", "n"}
+    assert set(random) == {
+        "val_accuracy",
+        "val_accuracy_std",
+        "test_accuracy",
+        "test_accuracy_std",
+        "n",
+        "cross",
+    }
     registered = open_tracking(StoreOptions(root=root)).resolve_set("digits-dm-ipc1@best")
     assert (winner["set"], winner["is_best"]) == (f"{registered.name}/{registered.version}", True)
     assert winner["run_id"] == registered.run_id

@@ -7,7 +7,7 @@ import pytest
 
 from study.core.spaces import Range
 from study.search.config import SearchConfig
-from study.search.figures import search_page
+from study.search.figures import search_figures, search_page
 from study.search.optimize import Pruned, create_search
 
 SPACE = {"distill.image_lr": Range(low=0.1, high=10, log=True), "distill.momentum": Range(low=0, high=0.9)}
@@ -45,7 +45,31 @@ def test_page_has_every_figure(objective):
     page = search_page(search.optuna_study, config.objectives)
     assert re.findall("<h2>(.*?)</h2>", page) == HEADINGS[objective]
     assert "Not drawn" not in page
-    assert page.count("Plotly.newPlot(") == len(HEADINGS[objective])
+    assert page.count("<svg") == len(HEADINGS[objective])
+
+
+def test_importance_names_the_hyperparameter_that_decides():
+    config = SearchConfig(sampler="random", pruner="none")
+    search = create_search(optuna.storages.InMemoryStorage(), "<b>s</b>", "p", config, SPACE, 0)
+    search.optimize(lambda handle: handle.params["distill.momentum"], 8)
+    (figure,) = search_figures(search.optuna_study, config.objectives, ["Importance"])
+    order = [
+        name for name in re.findall(r">([a-z_]+)</text>", figure.svg) if name in {"image_lr", "momentum"}
+    ]
+    assert order == ["momentum", "image_lr"], "the largest share stands first"
+    assert "8 complete trials" in figure.words
+    assert "<b>" not in search_page(search.optuna_study, config.objectives)
+
+
+def test_the_trials_of_a_short_search_are_counted_in_whole_numbers():
+    config = SearchConfig(sampler="random", pruner="none")
+    search = create_search(optuna.storages.InMemoryStorage(), "s", "p", config, SPACE, 0)
+    search.optimize(lambda handle: handle.params["distill.momentum"], 3)
+    history, importance = search_figures(search.optuna_study, config.objectives, ["History", "Importance"])
+    axis = history.svg[: history.svg.index(">trial</text>")]
+    assert re.findall(r">(\d+)</text>", axis)[:3] == ["0", "1", "2"]
+    assert importance.svg is None
+    assert "4 complete trials at least, there are 3" in importance.words
 
 
 def test_a_search_without_a_complete_trial_has_a_page_too():
@@ -58,3 +82,5 @@ def test_a_search_without_a_complete_trial_has_a_page_too():
     search.optimize(prune, 1)
     page = search_page(search.optuna_study, config.objectives)
     assert re.findall("<h2>(.*?)</h2>", page) == HEADINGS["accuracy,cross-arch"]
+    assert page.count("Not drawn") == len(HEADINGS["accuracy,cross-arch"])
+    assert "<svg" not in page

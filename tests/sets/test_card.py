@@ -105,26 +105,29 @@ def test_scores_stand_beside_their_baseline(tmp_path, set_factory):
     rows = [line for line in card.splitlines() if line.startswith("|")]
     assert rows[0] == "| trained on | scored on | metric | mean | std | n | auc |"
     assert rows[2:] == [
-        "| this set | validation | accuracy | 82.00 | 1.00 | 3 |  |",
-        "| this set | test | accuracy | 81.23 | 1.23 | 5 | 0.9100 |",
-        "| random real images | test | accuracy | 61.00 | 4.00 | 5 |  |",
+        "| this set | validation | accuracy | 82.0 | 1.0 | 3 |  |",
+        "| this set | test | accuracy | 81.2 | 1.2 | 5 | 0.9100 |",
+        "| random real images | test | accuracy | 61.0 | 4.0 | 5 |  |",
     ]
     assert "ddof 1" in card
 
 
 def test_other_architectures_stand_beside_random_images(tmp_path, set_factory):
     cross = {"n": 2, "distilled": {"mlp": 0.8, "lenet": 0.61, "mean": 0.705, "worst": 0.61},
-             "random": {"mlp": 0.7, "mean": 0.7, "worst": 0.7}}  # fmt: skip
+             "random": {"mlp": 0.7, "mean": 0.7, "worst": 0.7},
+             "distilled_std": {"mlp": 0.01}, "random_std": {"mlp": 0.03}, "random_n": 20}  # fmt: skip
     folder = set_factory(tmp_path / "set", cross=cross, evaluation={"model": {"name": "convnet"}})
     card = (folder / "README.md").read_text()
     section = card.split("## On other architectures")[1].split("##")[0]
     assert [line for line in section.splitlines() if line.startswith("|")][2:] == [
-        "| mlp | 80.00 | 70.00 |",
-        "| lenet | 61.00 |  |",
-        "| mean of these | 70.50 | 70.00 |",
-        "| worst of these | 61.00 | 70.00 |",
+        "| mlp | 80.0 ± 1.0 | 70.0 ± 3.0 |",
+        "| lenet | 61.0 |  |",
+        "| mean of these | 70.5 | 70.0 |",
+        "| worst of these | 61.0 | 70.0 |",
     ]
     assert "n = 2 networks" in section
+    assert "n = 20 for random real images" in section
+    assert "more from this set than from as many random real images: mlp." in card
     assert "distilled with convnet" in section
     assert read_set(folder).manifest.cross.distilled == cross["distilled"]
     assert "other architectures" not in (set_factory(tmp_path / "plain") / "README.md").read_text()
@@ -138,7 +141,7 @@ def test_all_training_images_are_a_row_with_a_recipe_of_their_own(tmp_path, set_
         "scores": {"validation": {**scores["validation"], "mean": 0.991}},
     }
     card = (set_factory(tmp_path / "set", scores=scores, full_data=whole) / "README.md").read_text()
-    assert "| all 54,000 training images, 4 epochs | validation | accuracy | 99.10 | 1.00 | 3 |  |" in card
+    assert "| all 54,000 training images, 4 epochs | validation | accuracy | 99.1 | 1.0 | 3 |  |" in card
     assert "have a recipe of their own" in card
 
 

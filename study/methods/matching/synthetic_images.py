@@ -28,8 +28,6 @@ class MatchingConfig(MethodConfig):
     """What moves the pixels: ``sgd``, or ``adamw``, whose steps have the size of ``image_lr`` whatever the loss."""
     weight_decay: float = Field(0.0, ge=0)
     """Of AdamW, which pulls pixels to the mean colour; NCFM publishes 5e-4."""
-    clamp: bool = False
-    """After every update, keep pixels between the least and the largest of their channel in the real images."""
     batch_real: int = Field(256, ge=1)
     """Real images a class in each iteration; a smaller class gives all it has."""
     real_batches: BatchRule = "random"
@@ -59,7 +57,7 @@ class SyntheticImages(LearnedImages):
             self._optimizer = torch.optim.AdamW(
                 [self.pixels], lr=config.image_lr, weight_decay=config.weight_decay
             )
-        self._bounds = _bounds(task.train.images) if config.clamp else None
+        self.bound(config.pixel_range, task.train)
 
     def step(self, losses: Mapping[str, Tensor], iteration: int) -> Progress:
         """Descend along the gradient of ``match/loss``, which has its graph; otherwise as :meth:`descend`."""
@@ -72,16 +70,8 @@ class SyntheticImages(LearnedImages):
         """
         self.pixels.grad = gradient
         self._move(losses, iteration)
-        if self._bounds is not None:
-            with torch.no_grad():
-                self.pixels.clamp_(*self._bounds)
         return self.progress(iteration, {name: loss.detach() for name, loss in losses.items()})
 
     def _snapshot(self) -> SyntheticSet:
         pixels = self.pixels.detach().clone()
         return SyntheticSet(pixels, self.labels.to(pixels.device, copy=True), self._class_names)
-
-
-def _bounds(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Least and largest value of each channel, [1, C, 1, 1]."""
-    return images.amin((0, 2, 3), keepdim=True), images.amax((0, 2, 3), keepdim=True)

@@ -21,7 +21,7 @@ class NCFMConfig(TrainedMatchingConfig):
     """Of AdamW, in normalised pixels. Published is 0.001 in raw ones for 20 updates an iteration."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
     weight_decay: float = Field(5e-4, ge=0)
-    clamp: bool = True
+    pixel_range: float | None = Field(0.0, ge=0)
     batch_real: int = Field(1024, ge=1)
     network: DrawnFrom = "interpolated"
     distance: Distance = "characteristic"
@@ -52,7 +52,7 @@ class DANCEConfig(TrainedMatchingConfig):
     """Settings of DANCE as published."""
 
     num_iterations: int = Field(10_000, ge=0)
-    clamp: bool = True
+    pixel_range: float | None = Field(0.0, ge=0)
     batch_real: int = Field(128, ge=1)
     network: DrawnFrom = "interpolated"
     ce_weight: float = Field(1.0, ge=0)
@@ -73,7 +73,7 @@ class TGDDConfig(TrainedMatchingConfig):
     """Settings of TGDD as published."""
 
     num_iterations: int = Field(10_000, ge=0)
-    clamp: bool = True
+    pixel_range: float | None = Field(0.0, ge=0)
     batch_real: int = Field(128, ge=1)
     network: DrawnFrom = "snapshot"
     ce_weight: float = Field(1.0, ge=0)

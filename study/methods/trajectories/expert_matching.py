@@ -175,6 +175,7 @@ class ExpertMatching(Method[ConfigT]):
         if step_size is None:
             step_size = students.nearest_step_size(start, generators["step size"])
         synthetic = LearnedSet(config, start, step_size * config.step_size_factor, task.train.class_names)
+        synthetic.bound(config.pixel_range, task.train)
         yield synthetic.progress(0)
         num_held = 0
         for iteration in range(1, config.num_iterations + 1):

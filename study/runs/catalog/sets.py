@@ -7,14 +7,13 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from study.core.errors import ConfigError, CorruptSetError, StudyError
 from study.core.files import replace_folder
-from study.runs.context.stores import StoreOptions, open_tracking
+from study.runs.catalog.versions import list_sets, plain_version
+from study.runs.context.stores import StoreOptions
 from study.sets.files import (
     CARD_NAME,
     DATA_NAME,
@@ -28,17 +27,8 @@ from study.sets.files import (
 )  # fmt: skip
 from study.tracking.base import RegisteredSet, Tracker
 from study.tracking.open import open_tracker
-from study.tracking.stores import locate
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
-
-
-def list_sets(stores: StoreOptions, name: str | None = None) -> list[dict[str, Any]]:
-    """Every registered version (of a name), newest first; none where the embedded store does not exist yet."""
-    database = locate(stores.tracking_uri, stores.root).database
-    if database is not None and not database.exists():
-        return []
-    return [_plain(entry) for entry in open_tracking(stores).list_sets(name)]
 
 
 def show_set(reference: str, stores: StoreOptions) -> dict[str, Any]:
@@ -53,7 +43,7 @@ def show_set(reference: str, stores: StoreOptions) -> dict[str, Any]:
         card = folder / CARD_NAME
         return {
             "reference": reference,
-            "registered": None if registered is None else _plain(registered),
+            "registered": None if registered is None else plain_version(registered),
             "sha256": manifest.files[DATA_NAME].sha256,
             "manifest": manifest.plain(),
             "card": card.read_text(encoding="utf-8") if CARD_NAME in manifest.files else "",
@@ -166,8 +156,3 @@ def _copy(folder: Path, target: Path) -> None:
                 shutil.copyfile(path, partial / path.name)
     except OSError as error:
         raise unwritable(target, error) from error
-
-
-def _plain(entry: RegisteredSet) -> dict[str, Any]:
-    created = datetime.fromtimestamp(entry.created, UTC).isoformat(timespec="seconds")
-    return {**asdict(entry), "aliases": list(entry.aliases), "tags": dict(entry.tags), "created": created}

@@ -10,6 +10,9 @@ from study.models.work import Loads, nominal_seconds
 from study.runs.config.configure import RunConfig
 from study.search.config import SearchConfig
 
+NUM_BASELINES = 2
+"""Splits on which random real images are scored: validation and test."""
+
 
 @dataclass(frozen=True)
 class DataSize:
@@ -57,13 +60,18 @@ def score_loads(config: RunConfig, data: DataSize) -> Loads:
     }
 
 
+def num_baseline_networks(search: SearchConfig) -> int:
+    """Those of random real images."""
+    return NUM_BASELINES * search.num_random_seeds
+
+
 def num_scored_networks(search: SearchConfig) -> int:
     """Networks of the set's own architecture that a search trains if nothing is pruned, those of test included.
 
-    Every trial's rungs, its end and its starting point (two kinds of them are usual), random images for trials and
-    for finalists, the finalists, and on test the winner and random images.
+    Every trial's rungs, its end and its starting point (two kinds of them are usual), random images on validation and
+    on test, the finalists, and on test the winner.
     """
     of_trials = search.num_trials * (len(search.rungs) * search.num_rung_seeds + search.num_trial_seeds)
     starts = min(2, search.num_trials) * search.num_trial_seeds
-    finalists = (min(search.num_finalists, search.num_trials) + 3) * search.num_finalist_seeds
-    return of_trials + starts + search.num_random_seeds + finalists
+    finalists = (min(search.num_finalists, search.num_trials) + 1) * search.num_finalist_seeds
+    return of_trials + starts + num_baseline_networks(search) + finalists

@@ -43,6 +43,8 @@ SHARED = (OF_BUDGET, "dataset ")
 SIZES = ("width", "depth", "resolution", "rungs", "max_steps", "max_width")
 PUBLISHED = "paper"
 """The budget that may change any value."""
+MEASURES_NOTHING = "smoke"
+"""The budget for tests, whose sets beat nothing: whom the best has to serve is one of its sizes."""
 MEASURED = ("model", "distill", "evaluation", "space")
 """Sections that files of datasets and pairs state for this machine's budgets, and not for the published one."""
 
@@ -246,6 +248,7 @@ def _check_budget(where: str, budget: str, table: Budget) -> None:
     for dotted in flatten(table.stated()):
         leaf = dotted.rpartition(".")[2]
         limits = dotted.startswith(("work.", "space.distill.num_"))
+        limits |= budget == MEASURES_NOTHING and dotted == "search.serves"
         if not limits and not leaf.startswith(("num_", "batch_")) and leaf not in SIZES:
             raise ConfigError(
                 f"{where}.{dotted}: a budget other than {PUBLISHED} changes counts, batch sizes and sizes only "

@@ -11,7 +11,8 @@ user states follows from them, in this order:
 4. ``distill.num_iterations``: as many as a trial has room for, between least and most;
 5. ``distill.experts.epoch_fraction``: the share of every epoch that preparation has room for;
 6. ``search.num_trials``: fewer where the least number of iterations takes longer than a trial may;
-7. seeds, rungs and finalists: the first row of :data:`LADDER` that all scores together have room for.
+7. ``search.num_random_seeds``: the most of :data:`RANDOM_DRAWS` that baselines have room for, whatever the method;
+8. seeds, rungs and finalists: the first row of :data:`LADDER` that all scores together have room for.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from study.core.config import flatten
 from study.models.work import Load, nominal_seconds
 from study.runs.config.configure import RunConfig
 from study.runs.config.counting import (
+    NUM_BASELINES,
     DataSize,
     iteration_seconds,
+    num_baseline_networks,
     num_scored_networks,
     preparation_loads,
     score_loads,
@@ -45,12 +48,14 @@ WANTED_ITERATIONS = {"distill.batch_real": 150, "distill.batch_synthetic": 60}
 LEAST_BATCHES = 4
 """Batches of an expert's epoch, even where preparation has no room for them."""
 LEAST_TRIALS = 2
+RANDOM_DRAWS = (20, 10, 5, 3)
+"""Of random real images, which deviate far more than distilled ones; scored once and kept in the cache."""
 LADDER: tuple[Mapping[str, Any], ...] = (
-    {"rungs": (0.25, 0.5), "num_rung_seeds": 1, "num_trial_seeds": 2, "num_random_seeds": 5, "num_finalists": 2,
+    {"rungs": (0.25, 0.5), "num_rung_seeds": 1, "num_trial_seeds": 2, "num_finalists": 2,
      "num_finalist_seeds": 5},
-    {"rungs": (0.5,), "num_rung_seeds": 1, "num_trial_seeds": 2, "num_random_seeds": 3, "num_finalists": 2,
+    {"rungs": (0.5,), "num_rung_seeds": 1, "num_trial_seeds": 2, "num_finalists": 2,
      "num_finalist_seeds": 3},
-    {"rungs": (0.5,), "num_rung_seeds": 1, "num_trial_seeds": 1, "num_random_seeds": 3, "num_finalists": 1,
+    {"rungs": (0.5,), "num_rung_seeds": 1, "num_trial_seeds": 1, "num_finalists": 1,
      "num_finalist_seeds": 3},
 )  # fmt: skip
 
@@ -80,6 +85,7 @@ class _Fit:
         self._choose_iterations()
         self._choose_share_of_epochs()
         self._choose_trials()
+        self._choose_draws()
         self._choose_seeds()
         work = self.work.model_copy(update={"open": (), "chosen": self.reasons})
         return self.config.model_copy(update={"work": work})
@@ -205,6 +211,18 @@ class _Fit:
         if number < asked:
             self._set(key, number, f"fewer than {asked}, since one takes {cost:.0f} s and not {room:g} s")
 
+    def _choose_draws(self) -> None:
+        room, key = self.work.baseline_seconds, "search.num_random_seeds"
+        if key not in self.open or room is None:
+            return
+        score = self._score(self.config)
+        one = NUM_BASELINES * score
+        number, found = self._first(
+            key, RANDOM_DRAWS, lambda config: one * config.search.num_random_seeds <= room
+        )
+        rule = f"that take {room:g} s on validation and test, at {score:.2g} s a network"
+        self._set(key, number, f"the most draws {rule}" if found else f"the fewest; there are none {rule}")
+
     def _choose_seeds(self) -> None:
         room = self.work.evaluation_seconds
         keys = [key for key in LADDER[0] if f"search.{key}" in self.open]
@@ -212,12 +230,13 @@ class _Fit:
             return
         score = self._score(self.config)
 
-        def stepped(row: Mapping[str, Any]) -> RunConfig:
-            return self.config.with_params({f"search.{key}": row[key] for key in keys})
+        def networks(row: Mapping[str, Any]) -> int:
+            search = self.config.with_params({f"search.{key}": row[key] for key in keys}).search
+            return num_scored_networks(search) - num_baseline_networks(search)
 
-        rows = [row for row in LADDER if num_scored_networks(stepped(row).search) * score <= room]
+        rows = [row for row in LADDER if networks(row) * score <= room]
         row = rows[0] if rows else LADDER[-1]
-        number = num_scored_networks(stepped(row).search)
+        number = networks(row)
         reason = f"{number} networks at {score:.2g} s" + (
             f" keep within {room:g} s" if rows else f", the fewest there may be, take more than {room:g} s"
         )

@@ -24,7 +24,9 @@ class WorkConfig(Frozen):
     score_seconds: float | None = Field(None, gt=0)
     """Of training one evaluation network and classifying the validation images."""
     evaluation_seconds: float | None = Field(None, gt=0)
-    """Of all scores of a search on its own architecture."""
+    """Of all scores of a search on its own architecture, but for those of random real images."""
+    baseline_seconds: float | None = Field(None, gt=0)
+    """Of all scores of random real images on that architecture."""
     trial_seconds: float | None = Field(None, gt=0)
     """Of distilling in one trial."""
     preparation_seconds: float | None = Field(None, gt=0)
@@ -41,5 +43,6 @@ class WorkConfig(Frozen):
     @property
     def has_limits(self) -> bool:
         """Whether the budget limits anything."""
-        limits = (self.score_seconds, self.evaluation_seconds, self.trial_seconds, self.preparation_seconds)
+        limits = (self.score_seconds, self.evaluation_seconds, self.baseline_seconds, self.trial_seconds,
+                  self.preparation_seconds)  # fmt: skip
         return any(limit is not None for limit in limits)

@@ -20,6 +20,8 @@ from study.methods.base import Task
 from study.runs.config.configure import RunConfig
 from study.runs.config.counting import DataSize
 from study.runs.config.sizing import fit
+from study.runs.registration.fitness import Fitness, judge
+from study.sets.pixels import PixelRecord
 
 
 @dataclass
@@ -46,11 +48,15 @@ class RunContext:
         return self.generators.child("distill")
 
     def evaluator(self, *purpose: str, seed: int | None = None, expected_scores: int = 1) -> Evaluator:
-        """An evaluator on validation, with seeds that belong to a purpose; ``seed`` is their root, if not the run's."""
+        """An evaluator on validation, with seeds that belong to a purpose; ``seed`` is their root, if not the run's.
+
+        Random real images are drawn from the run's seed alone.
+        """
         root = self.generators if seed is None else Generators(seed, self.compute.device)
         return Evaluator(
             self.train, self.validation, self.config.model, self.config.evaluation, self.splits.augmentation,
-            self.compute, root.child(*purpose) if purpose else root, expected_scores=expected_scores,
+            self.compute, root.child(*purpose) if purpose else root, self.generators.child("random images"),
+            expected_scores,
         )  # fmt: skip
 
     @functools.cached_property
@@ -87,14 +93,18 @@ class RunContext:
         with self.clock.part("test"), work("scoring on test", num_seeds):
             score = scorer.score(synthetic, num_seeds)
         with self.clock.part("baselines"):
-            return score, scorer.random(self.config.ipc, num_seeds)
+            return score, scorer.random(self.config.ipc, self.config.search.num_random_seeds)
 
-    def random(self, purpose: str = "trial") -> Score:
-        """Random real images at the same IPC under the same recipe, on validation."""
-        search = self.config.search
-        count = search.num_random_seeds if purpose == "trial" else search.num_finalist_seeds
+    def random(self) -> Score:
+        """Random real images at the same IPC under the recipe, on validation: the one baseline of the run."""
         with self.clock.part("baselines"):
-            return self.scorer(purpose).random(self.config.ipc, count)
+            return self._trial_evaluator.random(self.config.ipc, self.config.search.num_random_seeds)
+
+    def num_random(self) -> dict[str, int]:
+        """Draws of random real images by architecture: the set's own, and those that a search scores on."""
+        search = self.config.search
+        names = [self.config.model.name, *(parse_model(words).name for words in search.cross_models)]
+        return dict.fromkeys(names, search.num_random_seeds)
 
     def cross_score(self, synthetic: SyntheticSet, purpose: str) -> CrossScore | None:
         """The score on other architectures; None where the run asks for none."""
@@ -109,6 +119,17 @@ class RunContext:
         """Random real images on other architectures; None where the run asks for none."""
         with self.clock.part("baselines"):
             return None if self.pool is None else self.pool.random
+
+    def fitness(self, synthetic: SyntheticSet, cross: CrossScore | None, relative_change: float) -> Fitness:
+        """What speaks against a set, beside random real images on other architectures."""
+        random = self.cross_random()
+        return judge(
+            {} if cross is None else cross.metrics(),
+            {} if random is None else random.metrics(),
+            PixelRecord.of(synthetic.images, self.splits.preprocessing),
+            relative_change,
+            self.config.search.serves,
+        )
 
     @functools.cached_property
     def pool(self) -> ArchitecturePool | None:
@@ -125,7 +146,9 @@ class RunContext:
         for name, reason in unfit.items():
             raise ConfigError(f"search.cross_models has {name}: {reason}")
         evaluator = self.evaluator("score", "cross", expected_scores=search.num_trials + 2)
-        return ArchitecturePool(evaluator, fitting, self.config.ipc, search.num_cross_seeds, self.validation)
+        return ArchitecturePool(
+            evaluator, fitting, self.config.ipc, search.num_cross_seeds, self.validation, self.num_random()
+        )
 
     @functools.cached_property
     def full_data(self) -> FullData:

@@ -111,12 +111,12 @@ def twin_command(config: RunConfig, changes: Mapping[str, Any]) -> str:
     words += ["--seed", str(config.seed)] if config.seed else []
     words += ["--variant", config.variant] if config.variant is not None else []
     for key, value in settings.items():
-        words += ["--set", f"{key}={_text(value)}"]
+        words += ["--set", f"{key}={override_text(value)}"]
     return shlex.join(words)
 
 
-def _text(value: Any) -> str:
-    """A value as --set reads it."""
+def override_text(value: Any) -> str:
+    """A value as ``--set`` reads it."""
     if isinstance(value, str):
         return value
     return "none" if value is None else json.dumps(value)

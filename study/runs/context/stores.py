@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.search.storage import default_storage_url, open_storage
 from study.tracking.base import Tracker
 from study.tracking.open import DEFAULT_ROOT, open_tracker
+from study.tracking.stores import locate
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,15 @@ def open_tracking(options: StoreOptions) -> Tracker:
     return open_tracker(options.tracking_uri, options.root)
 
 
+def open_reading(options: StoreOptions) -> Tracker | None:
+    """Open the tracking store to read from it; None where it does not exist yet."""
+    database = locate(options.tracking_uri, options.root).database
+    return None if database is not None and not database.exists() else open_tracking(options)
+
+
 def open_search_storage(options: StoreOptions) -> Any:
     """Open the search storage, making it if it is new; hand it to :mod:`study.search` unopened."""
+    # Imported here, since most commands that read a store have no use for Optuna.
+    from study.search.storage import default_storage_url, open_storage
+
     return open_storage(options.storage or default_storage_url(options.root))

@@ -12,12 +12,14 @@ import torch
 
 from study import __version__
 from study.core.files import replace_folder
+from study.core.words import percent
 from study.data.datasets import find_dataset
 from study.protocols.leakage import check_leakage
 from study.runs.config.configure import RunConfig
 from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import RunContext
 from study.runs.figures.run import log_final_grid, log_grid
+from study.runs.registration.fitness import Fitness
 from study.runs.registration.results import TrialResult, WinnerResult
 from study.sets.files import CARD_NAME, DATA_NAME, SET_FOLDER, write_set
 from study.sets.manifest import CrossRecord, FullDataRecord, LeakageRecord, Manifest, ScoreRecord
@@ -73,37 +75,53 @@ def _register(
         if output is not None:
             with replace_folder(output) as partial:
                 shutil.copytree(folder, partial, dirs_exist_ok=True)
-    is_best, note = _compare(holder, winner.score.mean, context.splits.fingerprint)
+    is_best, note = _compare(holder, winner, context.splits.fingerprint)
     if is_best:
         tracker.set_alias(name, BEST, version.version)
     return replace(winner, set=f"{name}/{version.version}", is_best=is_best, note=note)
 
 
-def _compare(holder: RegisteredSet | None, mean: float, fingerprint: str) -> tuple[bool, str]:
+def _compare(holder: RegisteredSet | None, winner: WinnerResult, fingerprint: str) -> tuple[bool, str]:
+    """Whether a set becomes ``best``, and why; only one that is fit does."""
+    if not winner.fitness.fit:
+        stays = f"no set is {BEST}" if holder is None else f"version {holder.version} stays {BEST}"
+        return False, f"not fit to be {BEST}, since {winner.fitness.words}; {stays}"
     if holder is None:
-        return True, f"first of its name, so the alias {BEST} points at it"
+        return True, f"first of its name that is fit, so the alias {BEST} points at it"
     known = float(holder.tags.get("val_accuracy", "nan"))
     if holder.tags.get("fingerprint") != fingerprint:
         return True, f"version {holder.version} was made from other data, so the alias {BEST} moves here"
-    if mean > known:
-        return True, f"beats version {holder.version} on validation, {known:.4f}: the alias {BEST} moves here"
-    return False, f"version {holder.version} stays {BEST} with {known:.4f} on validation"
+    if winner.score.mean > known:
+        return (
+            True,
+            f"beats version {holder.version} on validation, {percent(known)}: the alias {BEST} moves here",
+        )
+    return False, f"version {holder.version} stays {BEST} with {percent(known)} on validation"
+
+
+def fit_words(fitness: Fitness) -> str:
+    """Whether a set is fit to be ``best``, as tags say it."""
+    return "yes" if fitness.fit else f"no: {fitness.words}"
 
 
 def _full_manifest(context: RunContext, winner: WinnerResult) -> Manifest:
     """The manifest of a trial, with what only a winner is asked: copies, other architectures, all real data."""
     with context.clock.part("test"):
         leakage = check_leakage(winner.synthetic, context.train, context.compute)
-    cross, full, random = None, None, context.cross_random()
-    if winner.cross and context.pool is not None and random is not None:
-        cross = CrossRecord(n=context.pool.num_seeds, distilled=dict(winner.cross), random=random.metrics())
+    cross, full, random = None, None, winner.cross_random
+    if winner.cross is not None and random is not None:
+        cross = CrossRecord(
+            n=winner.cross.num_seeds, distilled=winner.cross.metrics(), distilled_std=winner.cross.stds(),
+            random=random.metrics(), random_std=random.stds(), random_n=random.num_seeds,
+        )  # fmt: skip
     if winner.full:
         full = FullDataRecord(
             num_images=context.full_data.num_images,
             num_epochs=context.full_data.num_epochs,
             scores={split: ScoreRecord.of(score) for split, score in winner.full.items()},
         )
-    more = {"leakage": LeakageRecord.model_validate(leakage.plain()), "cross": cross, "full_data": full}
+    more = {"leakage": LeakageRecord.model_validate(leakage.plain()), "cross": cross, "full_data": full,
+            "faults": winner.fitness.faults, "warnings": winner.fitness.warnings}  # fmt: skip
     return _build_manifest(context.config.with_params(winner.params), context, winner).model_copy(update=more)
 
 
@@ -123,6 +141,9 @@ def _tags(context: RunContext, winner: WinnerResult) -> dict[str, str]:
         "fingerprint": context.splits.fingerprint,
         "sha256": winner.sha256,
         "near_copies": str(winner.near_copies),
+        "random_n": str(winner.random.n),
+        "fit": fit_words(winner.fitness),
+        **({} if winner.cross_mean is None else {"cross_mean": f"{winner.cross_mean:.4f}"}),
     }
 
 

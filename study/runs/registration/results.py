@@ -9,7 +9,9 @@ from typing import Any
 
 from study.core.clock import Split
 from study.core.records import Score, SyntheticSet
+from study.evaluation.architectures import CrossScore
 from study.evaluation.full_data import FullData
+from study.runs.registration.fitness import Fitness
 from study.sets.manifest import ScoreRecord
 
 
@@ -30,8 +32,9 @@ class TrialResult:
         random: random real images at the same IPC under the same recipe.
         relative_change: distance of the images from their start over the start's norm.
         objectives: what a search raises, by name: the mean of ``score``, that over other architectures, or both.
-        cross: what its trial measured on architectures it was not distilled with, by name, with ``mean`` and
-            ``worst``; empty where left out.
+        cross: its score on architectures it was not distilled with, on validation; None where left out.
+        cross_random: random real images on these, likewise.
+        fitness: what speaks against it.
 
     Example:
         >>> import study
@@ -49,7 +52,24 @@ class TrialResult:
     random: Score
     relative_change: float
     objectives: Mapping[str, float] = field(default_factory=dict)
-    cross: Mapping[str, float] = field(default_factory=dict)
+    cross: CrossScore | None = None
+    cross_random: CrossScore | None = None
+    fitness: Fitness = field(default_factory=Fitness)
+
+    @property
+    def cross_mean(self) -> float | None:
+        """Mean over architectures it was not distilled with."""
+        return None if self.cross is None else self.cross.mean
+
+    def cross_metrics(self) -> dict[str, float]:
+        """Scores on other architectures, beside random real images, as runs record them."""
+        metrics: dict[str, float] = {}
+        for prefix, score in (("cross/", self.cross), ("random/cross_", self.cross_random)):
+            if score is not None:
+                metrics.update({f"{prefix}{name}": value for name, value in score.metrics().items()})
+                metrics.update({f"{prefix}{name}_std": value for name, value in score.stds().items()})
+                metrics[f"{prefix}num_seeds"] = float(score.num_seeds)
+        return metrics
 
     @property
     def objective(self) -> float:
@@ -117,12 +137,13 @@ class WinnerResult(TrialResult):
             "synthetic/relative_change": self.relative_change,
             "random/val_accuracy": self.random.mean,
             "random/val_accuracy_std": self.random.std,
+            "random/num_seeds": float(self.random.n),
             "random/test_accuracy": self.random_test.mean,
             "random/test_accuracy_std": self.random_test.std,
         }
         if len(self.objectives) > 1:
             metrics.update({f"finalist/{name}": value for name, value in self.objectives.items()})
-        metrics.update({f"cross/{name}": value for name, value in self.cross.items()})
+        metrics.update(self.cross_metrics())
         metrics.update(FullData.metrics(self.full))
         metrics.update({f"test/{name}": mean for name, mean in self.test.extra_means().items()})
         return metrics
@@ -147,10 +168,13 @@ class WinnerResult(TrialResult):
             "note": self.note,
             "near_copies": self.near_copies,
             "objectives": dict(self.objectives),
-            "cross": dict(self.cross),
+            "cross": _plain_cross(self.cross),
+            "fit": self.fitness.fit,
+            "faults": list(self.fitness.faults),
+            "warnings": list(self.fitness.warnings),
         }
 
-    def random_plain(self) -> dict[str, float]:
+    def random_plain(self) -> dict[str, Any]:
         """Random real images under the same recipe, for ``--json``."""
         return {
             "val_accuracy": self.random.mean,
@@ -158,7 +182,16 @@ class WinnerResult(TrialResult):
             "test_accuracy": self.random_test.mean,
             "test_accuracy_std": self.random_test.std,
             "n": self.random_test.n,
+            "cross": _plain_cross(self.cross_random),
         }
+
+
+def _plain_cross(score: CrossScore | None) -> dict[str, Any]:
+    """Mean, deviation and n by architecture, the means over them beside; empty where nobody measured."""
+    if score is None:
+        return {}
+    by_name = {name: {"mean": one.mean, "std": one.std, "n": one.n} for name, one in score.scores.items()}
+    return {"mean": score.mean, "worst": score.worst, "models": by_name}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,14 +208,15 @@ class SearchResult:
         cost: where these seconds went, by part; they add up (:data:`study.core.clock.Part`).
         objective: what the search raises, such as ``accuracy`` or ``accuracy,cross-arch``.
         front: trials that no other one beats in both objectives; empty where there is one only.
-        finalists: the trials that were scored again: number, and the new values of the objectives by name.
+        finalists: the trials that were scored again: number, what each scored in its trial and again, on its own
+            architecture and on others, whether it is fit to be ``best``, and which was chosen.
         choice: how the winner was chosen from them, in words; empty without a search.
 
     Example:
         >>> import study
         >>> result = study.tune("dm", budget="smoke", trials=1)
         >>> result.search, result.trials[0]["outcome"], result.choice
-        ('digits-dm-ipc1-1', 'COMPLETE', 'highest accuracy of 1 best trials, scored again with fresh seeds')
+        ('digits-dm-ipc1-1', 'COMPLETE', 'the best trial, scored again with fresh seeds')
     """
 
     search: str
@@ -198,7 +232,7 @@ class SearchResult:
     cost: Split
     objective: str
     front: tuple[int, ...] = ()
-    finalists: tuple[Mapping[str, float], ...] = ()
+    finalists: tuple[Mapping[str, Any], ...] = ()
     choice: str = ""
 
     @property

@@ -182,7 +182,9 @@ class _Loop:
             random=self.context.random(),
             relative_change=change,
             objectives=objective_values(self.config.search, score, cross),
-            cross={} if cross is None else cross.metrics(),
+            cross=cross,
+            cross_random=self.context.cross_random(),
+            fitness=self.context.fitness(synthetic, cross, change),
         )
         self._log_result(result, iteration)
         with self.context.clock.part("tracking"):
@@ -211,14 +213,12 @@ class _Loop:
             "val/gain_over_start": result.score.mean - result.start_score.mean,
             "random/val_accuracy": random.mean,
             "random/val_accuracy_std": random.std,
+            "random/num_seeds": float(random.n),
             "start/val_accuracy": result.start_score.mean,
             "synthetic/relative_change": result.relative_change,
         }
         metrics.update({f"val/{name}": mean for name, mean in result.score.extra_means().items()})
-        metrics.update({f"cross/{name}": value for name, value in result.cross.items()})
-        across = self.context.cross_random()
-        if across is not None and across.mean is not None:
-            metrics["random/cross_mean"] = across.mean
+        metrics.update(result.cross_metrics())
         self.recorder.log_metrics(metrics, iteration)
 
     def log_cost(self) -> None:

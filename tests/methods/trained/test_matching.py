@@ -39,7 +39,7 @@ def family(name: str, **settings: Any) -> Method[Any]:
     return METHODS[name](build(METHODS[name].Config, values, "distill"))
 
 
-AS_DM = {"network": "random", "distance": "mean", "ce_weight": 0.0, "loss_scale": 1.0, "clamp": False,
+AS_DM = {"network": "random", "distance": "mean", "ce_weight": 0.0, "loss_scale": 1.0, "pixel_range": None,
          "optimizer": "sgd", "image_lr": 0.7, "ce_by_accuracy": False}  # fmt: skip
 
 
@@ -250,15 +250,15 @@ def test_later_judges_need_snapshots() -> None:
         build(METHODS["tgdd"].Config, {"network": "interpolated"}, "distill")
 
 
-def test_clamped_images_stay_between_the_real_ones(toy_task: Factory) -> None:
+def test_bounded_images_stay_between_the_real_ones(toy_task: Factory) -> None:
     task = toy_task()
     low, high = float(task.train.images.min()), float(task.train.images.max())
     settings = {**AS_DM, "image_lr": 50.0, "init": "noise"}
     free, kept = (
-        list(family("dance", **{**settings, "clamp": clamp}).distill(task, Generators(0)))[-1]
+        list(family("dance", **{**settings, "pixel_range": pixel_range}).distill(task, Generators(0)))[-1]
         .snapshot()
         .images
-        for clamp in (False, True)
+        for pixel_range in (None, 0.0)
     )
     assert float(free.abs().max()) > high
     assert low <= float(kept.min()) < float(kept.max()) <= high

@@ -47,7 +47,7 @@ COMMON["random-soft"] = {
     "experts.augment": True,
 }
 _PRETRAINED = {
-    "network": "interpolated", "batch_real": 128, "num_iterations": 10_000, "momentum": 0.5, "clamp": True,
+    "network": "interpolated", "batch_real": 128, "num_iterations": 10_000, "momentum": 0.5, "pixel_range": 0,
     "init": "real", "optimizer": "sgd", "distance": "mean", "ce_weight": 1, "ce_network": "final",
     "experts.num_experts": 20,
     "experts.num_epochs": 60, "experts.momentum": 0.9, "experts.weight_decay": 5e-4, "experts.batch_size": 128,
@@ -61,7 +61,7 @@ COMMON["ncfm"] = _PRETRAINED | {
 COMMON["tgdd"] = _PRETRAINED | {"network": "snapshot", "ce_network": "later", "ce_interval": 7}
 COMMON["idm"] = {
     "network": "snapshot", "num_iterations": 20_000, "momentum": 0.5, "optimizer": "sgd", "image_lr": 0.2,
-    "clamp": False, "distance": "mean", "ce_network": "matched", "ce_by_accuracy": True, "experts.lr": 0.01,
+    "pixel_range": None, "distance": "mean", "ce_network": "matched", "ce_by_accuracy": True, "experts.lr": 0.01,
     "experts.momentum": 0.9, "experts.weight_decay": 5e-4, "experts.batch_size": 256, "experts.augment": False,
 }  # fmt: skip
 COMMON["frepo"] = {

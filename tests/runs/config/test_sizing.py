@@ -12,7 +12,7 @@ from study.core.config import flatten, set_path
 from study.methods.base import METHODS, find_method
 from study.models.work import nominal_seconds
 from study.runs.config.configure import Request, RunConfig, configure, restore
-from study.runs.config.counting import DataSize, num_scored_networks, score_loads
+from study.runs.config.counting import DataSize, num_baseline_networks, num_scored_networks, score_loads
 from study.runs.config.resolution import SIDES, oversize
 from study.runs.config.sizing import SCORE_STEPS, WIDTHS, fit
 from study.runs.config.work import SIZED
@@ -53,7 +53,8 @@ def test_everything_keeps_within_its_limit_or_is_as_small_as_may_be(method: str)
         trial = seconds_of_trial(config, data)
         assert trial <= work.trial_seconds or config.distill.num_iterations == work.num_iterations_least
         assert trial * search.num_trials <= 4 * work.trial_seconds or search.num_trials == 2
-        assert num_scored_networks(search) * score <= work.evaluation_seconds or search.num_finalists == 1
+        networks = num_scored_networks(search) - num_baseline_networks(search)
+        assert networks * score <= work.evaluation_seconds or search.num_finalists == 1
         assert config.work.open == ()
         assert work.chosen.keys() <= set(configure(Request(method, "folder", ipc, "quick")).work.open)
 
@@ -143,6 +144,6 @@ def test_networks_are_counted_one_by_one() -> None:
         num_trials=3, rungs=(0.5,), num_rung_seeds=1, num_trial_seeds=2, num_random_seeds=4, num_finalists=2,
         num_finalist_seeds=5,
     )  # fmt: skip
-    trials, starts, random = 3 * (1 + 2), 2 * 2, 4 + 5
-    finalists, test = 2 * 5, 2 * 5
+    trials, starts, random = 3 * (1 + 2), 2 * 2, 4 + 4
+    finalists, test = 2 * 5, 5
     assert num_scored_networks(search) == trials + starts + random + finalists + test
