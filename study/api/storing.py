@@ -87,6 +87,38 @@ def download(
     return download_set(reference, path_of(output), stores_of(tracking_uri))
 
 
+def export(
+    reference: str, format: str, output: Path | str | None = None, *, tracking_uri: str | None = None
+) -> dict[str, Any]:
+    """Write a set in a format that other tools read, after checking every byte of it.
+
+    Args:
+        reference: registered name, run id or folder.
+        format: ``folder`` (as it is stored), ``npz`` (NumPy), ``torch`` (a dictionary of tensors), ``imagefolder``
+            (a folder of 8-bit PNGs for each class) or ``parquet`` (Hugging Face ``datasets``).
+        output: new folder; by default the set's name with the format.
+        tracking_uri: MLflow store.
+
+    Returns:
+        ``folder``, bytes of its ``files``, ``sha256`` of the set, ``clipped`` (share of the pixels that pictures clip)
+        and what is ``left_out``.
+
+    Raises:
+        UnknownSetError: there is no such set.
+        CorruptSetError: it is incomplete or altered; nothing is left behind.
+        ConfigError: there is no such format, or ``output`` exists and is not empty.
+
+    Example:
+        >>> import study
+        >>> made = study.distill("random", "digits", ipc=1, budget="smoke")
+        >>> sorted(study.export(made.winner.set, "npz", "for-numpy")["files"])
+        ['README.md', 'data.npz', 'set.json']
+    """
+    from study.runs.catalog.sets import export_set
+
+    return export_set(reference, format, path_of(output), stores_of(tracking_uri))
+
+
 def verify(references: Sequence[str] = (), *, tracking_uri: str | None = None) -> list[dict[str, Any]]:
     """Check every byte of some sets, by default of every registered version; one verdict each.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import study
-from study.cli.common import EXIT_USER, Json, TrackingUri, answer, guarded, new_table, out, say
+from study.cli.common import EXIT_USER, Json, TrackingUri, answer, guarded, new_table, out, percent, say
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -66,6 +66,30 @@ def download(
 
 @app.command()
 @guarded
+def export(
+    reference: Reference,
+    format: Annotated[
+        str,
+        typer.Option("--format", "-f", help="folder, npz, torch, imagefolder or parquet (Hugging Face)."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="New folder; default: the set's name and the format."
+        ),
+    ] = None,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> None:
+    """Write a set in a format that other tools read, after checking every byte of it.
+
+    Example: study sets export digits-dm-ipc1@best --format parquet --output for-datasets
+    """
+    answer(study.export(reference, format, output, tracking_uri=tracking_uri), _show_export, as_json=as_json)
+
+
+@app.command()
+@guarded
 def verify(
     references: Annotated[
         list[str] | None,
@@ -106,6 +130,18 @@ def _show_copy(done: dict[str, Any]) -> None:
         say(f"  {name:<18} {size:>10,} bytes")
     say(f"SHA-256 {done['sha256']}")
     say(f"How to train on it: {Path(done['folder']) / 'README.md'}")
+
+
+def _show_export(done: dict[str, Any]) -> None:
+    size = sum(done["files"].values())
+    say(
+        f"{done['set']} is in {done['folder']} as {done['format']}: {len(done['files'])} files, {size:,} bytes"
+    )
+    if done["clipped"] is not None:
+        say(f"{percent(done['clipped'])} of pixels clipped in the pictures")
+    if done["left_out"]:
+        say(f"Left out, since the format has no place for it: {', '.join(done['left_out'])}")
+    say(f"How to read it: {Path(done['folder']) / 'README.md'}")
 
 
 def _show_verdicts(found: dict[str, Any]) -> None:

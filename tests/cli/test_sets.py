@@ -112,3 +112,19 @@ def test_a_server_that_does_not_answer(tmp_path):
     assert result.exit_code == 2
     assert "does not answer" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_export_tells_what_it_wrote_and_what_it_clipped(uri, tmp_path):
+    result = invoke("export", NAME, "--format", "imagefolder", "-o", tmp_path / "out", "--tracking-uri", uri)
+    assert result.exit_code == 0
+    assert f"{NAME}/1 is in {tmp_path / 'out'} as imagefolder: 12 files" in result.stdout
+    assert "of pixels clipped" in result.stdout
+
+
+def test_export_as_folder_is_the_set_itself(uri, tmp_path):
+    result = invoke("export", NAME, "-f", "folder", "-o", tmp_path / "out", "--json", "--tracking-uri", uri)
+    assert result.exit_code == 0
+    assert (
+        json.loads(result.stdout)["sha256"]
+        == read_set(tmp_path / "out").manifest.files["data.safetensors"].sha256
+    )
