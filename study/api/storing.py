@@ -119,6 +119,63 @@ def export(
     return export_set(reference, format, path_of(output), stores_of(tracking_uri))
 
 
+def promote(
+    reference: str, *, reason: str | None = None, force: bool = False, tracking_uri: str | None = None
+) -> dict[str, Any]:
+    """Point the alias ``best`` at a version, if it is fit and beats the holder on validation.
+
+    Args:
+        reference: ``"name/version"``.
+        reason: why, kept with the version beside user and time; by default what the rule says.
+        force: overrule the rule, which needs a reason.
+        tracking_uri: MLflow store.
+
+    Returns:
+        ``set``, the one ``before``, whether it was ``forced``, and the tags that record it.
+
+    Raises:
+        UnknownSetError: there is no such version.
+        ConfigError: the rule is against it, or ``force`` comes without a reason.
+
+    Example:
+        >>> import study
+        >>> made = study.distill("random", "digits", ipc=1, budget="smoke")
+        >>> two = study.distill("random", "digits", ipc=1, budget="smoke", seed=1)
+        >>> worse = min(made.winner, two.winner, key=lambda winner: winner.is_best)
+        >>> study.promote(worse.set, force=True, reason="the class agreed on it")["promoted_reason"]
+        'the class agreed on it'
+    """
+    from study.runs.catalog.changes import promote_set
+
+    return promote_set(reference, reason, force, stores_of(tracking_uri))
+
+
+def delete(
+    reference: str, *, force: bool = False, dry_run: bool = False, tracking_uri: str | None = None
+) -> dict[str, Any]:
+    """Delete a registered version, and its files where no other version shares them; its run stays.
+
+    Args:
+        reference: ``"name/version"``.
+        force: delete it even where it is ``best``.
+        dry_run: check only whether it may be deleted.
+        tracking_uri: MLflow store.
+
+    Raises:
+        UnknownSetError: there is no such version.
+        ConfigError: it is ``best``, and ``force`` is not given.
+
+    Example:
+        >>> import study
+        >>> made = study.distill("random", "digits", ipc=1, budget="smoke")
+        >>> study.delete(made.winner.set, force=True)["deleted"]
+        True
+    """
+    from study.runs.catalog.changes import delete_set
+
+    return delete_set(reference, force, dry_run, stores_of(tracking_uri))
+
+
 def verify(references: Sequence[str] = (), *, tracking_uri: str | None = None) -> list[dict[str, Any]]:
     """Check every byte of some sets, by default of every registered version; one verdict each.
 

@@ -113,6 +113,63 @@ def verify(
         raise typer.Exit(EXIT_USER)
 
 
+Version = Annotated[
+    str, typer.Argument(metavar="NAME/VERSION", help="A registered version.", show_default=False)
+]
+
+
+@app.command()
+@guarded
+def promote(
+    reference: Version,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="TEXT", help="Why; kept with the version.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overrule the rule; needs --reason.")] = False,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> None:
+    """Point the alias best at a version, if it is fit and beats the holder on validation.
+
+    Example: study sets promote digits-dm-ipc1/2 --reason "used in the course"
+    """
+    done = study.promote(reference, reason=reason, force=force, tracking_uri=tracking_uri)
+    answer(done, _show_promotion, as_json=as_json)
+
+
+@app.command()
+@guarded
+def delete(
+    reference: Version,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Delete it even where it is best.")] = False,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> None:
+    """Delete a version, and its files where no other version shares them; its run stays.
+
+    Example: study sets delete digits-dm-ipc1/2 --yes
+    """
+    planned = study.delete(reference, force=force, dry_run=True, tracking_uri=tracking_uri)
+    if not yes:
+        aliases = f" ({', '.join(planned['aliases'])})" if planned["aliases"] else ""
+        typer.confirm(f"Delete {planned['set']}{aliases} for good?", abort=True, err=True)
+    done = study.delete(reference, force=force, tracking_uri=tracking_uri)
+    answer(done, _show_deletion, as_json=as_json)
+
+
+def _show_promotion(done: dict[str, Any]) -> None:
+    before = f", before {done['before']}" if done["before"] else ""
+    say(f"{done['set']} is best now{before}: {done['promoted_reason']}")
+    if done["forced"]:
+        say(f"The rule was overruled: {done['promoted_against']}")
+
+
+def _show_deletion(done: dict[str, Any]) -> None:
+    files = "its files too" if done["files_deleted"] else "its files stay, since they are not its own"
+    say(f"{done['set']} is deleted, {files}")
+
+
 def _show_card(shown: dict[str, Any]) -> None:
     from rich.markdown import Markdown
 
