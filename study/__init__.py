@@ -6,7 +6,7 @@ Result types are loaded on first use, and functions load what they need when the
 Example:
     >>> import study
     >>> sorted(study.methods())[:3]
-    ['datadam', 'datm', 'dc']
+    ['dance', 'datadam', 'datm']
 """
 
 from __future__ import annotations

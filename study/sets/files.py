@@ -29,7 +29,7 @@ SET_FOLDER = "synthetic_set"
 """Where a run keeps the folder of its set among its artifacts."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StoredSet:
     """A verified synthetic set together with everything it knows about itself.
 
@@ -78,6 +78,13 @@ class StoredSet:
 
     def __len__(self) -> int:
         return len(self.synthetic)
+
+    def __repr__(self) -> str:
+        channels, height, width = self.manifest.image_shape
+        return (
+            f"StoredSet({self.manifest.name}: {len(self)} images of {channels} x {height} x {width}, "
+            f"{len(self.class_names)} classes, {'soft' if self.logits is not None else 'hard'} labels)"
+        )
 
     def as_dataset(self) -> torch.utils.data.TensorDataset:
         """Pairs (image, target) for a ``DataLoader``; soft targets are probabilities."""

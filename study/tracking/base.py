@@ -112,7 +112,8 @@ class Tracker(Protocol):
         """Copy an artifact file or folder of a run into a folder; gives the local path."""
 
     def register_set(self, folder: Path, name: str, *, run_id: str, tags: Mapping[str, str],
-                     card: str, alias: str | None = None) -> RegisteredSet:  # fmt: skip
+                     card: str, alias: str | None = None,
+                     scores: Mapping[str, float] | None = None) -> RegisteredSet:  # fmt: skip
         """Store a set folder as a new version of ``name``, independent of the run's life."""
 
     def set_alias(self, name: str, alias: str, version: str) -> None:

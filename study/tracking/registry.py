@@ -34,8 +34,11 @@ class MlflowRegistry:
         self._client = connect(location)
 
     def register_set(self, folder: Path, name: str, *, run_id: str, tags: Mapping[str, str],
-                     card: str, alias: str | None = None) -> RegisteredSet:  # fmt: skip
+                     card: str, alias: str | None = None,
+                     scores: Mapping[str, float] | None = None) -> RegisteredSet:  # fmt: skip
         """Store a set folder as a new version of ``name``, independent of the run's life.
+
+        ``scores`` stand on its page, by which versions can be ordered, with the dataset of the run.
 
         Raises:
             ConfigError: the name or the alias cannot be used.
@@ -64,12 +67,21 @@ class MlflowRegistry:
                 with contextlib.suppress(Exception):
                     self._client.finalize_logged_model(model.model_id, "FAILED")
                 raise
+            self._log_scores(model.model_id, run_id, scores or {})
             # The client links only from the version to the files; the page of the files wants this to link back.
             entry = [{"name": name, "version": version.version}]
             self._client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": json.dumps(entry)})
             if alias is not None:
                 self._client.set_registered_model_alias(name, alias, str(version.version))
         return _entry(version, (alias,) if alias else ())
+
+    def _log_scores(self, model_id: str, run_id: str, scores: Mapping[str, float]) -> None:
+        """Log scores on the logged model, of the dataset that is an input of the run."""
+        run = self._client.get_run(run_id)
+        data = next((one.dataset for one in run.inputs.dataset_inputs), None)
+        about = {} if data is None else {"dataset_name": data.name, "dataset_digest": data.digest}
+        for name, value in scores.items():
+            self._client.log_metric(run_id, name, value, model_id=model_id, **about)
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
         """Point an alias of a registered name at a version."""

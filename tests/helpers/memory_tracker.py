@@ -181,8 +181,9 @@ class MemoryTracker:
         tags: Mapping[str, str],
         card: str,
         alias: str | None = None,
+        scores: Mapping[str, float] | None = None,
     ) -> RegisteredSet:
-        del card  # it lies in the folder as README.md
+        del card, scores  # the card lies in the folder as README.md, scores are for pages
         check_set_name(name)
         if alias is not None:
             check_alias(alias)

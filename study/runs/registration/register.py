@@ -70,6 +70,7 @@ def _register(
             run_id=winner.run_id,
             tags=tags,
             card=(folder / CARD_NAME).read_text(encoding="utf-8"),
+            scores=_scores(winner),
         )
         if output is not None:
             with replace_folder(output) as partial:
@@ -104,6 +105,13 @@ def _full_manifest(context: RunContext, winner: WinnerResult) -> Manifest:
     more = {"leakage": LeakageRecord.model_validate(leakage.plain()), "cross": cross, "full_data": full,
             "faults": winner.fitness.faults, "warnings": winner.fitness.warnings}  # fmt: skip
     return _build_manifest(context.config.with_params(winner.params), context, winner).model_copy(update=more)
+
+
+def _scores(winner: WinnerResult) -> dict[str, float]:
+    """What orders versions on the registry's pages; its own prefix, since runs have more of the same."""
+    scores = {"set/validation": winner.score.mean, "set/test": winner.test.mean,
+              "set/random_test": winner.random_test.mean}  # fmt: skip
+    return scores if winner.cross_mean is None else {**scores, "set/cross_mean": winner.cross_mean}
 
 
 def _tags(context: RunContext, winner: WinnerResult) -> dict[str, str]:
