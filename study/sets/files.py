@@ -116,7 +116,7 @@ def write_set(
         ShapeError: an image or a soft label is not finite.
     """
     synthetic = synthetic.to(torch.device("cpu"))
-    tensors, facts = _tensors(synthetic, preprocessing), _facts(synthetic, preprocessing)
+    tensors, facts = set_tensors(synthetic, preprocessing), _facts(synthetic, preprocessing)
     manifest = manifest.model_copy(update={"schema_version": SCHEMA_VERSION, **facts})
     try:
         with replace_folder(folder) as temporary:
@@ -215,7 +215,12 @@ def _schedule(manifest: Manifest, tensors: dict[str, Tensor]) -> StepSchedule | 
     return StepSchedule(tensors[ORDER_NAME], tensors[STEP_SIZES_NAME], seed)
 
 
-def _tensors(synthetic: SyntheticSet, preprocessing: Preprocessing) -> dict[str, Tensor]:
+def set_tensors(synthetic: SyntheticSet, preprocessing: Preprocessing) -> dict[str, Tensor]:
+    """Every array of a set by name, as ``data.safetensors`` holds them.
+
+    Raises:
+        ShapeError: an image or a soft label is not finite.
+    """
     named = {"images": synthetic.images, "labels": synthetic.labels}
     if synthetic.logits is not None:
         named["logits"] = synthetic.logits.float()

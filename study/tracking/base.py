@@ -119,6 +119,12 @@ class Tracker(Protocol):
     def set_alias(self, name: str, alias: str, version: str) -> None:
         """Point an alias of a registered name at a version."""
 
+    def tag_set(self, registered: RegisteredSet, tags: Mapping[str, str]) -> None:
+        """Set or replace tags of a version."""
+
+    def delete_set(self, registered: RegisteredSet) -> bool:
+        """Delete a version with its aliases, and its files where no other version has the same; says if it did."""
+
     def list_sets(self, name: str | None = None) -> list[RegisteredSet]:
         """Every version of every registered set (or of one name), newest first."""
 

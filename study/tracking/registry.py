@@ -89,6 +89,39 @@ class MlflowRegistry:
         with translated(self.location.shown):
             self._client.set_registered_model_alias(name, alias, version)
 
+    def tag_set(self, registered: RegisteredSet, tags: Mapping[str, str]) -> None:
+        """Set or replace tags of a version."""
+        with translated(self.location.shown):
+            for key, value in tags.items():
+                self._client.set_model_version_tag(registered.name, registered.version, key, value)
+
+    def delete_set(self, registered: RegisteredSet) -> bool:
+        """Delete a version with its aliases, and its files where no other version has the same.
+
+        Returns:
+            Whether the files were deleted too.
+        """
+        with translated(self.location.shown):
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            version = self._client.get_model_version(registered.name, registered.version)
+            sources = [
+                other.source
+                for name in self._names()
+                for other in every_page(self._client.search_model_versions, f"name = '{name}'")
+            ]
+            for alias in registered.aliases:
+                self._client.delete_registered_model_alias(registered.name, alias)
+            self._client.delete_model_version(registered.name, registered.version)
+            # Files that study did not store for this version alone are left where they are.
+            model_id = version.source.removeprefix("models:/")
+            if model_id == version.source or sources.count(version.source) > 1:
+                return False
+            place = self._client.get_logged_model(model_id).artifact_location
+            get_artifact_repository(place, tracking_uri=self.uri, registry_uri=self.uri).delete_artifacts()
+            self._client.delete_logged_model(model_id)
+        return True
+
     def list_sets(self, name: str | None = None) -> list[RegisteredSet]:
         """Every version of every registered set (or of one name), newest first."""
         with translated(self.location.shown):
