@@ -17,7 +17,7 @@ def complete(kind: str, begun: str, tracking_uri: str | None = None) -> list[str
         tracking_uri: MLflow store; those behind a server offer nothing.
 
     Example:
-        >>> complete("methods", "da")
+        >>> complete("methods", "dat")
         ['datadam', 'datm']
     """
     # A shell that completes has no place for a message, whatever is wrong.

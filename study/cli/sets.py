@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,18 @@ import typer
 
 import study
 from study.cli import complete
-from study.cli.common import EXIT_USER, Json, TrackingUri, answer, guarded, new_table, next_command, out, say
+from study.cli.common import (
+    EXIT_USER,
+    Json,
+    TrackingUri,
+    answer,
+    guarded,
+    new_table,
+    next_command,
+    out,
+    percent,
+    say,
+)
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -21,13 +31,6 @@ Reference = Annotated[
         help="NAME, NAME@ALIAS, NAME/VERSION, a run id or a folder.",
         show_default=False,
         autocompletion=complete.sets,
-    ),
-]
-
-Version = Annotated[
-    str,
-    typer.Argument(
-        metavar="SET", help="NAME/VERSION or NAME@ALIAS.", show_default=False, autocompletion=complete.sets
     ),
 ]
 
@@ -78,6 +81,30 @@ def download(
 
 @app.command()
 @guarded
+def export(
+    reference: Reference,
+    format: Annotated[
+        str,
+        typer.Option("--format", "-f", help="folder, npz, torch, imagefolder or parquet (Hugging Face)."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="New folder; default: the set's name and the format."
+        ),
+    ] = None,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> None:
+    """Write a set in a format that other tools read, after checking every byte of it.
+
+    Example: study sets export digits-dm-ipc1@best --format parquet --output for-datasets
+    """
+    answer(study.export(reference, format, output, tracking_uri=tracking_uri), _show_export, as_json=as_json)
+
+
+@app.command()
+@guarded
 def verify(
     references: Annotated[
         list[str] | None,
@@ -102,22 +129,30 @@ def verify(
         raise typer.Exit(EXIT_USER)
 
 
+Version = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME/VERSION", help="A registered version.", show_default=False, autocompletion=complete.sets
+    ),
+]
+
+
 @app.command()
 @guarded
 def promote(
     reference: Version,
     reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why; kept on the version.", show_default=False)
-    ] = "",
-    force: Annotated[bool, typer.Option("--force", help="Overrule the rule; takes a reason.")] = False,
+        str | None, typer.Option("--reason", metavar="TEXT", help="Why; kept with the version.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overrule the rule; needs --reason.")] = False,
     tracking_uri: TrackingUri = None,
     as_json: Json = False,
 ) -> None:
-    """Make a version best: it must be fit and beat the holder on validation; who, when and why is kept.
+    """Point the alias best at a version, if it is fit and beats the holder on validation.
 
-    Example: study sets promote digits-dm-ipc1/2 --reason "checked by eye"
+    Example: study sets promote digits-dm-ipc1/2 --reason "used in the course"
     """
-    done = study.promote(reference, reason, force=force, tracking_uri=tracking_uri)
+    done = study.promote(reference, reason=reason, force=force, tracking_uri=tracking_uri)
     answer(done, _show_promotion, as_json=as_json)
 
 
@@ -126,43 +161,32 @@ def promote(
 def delete(
     reference: Version,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Even if it is best.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Delete it even where it is best.")] = False,
     tracking_uri: TrackingUri = None,
     as_json: Json = False,
 ) -> None:
-    """Delete a registered version and its files for good; what its run keeps of it stays.
+    """Delete a version, and its files where no other version shares them; its run stays.
 
-    Example: study sets delete digits-dm-ipc1/1 --yes
+    Example: study sets delete digits-dm-ipc1/2 --yes
     """
-    found = study.find_version(reference, tracking_uri=tracking_uri)
-    exact = f"{found['name']}/{found['version']}"
+    planned = study.delete(reference, force=force, dry_run=True, tracking_uri=tracking_uri)
     if not yes:
-        if as_json or not can_ask():
-            raise study.ConfigError(f"nobody can be asked here; delete {exact} with --yes")
-        if not typer.confirm(f"Delete {exact} and its files for good?"):
-            say("Nothing was deleted.")
-            return
-    done = study.delete(exact, force=force, tracking_uri=tracking_uri)
+        aliases = f" ({', '.join(planned['aliases'])})" if planned["aliases"] else ""
+        typer.confirm(f"Delete {planned['set']}{aliases} for good?", abort=True, err=True)
+    done = study.delete(reference, force=force, tracking_uri=tracking_uri)
     answer(done, _show_deletion, as_json=as_json)
 
 
-def can_ask() -> bool:
-    """Whether somebody sits at a terminal."""
-    return sys.stdin.isatty()
-
-
 def _show_promotion(done: dict[str, Any]) -> None:
-    say(f"{done['name']}/{done['version']} is best now: {done['rule']}")
-    tags = done["tags"]
-    say(f"Kept on it: {tags['promoted.by']}, {tags['promoted.at']}, {tags['promoted.reason']}")
+    before = f", before {done['before']}" if done["before"] else ""
+    say(f"{done['set']} is best now{before}: {done['promoted_reason']}")
+    if done["forced"]:
+        say(f"The rule was overruled: {done['promoted_against']}")
 
 
 def _show_deletion(done: dict[str, Any]) -> None:
-    left = ", ".join(done["versions_left"]) or "none"
-    say(f"{done['name']}/{done['version']} and its files are gone; versions left: {left}")
-    if "best" in done["aliases"] and done["versions_left"]:
-        newest = f"{done['name']}/{done['versions_left'][0]}"
-        say(f"Nothing is best now. Next: {next_command(f'study sets promote {newest}')}")
+    files = "its files too" if done["files_deleted"] else "its files stay, since they are not its own"
+    say(f"{done['set']} is deleted, {files}")
 
 
 def _show_card(shown: dict[str, Any]) -> None:
@@ -174,8 +198,10 @@ def _show_card(shown: dict[str, Any]) -> None:
         aliases = ", ".join(shown["registered"]["aliases"]) or "none"
         say(f"\nversion {shown['registered']['version']}, aliases: {aliases}")
         tags = shown["registered"]["tags"]
-        if "promoted.by" in tags:
-            say(f"best since {tags['promoted.at']} by {tags['promoted.by']}: {tags['promoted.reason']}")
+        if "promoted_by" in tags:
+            say(
+                f"made best by {tags['promoted_by'] or 'somebody'} at {tags['promoted_at']}: {tags['promoted_reason']}"
+            )
     say(f"SHA-256 {shown['sha256']}, every file checked")
 
 
@@ -185,6 +211,18 @@ def _show_copy(done: dict[str, Any]) -> None:
         say(f"  {name:<18} {size:>10,} bytes")
     say(f"SHA-256 {done['sha256']}")
     say(f"How to train on it: {Path(done['folder']) / 'README.md'}")
+
+
+def _show_export(done: dict[str, Any]) -> None:
+    size = sum(done["files"].values())
+    say(
+        f"{done['set']} is in {done['folder']} as {done['format']}: {len(done['files'])} files, {size:,} bytes"
+    )
+    if done["clipped"] is not None:
+        say(f"{percent(done['clipped'])} of pixels clipped in the pictures")
+    if done["left_out"]:
+        say(f"Left out, since the format has no place for it: {', '.join(done['left_out'])}")
+    say(f"How to read it: {Path(done['folder']) / 'README.md'}")
 
 
 def _show_verdicts(found: dict[str, Any]) -> None:

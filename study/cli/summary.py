@@ -163,7 +163,13 @@ def _scores_table(result: SearchResult, others: list[str]) -> Table:
         table.add_row(name, *(percent(score.mean, score.std) for score in cells), _counts(cells), style=style)
     start = winner.start_score
     missing = ["-"] * len(others)
-    table.add_row("its own starting point", percent(start.mean, start.std), "-", *missing, str(start.n))
+    table.add_row(
+        "its own starting point",
+        percent(start.mean, start.std if start.n > 1 else None),
+        "-",
+        *missing,
+        str(start.n),
+    )
     return table
 
 

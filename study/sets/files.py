@@ -14,7 +14,6 @@ from torch import Tensor
 from study.core.errors import ConfigError, CorruptSetError, DataError, ShapeError, UnknownSetError
 from study.core.files import replace_folder, sha256_file
 from study.core.records import StepSchedule, SyntheticSet, image_shape
-from study.core.words import percent
 from study.data.preprocess import Preprocessing
 from study.sets.card import render_card
 from study.sets.manifest import SCHEMA_VERSION, FileRecord, Manifest, ScheduleRecord, parse_manifest
@@ -45,8 +44,6 @@ class StoredSet:
         >>> stored = study.load(study.distill("random", budget="smoke").winner.set)
         >>> stored.manifest.method, stored.images.shape
         ('random', torch.Size([10, 1, 8, 8]))
-        >>> str(stored)[:53]
-        '<StoredSet digits-random-ipc1: 10 images of 1 x 8 x 8'
     """
 
     synthetic: SyntheticSet
@@ -83,14 +80,10 @@ class StoredSet:
         return len(self.synthetic)
 
     def __repr__(self) -> str:
-        shape = " x ".join(str(size) for size in image_shape(self.images))
-        labels = "hard labels" if self.logits is None else "soft labels"
-        score = self.manifest.scores.get("test") or self.manifest.scores.get("validation")
-        split = "test" if "test" in self.manifest.scores else "validation"
-        known = "" if score is None else f", {split} {percent(score.mean, score.std, score.n)}"
+        channels, height, width = self.manifest.image_shape
         return (
-            f"<StoredSet {self.manifest.name}: {len(self)} images of {shape}, "
-            f"{len(self.class_names)} classes, {labels}{known}>"
+            f"StoredSet({self.manifest.name}: {len(self)} images of {channels} x {height} x {width}, "
+            f"{len(self.class_names)} classes, {'soft' if self.logits is not None else 'hard'} labels)"
         )
 
     def as_dataset(self) -> torch.utils.data.TensorDataset:
@@ -123,7 +116,7 @@ def write_set(
         ShapeError: an image or a soft label is not finite.
     """
     synthetic = synthetic.to(torch.device("cpu"))
-    tensors, facts = _tensors(synthetic, preprocessing), _facts(synthetic, preprocessing)
+    tensors, facts = set_tensors(synthetic, preprocessing), _facts(synthetic, preprocessing)
     manifest = manifest.model_copy(update={"schema_version": SCHEMA_VERSION, **facts})
     try:
         with replace_folder(folder) as temporary:
@@ -222,7 +215,12 @@ def _schedule(manifest: Manifest, tensors: dict[str, Tensor]) -> StepSchedule | 
     return StepSchedule(tensors[ORDER_NAME], tensors[STEP_SIZES_NAME], seed)
 
 
-def _tensors(synthetic: SyntheticSet, preprocessing: Preprocessing) -> dict[str, Tensor]:
+def set_tensors(synthetic: SyntheticSet, preprocessing: Preprocessing) -> dict[str, Tensor]:
+    """Every array of a set by name, as ``data.safetensors`` holds them.
+
+    Raises:
+        ShapeError: an image or a soft label is not finite.
+    """
     named = {"images": synthetic.images, "labels": synthetic.labels}
     if synthetic.logits is not None:
         named["logits"] = synthetic.logits.float()

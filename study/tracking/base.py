@@ -125,8 +125,8 @@ class Tracker(Protocol):
     def tag_set(self, registered: RegisteredSet, tags: Mapping[str, str]) -> None:
         """Set or replace tags of a version."""
 
-    def delete_set(self, registered: RegisteredSet) -> None:
-        """Delete a version with its aliases and its files, and its name where that was the last one."""
+    def delete_set(self, registered: RegisteredSet) -> bool:
+        """Delete a version with its aliases, and its files where no other version has the same; says if it did."""
 
     def list_sets(self, name: str | None = None) -> list[RegisteredSet]:
         """Every version of every registered set (or of one name), newest first."""

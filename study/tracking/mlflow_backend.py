@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import getpass
 import json
 import re
 import zlib
@@ -14,7 +12,7 @@ from typing import Any
 from study.core.errors import TrackingError, UnknownSetError
 from study.tracking.base import RunInfo
 from study.tracking.links import DEFAULT_BASE, SEARCHES, deep_links, run_color, runs_view, searches_view
-from study.tracking.provenance import provenance
+from study.tracking.provenance import provenance, user_name
 from study.tracking.recorder import MAX_TAG_LENGTH, MlflowRecorder, shorten
 from study.tracking.registry import MlflowRegistry
 from study.tracking.stores import StoreLocation, every_page, translated
@@ -223,7 +221,6 @@ def _platform_tags() -> dict[str, str]:
     tags = {"mlflow.source.name": "study", "mlflow.source.type": "LOCAL"}
     if commit := provenance().get("git_commit"):
         tags["mlflow.source.git.commit"] = commit
-    # A container may run as a user that has no name.
-    with contextlib.suppress(OSError, KeyError, ImportError):
-        tags["mlflow.user"] = getpass.getuser()
+    if user := user_name():
+        tags["mlflow.user"] = user
     return tags

@@ -12,7 +12,6 @@ from typing import Any
 
 from study.core.errors import TrackingError, UnknownSetError
 from study.tracking.base import MODEL_TYPE, SET_KIND_TAG, RegisteredSet
-from study.tracking.recorder import MAX_TAG_LENGTH, shorten
 from study.tracking.references import check_alias, check_set_name, parse_reference, pick
 from study.tracking.stores import StoreLocation, connect, every_page, translated
 
@@ -92,29 +91,34 @@ class MlflowRegistry:
         """Set or replace tags of a version."""
         with translated(self.location.shown):
             for key, value in tags.items():
-                self._client.set_model_version_tag(
-                    registered.name, registered.version, key, shorten(value, MAX_TAG_LENGTH)
-                )
+                self._client.set_model_version_tag(registered.name, registered.version, key, value)
 
-    def delete_set(self, registered: RegisteredSet) -> None:
-        """Delete a version with its aliases and its files, and its name where that was the last one.
+    def delete_set(self, registered: RegisteredSet) -> bool:
+        """Delete a version with its aliases, and its files where no other version has the same.
 
-        What its run keeps of the set stays. Files go last, so that an interruption leaves no version without them.
-
-        Raises:
-            TrackingError: the store refuses.
+        Returns:
+            Whether the files were deleted too.
         """
-        name, version = registered.name, registered.version
         with translated(self.location.shown):
-            place, model_id = self._place(registered)
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            version = self._client.get_model_version(registered.name, registered.version)
+            sources = [
+                other.source
+                for name in self._names()
+                for other in every_page(self._client.search_model_versions, f"name = '{name}'")
+            ]
             for alias in registered.aliases:
-                self._client.delete_registered_model_alias(name, alias)
-            self._client.delete_model_version(name, version)
-            if not self._versions(name):
-                self._client.delete_registered_model(name)
-            self._repository(place).delete_artifacts()
-            if model_id is not None:
-                self._client.delete_logged_model(model_id)
+                self._client.delete_registered_model_alias(registered.name, alias)
+            self._client.delete_model_version(registered.name, registered.version)
+            # Files that study did not store for this version alone are left where they are.
+            model_id = version.source.removeprefix("models:/")
+            if model_id == version.source or sources.count(version.source) > 1:
+                return False
+            place = self._client.get_logged_model(model_id).artifact_location
+            get_artifact_repository(place, tracking_uri=self.uri, registry_uri=self.uri).delete_artifacts()
+            self._client.delete_logged_model(model_id)
+        return True
 
     def list_sets(self, name: str | None = None) -> list[RegisteredSet]:
         """Every version of every registered set (or of one name), newest first."""
@@ -139,29 +143,21 @@ class MlflowRegistry:
             TrackingError: there are none, which MLflow says of a moved store by an empty answer.
         """
         with translated(self.location.shown):
-            place, _ = self._place(registered)
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            # By way of the location and not of "models:/...", which asks the process-wide tracking URI.
+            place = self._client.get_model_version_download_uri(registered.name, registered.version)
+            if place.startswith("models:/"):
+                place = self._client.get_logged_model(place.removeprefix("models:/")).artifact_location
             destination.mkdir(parents=True, exist_ok=True)
-            self._repository(place).download_artifacts("", str(destination))
+            repository = get_artifact_repository(place, tracking_uri=self.uri, registry_uri=self.uri)
+            repository.download_artifacts("", str(destination))
         if not any(destination.iterdir()):
             raise TrackingError(
                 f"{registered.name}/{registered.version} has no files in {place}; "
                 "if the store was moved, its files are still looked for in the old place"
             )
         return destination
-
-    def _place(self, registered: RegisteredSet) -> tuple[str, str | None]:
-        """Where the files of a version lie, and the logged model they belong to."""
-        # By way of the location and not of "models:/...", which asks the process-wide tracking URI.
-        place = self._client.get_model_version_download_uri(registered.name, registered.version)
-        if not place.startswith("models:/"):
-            return place, None
-        model_id = place.removeprefix("models:/")
-        return self._client.get_logged_model(model_id).artifact_location, model_id
-
-    def _repository(self, place: str) -> Any:
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-        return get_artifact_repository(place, tracking_uri=self.uri, registry_uri=self.uri)
 
     def _run(self, run_id: str) -> Any:
         from mlflow.exceptions import MlflowException

@@ -55,7 +55,7 @@ def test_sets_and_searches_of_the_store(store):
 
 
 def test_methods_and_datasets_plug_ins_included_and_quick_the_second_time(tmp_path):
-    assert offered("study tune --method da", tmp_path) == ["datadam", "datm"]
+    assert offered("study tune --method dat", tmp_path) == ["datadam", "datm"]
     assert offered("study distill --dataset dig", tmp_path) == ["digits"]
     assert offered("study recipe show pa", tmp_path) == ["pad"]
     assert (complete("methods", ""), complete("datasets", "")) == (list(METHODS), list(DATASETS))
@@ -66,7 +66,7 @@ def test_nothing_that_is_broken_makes_a_completion_fail(tmp_path):
     (tmp_path / "mlruns" / "mlflow.db").write_text("no database")
     assert offered("study sets show dig", tmp_path) == []
     (tmp_path / "cache").write_text("a file, not a folder")
-    found = offered("study tune --method da", tmp_path, STUDY_CACHE=str(tmp_path / "cache"))
+    found = offered("study tune --method dat", tmp_path, STUDY_CACHE=str(tmp_path / "cache"))
     assert found in ([], ["datadam", "datm"])
 
 

@@ -114,53 +114,49 @@ def test_a_server_that_does_not_answer(tmp_path):
     assert result.stderr.count("\n") == 1
 
 
-@pytest.fixture
-def two(uri, set_factory, tmp_path):
-    """A store whose best version is beaten on validation by a second one."""
-    tracker = open_tracker(uri)
-    run = tracker.start_run("digits-ipc1", "trial-1")
-    tags = {**TAGS, "val_accuracy": "0.9"}
-    tracker.register_set(tmp_path / "a-set", NAME, run_id=run.run_id, tags=tags, card="")
-    return uri
-
-
-def test_promote_says_why_and_keeps_who(two):
-    result = invoke("promote", f"{NAME}/2", "--reason", "by eye", "--tracking-uri", two)
+def test_export_tells_what_it_wrote_and_what_it_clipped(uri, tmp_path):
+    result = invoke("export", NAME, "--format", "imagefolder", "-o", tmp_path / "out", "--tracking-uri", uri)
     assert result.exit_code == 0
-    assert f"{NAME}/2 is best now: beats version 1 on validation, 84.1 %" in result.stdout
-    assert "by eye" in result.stdout
-    assert "best since" in invoke("show", NAME, "--tracking-uri", two).stdout
+    assert f"{NAME}/1 is in {tmp_path / 'out'} as imagefolder: 12 files" in result.stdout
+    assert "of pixels clipped" in result.stdout
 
 
-def test_promote_is_refused_in_one_line(two):
-    open_tracker(two).set_alias(NAME, "best", "2")
-    result = invoke("promote", f"{NAME}/1", "--tracking-uri", two)
+def test_export_as_folder_is_the_set_itself(uri, tmp_path):
+    result = invoke("export", NAME, "-f", "folder", "-o", tmp_path / "out", "--json", "--tracking-uri", uri)
+    assert result.exit_code == 0
+    assert (
+        json.loads(result.stdout)["sha256"]
+        == read_set(tmp_path / "out").manifest.files["data.safetensors"].sha256
+    )
+
+
+def test_promote_tells_why_not_in_one_line_and_exits_with_2(uri):
+    words = ["--tracking-uri", uri]
+    result = invoke("promote", f"{NAME}/1", *words)
+    assert (result.exit_code, result.stderr) == (2, f"Error: {NAME}/1 is best already\n")
+    result = invoke("promote", f"{NAME}/1", "--force", *words)
     assert result.exit_code == 2
-    assert result.stderr.count("\n") == 1
-    assert "stays best" in result.stderr
-    assert "--force --reason TEXT" in result.stderr
-    forced = invoke("promote", f"{NAME}/1", "--force", "--reason", "x", "--json", "--tracking-uri", two)
-    assert json.loads(forced.stdout)["aliases"] == ["best"]
+    assert "--force needs --reason TEXT" in result.stderr
 
 
-def test_delete_asks_first(two, monkeypatch):
-    refused = invoke("delete", f"{NAME}/2", "--tracking-uri", two)
-    assert refused.exit_code == 2
-    assert f"delete {NAME}/2 with --yes" in refused.stderr
-    monkeypatch.setattr("study.cli.sets.can_ask", lambda: True)
-    kept = CliRunner().invoke(app, ["sets", "delete", f"{NAME}/2", "--tracking-uri", two], input="n\n")
-    assert "Nothing was deleted" in kept.stdout
-    gone = CliRunner().invoke(app, ["sets", "delete", f"{NAME}/2", "--tracking-uri", two], input="y\n")
-    assert "versions left: 1" in gone.stdout
-    assert f"{NAME}/2" not in invoke("list", "--tracking-uri", two).stdout
+def test_delete_asks_first(uri):
+    tracker = open_tracker(uri)
+    words = ["delete", f"{NAME}/1", "--force", "--tracking-uri", uri]
+    refused = CliRunner().invoke(app, ["sets", *words], input="n\n")
+    assert refused.exit_code == 1
+    assert f"Delete {NAME}/1 (best) for good?" in refused.output
+    assert len(tracker.list_sets(NAME)) == 1
+    result = CliRunner().invoke(app, ["sets", *words], input="y\n")
+    assert result.exit_code == 0
+    assert f"{NAME}/1 is deleted, its files too" in result.output
+    assert tracker.list_sets(NAME) == []
 
 
-def test_deleting_the_best_takes_force_and_says_what_to_do_next(two):
-    refused = invoke("delete", NAME, "--yes", "--tracking-uri", two)
-    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
-    done = invoke("delete", NAME, "--yes", "--force", "--tracking-uri", two)
-    assert f"Next: study sets promote {NAME}/2 --tracking-uri {two}" in done.stdout
-    assert invoke(*done.stdout.split("study sets ")[1].split()).exit_code == 0
+def test_delete_without_asking_and_never_the_best(uri):
+    result = invoke("delete", f"{NAME}/1", "--yes", "--tracking-uri", uri)
+    assert result.exit_code == 2
+    assert "is best of its name" in result.stderr
+    assert len(open_tracker(uri).list_sets(NAME)) == 1
 
 
 def test_the_next_command_works_as_printed(uri, tmp_path, monkeypatch):

@@ -204,12 +204,15 @@ class MemoryTracker:
 
     def tag_set(self, registered: RegisteredSet, tags: Mapping[str, str]) -> None:
         entry, files = self._sets[registered.name, registered.version]
-        self._sets[registered.name, registered.version] = (replace(entry, tags={**entry.tags, **tags}), files)
+        self._sets[entry.name, entry.version] = (replace(entry, tags={**entry.tags, **tags}), files)
 
-    def delete_set(self, registered: RegisteredSet) -> None:
-        del self._sets[registered.name, registered.version]
-        for alias in registered.aliases:
-            del self._aliases[registered.name, alias]
+    def delete_set(self, registered: RegisteredSet) -> bool:
+        key = registered.name, registered.version
+        if key not in self._sets:
+            raise TrackingError(f"{registered.name} has no version {registered.version}")
+        del self._sets[key]
+        self._aliases = {at: version for at, version in self._aliases.items() if (at[0], version) != key}
+        return True
 
     def list_sets(self, name: str | None = None) -> list[RegisteredSet]:
         entries = [self._entry(entry) for entry, _ in self._sets.values() if name in (None, entry.name)]

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from study.core.config import set_path
 from study.core.errors import ConfigError, UnknownNameError
 from study.evaluation.recipes import EvaluationConfig
 from study.protocols.base import EvaluateOptions
@@ -167,9 +166,3 @@ def test_sets_scored_on_different_images_are_not_compared(stored, tmp_path):
     distill(config, StoreOptions(root=tmp_path / "mlruns"), output=tmp_path / "other")
     with pytest.raises(ConfigError, match="split_seed"):
         compare_sets(str(stored / "first"), str(tmp_path / "other"), options())
-
-
-@pytest.mark.parametrize("key", ["distill.image_lr", "search.num_trials", "ipc"])
-def test_what_has_no_say_once_a_set_is_made_is_refused(stored, key):
-    with pytest.raises(ConfigError, match=r"the set is made, so this would change nothing; evaluation\.\*"):
-        asked(stored, overrides=set_path({}, key, 3))

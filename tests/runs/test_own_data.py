@@ -11,6 +11,8 @@ import study
 from study.core.errors import ConfigError, DataError
 from study.data.names import check_data_name, name_of_folder
 from study.runs.context.stores import StoreOptions, open_tracking
+from study.runs.registration.promotion import compare_with_holder
+from study.tracking.base import RegisteredSet
 
 COUNTS = {"train/cat": 12, "train/dog": 12, "test/cat": 4, "test/dog": 4}
 ASKED = {"ipc": 1, "budget": "smoke", "resolution": 8}
@@ -85,3 +87,13 @@ def test_the_name_decides_no_result() -> None:
     one, two = (study.configure("dm", "folder", dataset_name=name) for name in ("a", "b"))
     assert one.set_name != two.set_name
     assert one.digest == two.digest
+
+
+def test_old_versions_of_other_folders_do_not_take_the_alias_from_each_other() -> None:
+    tags = {"dataset": "folder", "fit": "yes", "val_accuracy": "0.5", "fingerprint": "one"}
+    holder = RegisteredSet("folder-dm-ipc1", "1", ("best",), tags, "r", 0.0)
+    other = {**tags, "fingerprint": "two", "val_accuracy": "0.9"}
+    allowed, words = compare_with_holder(other, holder)
+    assert (allowed, words) == (False, "version 1 was made from other images of your own and stays best")
+    assert compare_with_holder({**other, "dataset": "digits"}, holder)[0]
+    assert compare_with_holder({**other, "fingerprint": "one"}, holder)[0]

@@ -152,10 +152,7 @@ def read_layers(
     if variant is not None:
         tables = [(file.path, file.recipe.variant) for file in files]
         if not any(variant in table for _, table in tables):
-            known = {name for _, table in tables for name in table}
-            if not known:
-                raise ConfigError(f"--variant {variant}: method {method!r} has no variants; leave it out")
-            raise unknown_name("variant", variant, known)
+            raise unknown_name("variant", variant, {name for _, table in tables for name in table})
         for path, table in tables:
             if variant in table:
                 layers.append(Layer(f"variant {variant}", table[variant].stated(), path))

@@ -15,9 +15,6 @@ from study.runs.context.stores import StoreOptions, open_search_storage
 from study.search.optimize import find_search
 from study.sets.files import StoredSet
 
-FIXED = ("distill", "search", "space", "work", *HEAD)
-"""Parts of a configuration that have no say once a set is made."""
-
 
 def resume_config(name: str, stores: StoreOptions, asked: Mapping[str, Any]) -> RunConfig:
     """The configuration of an existing search; options that are asked for again by name must agree with it.
@@ -55,18 +52,10 @@ def resume_config(name: str, stores: StoreOptions, asked: Mapping[str, Any]) -> 
 def stored_config(stored: StoredSet, overrides: Mapping[str, Any]) -> RunConfig:
     """The configuration a set was made under, for this machine, with settings laid over it.
 
-    Only what decides how it is judged can be changed: the images are made.
-
     Raises:
         CorruptSetError: its manifest lacks a part.
         ConfigError: an override is no setting.
     """
-    for key in overrides:
-        if key in FIXED:
-            raise ConfigError(
-                f"--set {key}.*: the set is made, so this would change nothing; "
-                "evaluation.*, model.*, data.* and compute.* can be set"
-            )
     try:
         plain = dict(stored.manifest.config)
         # The set may have been made elsewhere; this machine decides how it computes.

@@ -55,11 +55,13 @@ def describe_winner(
     parts = [
         _title(config),
         f"{num_trials} trials. {summary}" if choice else summary,
+        # The page folds what is longer than a few lines.
+        f"Registered as [`{winner.set}`](#/models/{quote(name)}/versions/{version}). "
+        f"Fetch it: `study sets download {f'{name}@{BEST}' if winner.is_best else winner.set} --output my-set`",
+        "\n".join(f"- **Warning**: {text}." for text in (*winner.fitness.faults, *winner.fitness.warnings)),
         table,
         f"Chosen: {choice}." if choice else "",
-        f"Registered as [`{winner.set}`](#/models/{quote(name)}/versions/{version}): {winner.note}.",
-        "\n".join(f"- **Warning**: {text}." for text in (*winner.fitness.faults, *winner.fitness.warnings)),
-        f"Fetch it:\n\n    study sets download {f'{name}@{BEST}' if winner.is_best else winner.set} --output my-set",
+        f"The alias `{BEST}`: {winner.note}.",
         ", ".join(f"[{words}]({_relative(links[key])})" for key, words in LINKS.items() if key in links),
     ]
     return "\n\n".join(part for part in parts if part)

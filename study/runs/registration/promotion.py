@@ -1,42 +1,48 @@
-"""Which version the alias ``best`` points at: the one rule, and the record of every move.
-
-A registered winner, and a version that a user promotes, ask the same question here.
-"""
+"""The one rule by which a registered version becomes ``best``, and the record of why it did."""
 
 from __future__ import annotations
 
-import getpass
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from study.core.errors import ConfigError
 from study.core.words import percent
 from study.data.datasets import DATASETS
 from study.tracking.base import RegisteredSet, Tracker
+from study.tracking.provenance import user_name
 from study.tracking.references import BEST
 
-WHO, WHEN, WHY, BEFORE, FORCED = (f"promoted.{word}" for word in ("by", "at", "reason", "before", "forced"))
-"""Tags of a version that was made ``best``: user, time, reason, the holder before it, what was overruled."""
+FIT = "yes"
+"""What the tag ``fit`` says of a set that may be ``best``; of another it says ``no:`` and why."""
 
 
-def may_be_best(version: RegisteredSet, holder: RegisteredSet | None) -> tuple[bool, str]:
-    """Whether a version may take the alias ``best`` from its holder, and why, by the tags of both.
+def find_holder(tracker: Tracker, name: str) -> RegisteredSet | None:
+    """The version of a name that is ``best``, if one is."""
+    return next((version for version in tracker.list_sets(name) if BEST in version.aliases), None)
 
-    Only a set that is fit may (:mod:`study.runs.registration.fitness`). It has to beat the holder on validation where
-    both are of the same real images. Where the images differ, old numbers say nothing about new ones, so it may; but
-    not where the images are a user's own, since two folders of one name need have nothing in common.
+
+def compare_with_holder(tags: Mapping[str, str], holder: RegisteredSet | None) -> tuple[bool, str]:
+    """Whether a version with these tags becomes ``best``, and why; only one that is fit does.
+
+    Scores on other images say nothing about each other, so a newcomer wins then; but not where the images are a user's
+    own, since two folders of one name need have nothing in common.
+
+    Example:
+        >>> compare_with_holder({"fit": "no: it is blank"}, None)
+        (False, 'not fit to be best, since it is blank; no set is best')
     """
-    fit = version.tags.get("fit", "yes")
-    if fit != "yes":
+    if (fit := tags.get("fit")) != FIT:
         stays = f"no set is {BEST}" if holder is None else f"version {holder.version} stays {BEST}"
+        if fit is None:
+            return False, f"nobody judged whether it is fit to be {BEST}; {stays}"
         return False, f"not fit to be {BEST}, since {fit.removeprefix('no: ')}; {stays}"
     if holder is None:
         return True, f"first of its name that is fit, so the alias {BEST} points at it"
-    if holder.tags.get("fingerprint") != version.tags.get("fingerprint"):
-        if is_users_own(version.tags.get("dataset", "")):
+    if holder.tags.get("fingerprint") != tags.get("fingerprint"):
+        if is_users_own(tags.get("dataset", "")):
             return False, f"version {holder.version} was made from other images of your own and stays {BEST}"
         return True, f"version {holder.version} was made from other data, so the alias {BEST} moves here"
-    known, mean = (float(one.tags.get("val_accuracy", "nan")) for one in (holder, version))
-    if mean > known:
+    score, known = (float(each.get("val_accuracy", "nan")) for each in (tags, holder.tags))
+    if score > known:
         return (
             True,
             f"beats version {holder.version} on validation, {percent(known)}: the alias {BEST} moves here",
@@ -49,61 +55,27 @@ def is_users_own(dataset: str) -> bool:
     return dataset in DATASETS and DATASETS[dataset].users_own
 
 
-def find_holder(tracker: Tracker, name: str) -> RegisteredSet | None:
-    """The version that is ``best``, if one is."""
-    return next((version for version in tracker.list_sets(name) if BEST in version.aliases), None)
-
-
-def make_best(
-    tracker: Tracker, version: RegisteredSet, holder: RegisteredSet | None, reason: str, overruled: str = ""
-) -> None:
-    """Move the alias ``best``, and write on the version who did it, when, why, and what was overruled."""
-    tracker.tag_set(
-        version,
-        {
-            WHO: _user(),
-            WHEN: datetime.now(UTC).isoformat(timespec="seconds"),
-            WHY: reason,
-            BEFORE: "none" if holder is None else holder.version,
-            FORCED: f"yes: {overruled}" if overruled else "no",
-        },
-    )
-    tracker.set_alias(version.name, BEST, version.version)
-
-
-def promote(tracker: Tracker, reference: str, reason: str = "", *, force: bool = False) -> str:
-    """Make a version ``best`` by the rule, or in spite of it.
+def make_best(tracker: Tracker, version: RegisteredSet, reason: str, against: str = "") -> dict[str, str]:
+    """Point ``best`` at a version, with reason, user and time as its tags.
 
     Args:
         tracker: the store.
-        reference: ``name/version`` or ``name@alias``.
-        reason: why, in the user's words; recorded beside the rule's.
-        force: overrule the rule, which takes a reason.
+        version: to be ``best``.
+        reason: why.
+        against: what the rule said, where it was overruled.
 
     Returns:
-        Why it is ``best`` now.
-
-    Raises:
-        UnknownSetError: there is no such version.
-        ConfigError: it is ``best`` already, the rule refuses it, or force comes without a reason.
+        The tags.
     """
-    version = tracker.resolve_set(reference)
-    shown = f"{version.name}/{version.version}"
-    if BEST in version.aliases:
-        raise ConfigError(f"{shown} is {BEST} already; give another version as NAME/VERSION")
-    if force and not reason.strip():
-        raise ConfigError("--force needs --reason TEXT, which is recorded on the version")
-    holder = find_holder(tracker, version.name)
-    allowed, words = may_be_best(version, holder)
-    if not allowed and not force:
-        raise ConfigError(f"{shown} cannot be {BEST}: {words}; overrule it with --force --reason TEXT")
-    given = reason.strip()
-    make_best(tracker, version, holder, given or words, "" if allowed else words)
-    return words if allowed else f"by force, although {words}"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # an account without a name, as in some containers
-        return "unknown"
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    # An earlier promotion's tag must not outlive a later one, so it is written even where it is empty.
+    tags = {
+        "promoted_reason": reason,
+        "promoted_by": user_name(),
+        "promoted_at": now,
+        "promoted_against": against,
+    }
+    # The reason first: an alias without one must not be, even where the store fails in between.
+    tracker.tag_set(version, tags)
+    tracker.set_alias(version.name, BEST, version.version)
+    return tags

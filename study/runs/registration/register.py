@@ -19,7 +19,7 @@ from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import RunContext
 from study.runs.figures.run import log_final_grid, log_grid
 from study.runs.registration.fitness import Fitness
-from study.runs.registration.promotion import find_holder, make_best, may_be_best
+from study.runs.registration.promotion import FIT, compare_with_holder, find_holder, make_best
 from study.runs.registration.results import TrialResult, WinnerResult
 from study.sets.files import CARD_NAME, DATA_NAME, SET_FOLDER, write_set
 from study.sets.manifest import CrossRecord, FullDataRecord, LeakageRecord, Manifest, ScoreRecord
@@ -63,27 +63,27 @@ def _register(
         assert written.leakage is not None
         near_copies = written.leakage.num_near_copies
         winner = replace(winner, sha256=written.files[DATA_NAME].sha256, near_copies=near_copies)
-        holder = find_holder(tracker, name)
+        holder, tags = find_holder(tracker, name), _tags(context, winner, written.privacy)
         version = tracker.register_set(
             folder,
             name,
             run_id=winner.run_id,
-            tags=_tags(context, winner, written.privacy),
+            tags=tags,
             card=(folder / CARD_NAME).read_text(encoding="utf-8"),
             scores=_scores(winner),
         )
         if output is not None:
             with replace_folder(output) as partial:
                 shutil.copytree(folder, partial, dirs_exist_ok=True)
-    is_best, note = may_be_best(version, holder)
+    is_best, note = compare_with_holder(tags, holder)
     if is_best:
-        make_best(tracker, version, holder, note)
+        make_best(tracker, version, note)
     return replace(winner, set=f"{name}/{version.version}", is_best=is_best, note=note)
 
 
 def fit_words(fitness: Fitness) -> str:
     """Whether a set is fit to be ``best``, as tags say it."""
-    return "yes" if fitness.fit else f"no: {fitness.words}"
+    return FIT if fitness.fit else f"no: {fitness.words}"
 
 
 def _full_manifest(context: RunContext, winner: WinnerResult) -> Manifest:
