@@ -16,6 +16,7 @@ from study.runs.context.recording import describe_run, recorded
 from study.runs.context.run_context import RunContext, open_context
 from study.runs.context.saved import check_comparable, check_fingerprint, stored_config, twin_command
 from study.runs.context.stores import StoreOptions, open_tracking
+from study.runs.surprise import surprise
 from study.sets.files import StoredSet
 from study.tracking.base import Recorder, Tracker
 
@@ -110,6 +111,9 @@ def evaluate(
             num_random=context.num_random(),
         )
         found = protocol.measure(session)
+        if is_default and (told := surprise(stored, config, context.splits, split, found.rows[0])):
+            found.notes.insert(0, told)
+            callback.on_warning(told)
         artifacts = _record(recorder, protocol.name, found)
         run_id = recorder.run_id
     return Evaluation(
