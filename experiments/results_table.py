@@ -17,7 +17,7 @@ METHODS = ("dm", "datadam", "dsa", "mtt", "datm", "pad", "dd")
 DATASETS = ("digits", "mnist")
 QUICK_DATASETS = ("digits", "pneumoniamnist", "ragged", "mnist", "mhist-layout", "cifar10-jpeg")
 QUICK_FILE = "any_data_zen4.json"
-SEARCHES = ("data", "method", "distilled", "random real images", "n", "search")
+SEARCHES = ("data", "method", "distilled", "random real images", "n", "other networks: set, random", "search")
 QUICK = ("data", "method", "distilled", "random real images", "n", "first iteration", "search")
 
 
@@ -38,6 +38,7 @@ def _row(search: Path, dataset: int, ipc: int, method: int) -> str:
     return _line(
         *_what(DATASETS[dataset], ipc, METHODS[method]),
         *_scores(scores["test"], scores["random_test"]),
+        _others(card["manifest"].get("cross")),
         f"{run['seconds'] / 60:.0f} min",
     )
 
@@ -66,7 +67,15 @@ def _what(dataset: str, ipc: int, method: str) -> tuple[str, str]:
 
 
 def _scores(test: dict[str, Any], random: dict[str, Any]) -> tuple[str, str, str]:
-    return _percent(test), _percent(random), str(test["n"])
+    n = str(test["n"]) if test["n"] == random["n"] else f"{test['n']}, {random['n']}"
+    return _percent(test), _percent(random), n
+
+
+def _others(cross: dict[str, Any] | None) -> str:
+    """Means over the other architectures, on validation; a dash for searches that did not measure them."""
+    if cross is None:
+        return "-"
+    return f"{100 * cross['distilled']['mean']:.1f}, {100 * cross['random']['mean']:.1f}"
 
 
 def _percent(score: dict[str, Any]) -> str:

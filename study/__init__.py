@@ -6,7 +6,7 @@ Result types are loaded on first use, and functions load what they need when the
 Example:
     >>> import study
     >>> sorted(study.methods())[:3]
-    ['datadam', 'datm', 'dc']
+    ['dance', 'datadam', 'datm']
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from study.api.listing import (
     recipes,
 )
 from study.api.searching import configure, distill, plan, recipe, resume, search_config, tune
-from study.api.storing import download, load, repair, sets, show, verify
+from study.api.storing import delete, download, export, load, promote, repair, sets, show, verify
 from study.core.errors import (
     ConfigError,
     CorruptSetError,
@@ -63,9 +63,9 @@ __all__ = [
     "MissingDataError", "Plan", "Report", "Score", "SearchError", "SearchResult", "SetComparison", "Setting",
     "ShapeError", "StoredSet", "StudyError", "SyntheticSet", "TrackingError", "TrialResult", "UnknownNameError",
     "UnknownSetError", "WinnerResult", "__version__", "build_experts", "check_dataset", "compare", "configure",
-    "datasets", "distill", "download", "evaluate", "experts", "list_runs", "load", "methods", "open_ui", "plan",
-    "plan_experts", "prepare_dataset", "protocols", "prune_experts", "recipe", "recipes", "repair", "report",
-    "reproduce", "resume", "search_config", "sets", "show", "testing", "tune", "verify",
+    "datasets", "delete", "distill", "download", "evaluate", "experts", "export", "list_runs", "load", "methods",
+    "open_ui", "plan", "plan_experts", "prepare_dataset", "promote", "protocols", "prune_experts", "recipe", "recipes",
+    "repair", "report", "reproduce", "resume", "search_config", "sets", "show", "testing", "tune", "verify",
 ]  # fmt: skip
 
 _HOMES = {

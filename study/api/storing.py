@@ -87,6 +87,95 @@ def download(
     return download_set(reference, path_of(output), stores_of(tracking_uri))
 
 
+def export(
+    reference: str, format: str, output: Path | str | None = None, *, tracking_uri: str | None = None
+) -> dict[str, Any]:
+    """Write a set in a format that other tools read, after checking every byte of it.
+
+    Args:
+        reference: registered name, run id or folder.
+        format: ``folder`` (as it is stored), ``npz`` (NumPy), ``torch`` (a dictionary of tensors), ``imagefolder``
+            (a folder of 8-bit PNGs for each class) or ``parquet`` (Hugging Face ``datasets``).
+        output: new folder; by default the set's name with the format.
+        tracking_uri: MLflow store.
+
+    Returns:
+        ``folder``, bytes of its ``files``, ``sha256`` of the set, ``clipped`` (share of the pixels that pictures clip)
+        and what is ``left_out``.
+
+    Raises:
+        UnknownSetError: there is no such set.
+        CorruptSetError: it is incomplete or altered; nothing is left behind.
+        ConfigError: there is no such format, or ``output`` exists and is not empty.
+
+    Example:
+        >>> import study
+        >>> made = study.distill("random", "digits", ipc=1, budget="smoke")
+        >>> sorted(study.export(made.winner.set, "npz", "for-numpy")["files"])
+        ['README.md', 'data.npz', 'set.json']
+    """
+    from study.runs.catalog.sets import export_set
+
+    return export_set(reference, format, path_of(output), stores_of(tracking_uri))
+
+
+def promote(
+    reference: str, *, reason: str | None = None, force: bool = False, tracking_uri: str | None = None
+) -> dict[str, Any]:
+    """Point the alias ``best`` at a version, if it is fit and beats the holder on validation.
+
+    Args:
+        reference: ``"name/version"``.
+        reason: why, kept with the version beside user and time; by default what the rule says.
+        force: overrule the rule, which needs a reason.
+        tracking_uri: MLflow store.
+
+    Returns:
+        ``set``, the one ``before``, whether it was ``forced``, and the tags that record it.
+
+    Raises:
+        UnknownSetError: there is no such version.
+        ConfigError: the rule is against it, or ``force`` comes without a reason.
+
+    Example:
+        >>> import study
+        >>> made = study.distill("random", "digits", ipc=1, budget="smoke")
+        >>> two = study.distill("random", "digits", ipc=1, budget="smoke", seed=1)
+        >>> worse = min(made.winner, two.winner, key=lambda winner: winner.is_best)
+        >>> study.promote(worse.set, force=True, reason="the class agreed on it")["promoted_reason"]
+        'the class agreed on it'
+    """
+    from study.runs.catalog.changes import promote_set
+
+    return promote_set(reference, reason, force, stores_of(tracking_uri))
+
+
+def delete(
+    reference: str, *, force: bool = False, dry_run: bool = False, tracking_uri: str | None = None
+) -> dict[str, Any]:
+    """Delete a registered version, and its files where no other version shares them; its run stays.
+
+    Args:
+        reference: ``"name/version"``.
+        force: delete it even where it is ``best``.
+        dry_run: check only whether it may be deleted.
+        tracking_uri: MLflow store.
+
+    Raises:
+        UnknownSetError: there is no such version.
+        ConfigError: it is ``best``, and ``force`` is not given.
+
+    Example:
+        >>> import study
+        >>> made = study.distill("random", "digits", ipc=1, budget="smoke")
+        >>> study.delete(made.winner.set, force=True)["deleted"]
+        True
+    """
+    from study.runs.catalog.changes import delete_set
+
+    return delete_set(reference, force, dry_run, stores_of(tracking_uri))
+
+
 def verify(references: Sequence[str] = (), *, tracking_uri: str | None = None) -> list[dict[str, Any]]:
     """Check every byte of some sets, by default of every registered version; one verdict each.
 

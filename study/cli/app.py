@@ -27,7 +27,11 @@ app.command("distill", epilog=distill.EPILOG)(distill.distill)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("compare", epilog=compare_command.EPILOG)(compare_command.compare)
 app.command("report", epilog=report.EPILOG)(report.report)
-app.add_typer(sets.app, name="sets", help="Registered synthetic sets: list, show, download, verify.")
+app.add_typer(
+    sets.app,
+    name="sets",
+    help="Synthetic sets: list, show, download, export, verify, promote, delete.",
+)
 app.add_typer(data.app, name="data", help="Real datasets: list, prepare, check.")
 app.add_typer(experts.app, name="experts", help="Cached expert trajectories: list, build, prune.")
 app.add_typer(recipe.app, name="recipe", help="What a method is run with on a dataset: show, list.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import shlex
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -110,6 +112,12 @@ def err() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
+
+
+def store_words(tracking_uri: str | None) -> str:
+    """What a next command needs besides, so that it finds the same store: empty where the default holds."""
+    chosen = tracking_uri is not None and tracking_uri != os.environ.get("MLFLOW_TRACKING_URI")
+    return f" --tracking-uri {shlex.quote(str(tracking_uri))}" if chosen else ""
 
 
 def say(text: str) -> None:

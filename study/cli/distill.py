@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated
 
 import typer
@@ -44,4 +45,4 @@ def distill(
             variant=variant, data_root=data_root, resolution=resolution, device=device,
             tracking_uri=tracking_uri, output=output, callback=callback,
         )  # fmt: skip
-    common.answer(result, show_result, as_json=as_json)
+    common.answer(result, functools.partial(show_result, tracking_uri=tracking_uri), as_json=as_json)

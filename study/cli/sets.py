@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import study
-from study.cli.common import EXIT_USER, Json, TrackingUri, answer, guarded, new_table, out, say
+from study.cli.common import EXIT_USER, Json, TrackingUri, answer, guarded, new_table, out, percent, say
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -66,6 +66,30 @@ def download(
 
 @app.command()
 @guarded
+def export(
+    reference: Reference,
+    format: Annotated[
+        str,
+        typer.Option("--format", "-f", help="folder, npz, torch, imagefolder or parquet (Hugging Face)."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="New folder; default: the set's name and the format."
+        ),
+    ] = None,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> None:
+    """Write a set in a format that other tools read, after checking every byte of it.
+
+    Example: study sets export digits-dm-ipc1@best --format parquet --output for-datasets
+    """
+    answer(study.export(reference, format, output, tracking_uri=tracking_uri), _show_export, as_json=as_json)
+
+
+@app.command()
+@guarded
 def verify(
     references: Annotated[
         list[str] | None,
@@ -89,6 +113,63 @@ def verify(
         raise typer.Exit(EXIT_USER)
 
 
+Version = Annotated[
+    str, typer.Argument(metavar="NAME/VERSION", help="A registered version.", show_default=False)
+]
+
+
+@app.command()
+@guarded
+def promote(
+    reference: Version,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="TEXT", help="Why; kept with the version.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overrule the rule; needs --reason.")] = False,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> None:
+    """Point the alias best at a version, if it is fit and beats the holder on validation.
+
+    Example: study sets promote digits-dm-ipc1/2 --reason "used in the course"
+    """
+    done = study.promote(reference, reason=reason, force=force, tracking_uri=tracking_uri)
+    answer(done, _show_promotion, as_json=as_json)
+
+
+@app.command()
+@guarded
+def delete(
+    reference: Version,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Delete it even where it is best.")] = False,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> None:
+    """Delete a version, and its files where no other version shares them; its run stays.
+
+    Example: study sets delete digits-dm-ipc1/2 --yes
+    """
+    planned = study.delete(reference, force=force, dry_run=True, tracking_uri=tracking_uri)
+    if not yes:
+        aliases = f" ({', '.join(planned['aliases'])})" if planned["aliases"] else ""
+        typer.confirm(f"Delete {planned['set']}{aliases} for good?", abort=True, err=True)
+    done = study.delete(reference, force=force, tracking_uri=tracking_uri)
+    answer(done, _show_deletion, as_json=as_json)
+
+
+def _show_promotion(done: dict[str, Any]) -> None:
+    before = f", before {done['before']}" if done["before"] else ""
+    say(f"{done['set']} is best now{before}: {done['promoted_reason']}")
+    if done["forced"]:
+        say(f"The rule was overruled: {done['promoted_against']}")
+
+
+def _show_deletion(done: dict[str, Any]) -> None:
+    files = "its files too" if done["files_deleted"] else "its files stay, since they are not its own"
+    say(f"{done['set']} is deleted, {files}")
+
+
 def _show_card(shown: dict[str, Any]) -> None:
     from rich.markdown import Markdown
 
@@ -106,6 +187,18 @@ def _show_copy(done: dict[str, Any]) -> None:
         say(f"  {name:<18} {size:>10,} bytes")
     say(f"SHA-256 {done['sha256']}")
     say(f"How to train on it: {Path(done['folder']) / 'README.md'}")
+
+
+def _show_export(done: dict[str, Any]) -> None:
+    size = sum(done["files"].values())
+    say(
+        f"{done['set']} is in {done['folder']} as {done['format']}: {len(done['files'])} files, {size:,} bytes"
+    )
+    if done["clipped"] is not None:
+        say(f"{percent(done['clipped'])} of pixels clipped in the pictures")
+    if done["left_out"]:
+        say(f"Left out, since the format has no place for it: {', '.join(done['left_out'])}")
+    say(f"How to read it: {Path(done['folder']) / 'README.md'}")
 
 
 def _show_verdicts(found: dict[str, Any]) -> None:

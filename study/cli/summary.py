@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.filesize import decimal
 from rich.markup import escape
 
-from study.cli.common import new_table, out, percent, print_json
+from study.cli.common import new_table, out, percent, print_json, store_words
 from study.cli.recipe import plain_settings, settings_table
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ STANDSTILL = 0.01
 """Relative change of the images below which nothing was distilled."""
 
 
-def show_result(result: SearchResult, *, profile: bool = False) -> None:
+def show_result(result: SearchResult, *, profile: bool = False, tracking_uri: str | None = None) -> None:
     """The table of trials, the winner beside its baselines, where the time went if asked for, and the next commands."""
     console = out()
     if len(result.trials) > 1:
@@ -68,7 +68,7 @@ def show_result(result: SearchResult, *, profile: bool = False) -> None:
     if winner.near_copies:
         console.print(
             f"{winner.near_copies} of its images are near copies of real training images, as its card says; "
-            f"look at them with: study evaluate {winner.set} --protocol leakage",
+            f"look at them with: study evaluate {winner.set} --protocol leakage{store_words(tracking_uri)}",
             style="yellow",
         )
     console.print(f"images moved by {100 * winner.relative_change:.0f} % of their start; "
@@ -81,12 +81,13 @@ def show_result(result: SearchResult, *, profile: bool = False) -> None:
         console.print(_cost_table(result))
     name = winner.set.split("/")[0]
     console.print("Next:")
-    console.print("  study ui", style="bold")
+    store = store_words(tracking_uri)
+    console.print(f"  study ui{store}", style="bold", markup=False, soft_wrap=True)
     for title, link in result.links.items():
         console.print(f"    {title}: {link}", style="dim", soft_wrap=True)
     reference = f"{name}@best" if winner.is_best else winner.set
-    console.print(f"  study sets download {reference} --output {name}", style="bold")
-    console.print(f"  study evaluate {reference}", style="bold")
+    for words in (f"sets download {reference} --output {name}", f"evaluate {reference}"):
+        console.print(f"  study {words}{store}", style="bold", markup=False, soft_wrap=True)
 
 
 def _fits(console: Console, table: Table) -> bool:
@@ -157,7 +158,13 @@ def _scores_table(result: SearchResult, others: list[str]) -> Table:
         table.add_row(name, *(percent(score.mean, score.std) for score in cells), _counts(cells), style=style)
     start = winner.start_score
     missing = ["-"] * len(others)
-    table.add_row("its own starting point", percent(start.mean, start.std), "-", *missing, str(start.n))
+    table.add_row(
+        "its own starting point",
+        percent(start.mean, start.std if start.n > 1 else None),
+        "-",
+        *missing,
+        str(start.n),
+    )
     return table
 
 

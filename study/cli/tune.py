@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import shlex
 from typing import Annotated, Any
 
 import typer
@@ -87,18 +89,23 @@ def tune(
         "data_root": data_root, "storage": storage, "tracking_uri": tracking_uri, "output": output,
         "timeout": timeout,
     }  # fmt: skip
-    with watched(quiet=as_json, advise=_how_to_resume) as callback:
+    with watched(quiet=as_json, advise=functools.partial(_how_to_resume, tracking_uri, storage)) as callback:
         if resume is None:
             result = study.tune(method, dataset, **configured, **where, name=name, callback=callback)
         else:
             result = study.resume(resume, **where, trials=trials, asked=asked, callback=callback)
-    common.answer(result, functools.partial(show_result, profile=profile), as_json=as_json)
+    common.answer(
+        result, functools.partial(show_result, profile=profile, tracking_uri=tracking_uri), as_json=as_json
+    )
 
 
-def _how_to_resume(search: str | None) -> str:
+def _how_to_resume(tracking_uri: str | None, storage: str | None, search: str | None) -> str:
     if search is None:
         return "Interrupted before the search was opened; nothing was written."
-    return f"Interrupted; finished trials are kept. Continue with:\n  study tune --resume {search}"
+    where = common.store_words(tracking_uri)
+    if storage is not None and storage != os.environ.get("STUDY_STORAGE"):
+        where += f" --storage {shlex.quote(storage)}"
+    return f"Interrupted; finished trials are kept. Continue with:\n  study tune --resume {search}{where}"
 
 
 def _given(context: typer.Context) -> dict[str, Any]:

@@ -118,6 +118,8 @@ class SearchError(StudyError, RuntimeError):
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UnknownNameError:
     """The error for a name that is not among the choices, with the nearest match first; ``kind`` is singular."""
     known = sorted(choices)
+    if not known:
+        return UnknownNameError(f"unknown {kind} {name!r}: there is none to choose from here")
     return UnknownNameError(f"unknown {kind} {name!r}.{suggestion(name, known)} Choices: {', '.join(known)}")
 
 

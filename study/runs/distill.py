@@ -13,7 +13,8 @@ from study.runs.context.callbacks import Callback
 from study.runs.context.recording import describe_run, prepare, recorded
 from study.runs.context.stores import StoreOptions
 from study.runs.figures.run import log_score_figures
-from study.runs.registration.register import log_trial_set, register_winner
+from study.runs.registration.description import NOTE_TAG, describe_winner
+from study.runs.registration.register import fit_words, log_trial_set, register_winner
 from study.runs.registration.results import SearchResult
 from study.runs.trials.finalists import with_full_start
 from study.runs.trials.trial import run_trial
@@ -56,8 +57,15 @@ def distill(
         chosen = with_full_start(chosen, context, config)
         winner = register_winner(tracker, context, chosen, callback, origin=name, output=output)
         cost = context.clock.split()
-        recorder.log_metrics({**winner.metrics(), **cost_metrics(cost)}, config.distill.num_iterations)
-        recorder.set_tags({"study.set": winner.set})
+        metrics = {**winner.metrics(), **cost_metrics(cost)}
+        curve = {key: value for key, value in metrics.items() if key.startswith("val/accuracy")}
+        recorder.log_metrics(curve, config.distill.num_iterations)
+        recorder.log_metrics({key: value for key, value in metrics.items() if key not in curve})
+        links = tracker.links(config.experiment_name)
+        recorder.set_tags(
+            {"study.set": winner.set, "study.fit": fit_words(winner.fitness),
+             NOTE_TAG: describe_winner(config, winner, links, 1)}
+        )  # fmt: skip
     return SearchResult(
         search=name,
         dataset=config.dataset,
@@ -68,7 +76,7 @@ def distill(
         trials=[],
         seconds=sum(cost.values()),
         winner=winner,
-        links=tracker.links(config.experiment_name),
+        links=links,
         cost=cost,
         objective=config.search.objective,
     )

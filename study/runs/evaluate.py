@@ -75,6 +75,7 @@ def evaluate(
     options, stores, callback = options or EvaluateOptions(), stores or StoreOptions(), callback or Callback()
     protocol = find_protocol(options.protocol)()
     protocol.check(options)
+    _check_overrides(options.overrides)
     stored = load_set(reference, stores)
     config = stored_config(stored, options.overrides)
     callback.on_phase(f"loading {config.dataset}")
@@ -125,6 +126,20 @@ def evaluate(
         artifacts=artifacts,
         run_id=run_id,
     )
+
+
+def _check_overrides(overrides: Mapping[str, Any]) -> None:
+    """Refuse settings of what is done already.
+
+    Raises:
+        ConfigError: one belongs to the making of the set, which an evaluation cannot change.
+    """
+    for key in overrides:
+        if key in ("distill", "search", "work"):
+            raise ConfigError(
+                f"--set {key}.*: the set is made already; an evaluation takes evaluation.*, data.* and compute.*, "
+                "and --models for other networks"
+            )
 
 
 def _load_against(against: str, reference: str, context: RunContext, stores: StoreOptions) -> StoredSet:

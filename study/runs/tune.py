@@ -14,11 +14,12 @@ from study.core.reporting import listening
 from study.methods.experts.store import holding
 from study.runs.config.configure import RunConfig
 from study.runs.context.callbacks import Callback
-from study.runs.context.recording import describe_run, prepare, recorded, run_tags
+from study.runs.context.recording import describe_run, log_data, prepare, recorded, run_tags
 from study.runs.context.run_context import RunContext
 from study.runs.context.stores import StoreOptions, open_search_storage
 from study.runs.figures.pareto_front import log_front
-from study.runs.figures.run import log_bar_figures, log_score_figures
+from study.runs.figures.run import log_bar_figures, log_final_grid, log_grid, log_score_figures
+from study.runs.registration.description import NOTE_TAG, describe_start, describe_winner
 from study.runs.registration.register import fit_words, log_trial_set, register_winner
 from study.runs.registration.results import SearchResult, WinnerResult
 from study.runs.search_report import log_comparison
@@ -116,6 +117,12 @@ class _TuneRun:
         parent.finish()
         return result
 
+    @property
+    def _short_name(self) -> str:
+        """The search's name without what its experiment says: ``dm-1`` of ``digits-dm-ipc1-1``."""
+        name, usual = self.search.name, f"{self.config.set_name}-"
+        return f"{self.config.method}-{name.removeprefix(usual)}" if name.startswith(usual) else name
+
     def _open_parent(self) -> Recorder:
         tags = {"study.search": self.search.name}
         known = self.search.notes().get("run_id")
@@ -127,6 +134,7 @@ class _TuneRun:
         )
         self.search.note("run_id", parent.run_id)
         describe_run(parent, self.config, self.context)
+        parent.set_tags({NOTE_TAG: describe_start(self.config)})
         self.search.propose(self.config.first_trial())
         return parent
 
@@ -169,10 +177,11 @@ class _TuneRun:
 
         config = self.config.with_params(handle.params)
         tags = {"study.search": self.search.name, "study.trial": str(handle.number)}
-        name = f"trial-{handle.number}"
+        name = f"{self._short_name}/trial-{handle.number}"
         with recorded(self.tracker, config, name, kind="trial", parent=parent.run_id, **tags) as recorder:
             handle.note("run_id", recorder.run_id)
             recorder.log_params(handle.params)
+            log_data(recorder, self.context)
             race = may_win if self.config.search.races else None
             result = run_trial(self.context, config, recorder, self.callback, on_rung, race)
             with self.context.clock.part("tracking"):
@@ -185,9 +194,14 @@ class _TuneRun:
         with clock.part("tracking"):
             log_bar_figures(parent, self.config.with_params(winner.params), self.context)
             log_score_figures(parent, self.config, self.context)
+            log_grid(parent, winner.synthetic, self.context.splits, 0)
+            log_final_grid(parent, winner.synthetic, self.context.splits)
             log_comparison(parent, self.tracker, self.search, winner, finalists, self.context)
             records = self.search.records()
             log_front(parent, self.tracker, records, winner.trial, self.context)
+        links = self.tracker.links(self.config.experiment_name, parent.run_id)
+        counted = sum(record.counts for record in records)
+        parent.set_tags({NOTE_TAG: describe_winner(self.config, winner, links, counted, finalists.rule)})
         cost = clock.split()
         seconds = sum(cost.values())
         parent.log_metrics(
@@ -209,11 +223,11 @@ class _TuneRun:
             method=self.config.method,
             ipc=self.config.ipc,
             budget=self.config.budget,
-            trials_finished=sum(record.counts for record in records),
+            trials_finished=counted,
             trials=[record.plain() for record in records],
             seconds=seconds,
             winner=winner,
-            links=self.tracker.links(self.config.experiment_name, parent.run_id),
+            links=links,
             cost=cost,
             objective=self.config.search.objective,
             front=tuple(record.number for record in records if record.on_front),

@@ -29,7 +29,7 @@ SET_FOLDER = "synthetic_set"
 """Where a run keeps the folder of its set among its artifacts."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StoredSet:
     """A verified synthetic set together with everything it knows about itself.
 
@@ -79,6 +79,13 @@ class StoredSet:
     def __len__(self) -> int:
         return len(self.synthetic)
 
+    def __repr__(self) -> str:
+        channels, height, width = self.manifest.image_shape
+        return (
+            f"StoredSet({self.manifest.name}: {len(self)} images of {channels} x {height} x {width}, "
+            f"{len(self.class_names)} classes, {'soft' if self.logits is not None else 'hard'} labels)"
+        )
+
     def as_dataset(self) -> torch.utils.data.TensorDataset:
         """Pairs (image, target) for a ``DataLoader``; soft targets are probabilities."""
         return self.synthetic.as_dataset()
@@ -109,7 +116,7 @@ def write_set(
         ShapeError: an image or a soft label is not finite.
     """
     synthetic = synthetic.to(torch.device("cpu"))
-    tensors, facts = _tensors(synthetic, preprocessing), _facts(synthetic, preprocessing)
+    tensors, facts = set_tensors(synthetic, preprocessing), _facts(synthetic, preprocessing)
     manifest = manifest.model_copy(update={"schema_version": SCHEMA_VERSION, **facts})
     try:
         with replace_folder(folder) as temporary:
@@ -208,7 +215,12 @@ def _schedule(manifest: Manifest, tensors: dict[str, Tensor]) -> StepSchedule | 
     return StepSchedule(tensors[ORDER_NAME], tensors[STEP_SIZES_NAME], seed)
 
 
-def _tensors(synthetic: SyntheticSet, preprocessing: Preprocessing) -> dict[str, Tensor]:
+def set_tensors(synthetic: SyntheticSet, preprocessing: Preprocessing) -> dict[str, Tensor]:
+    """Every array of a set by name, as ``data.safetensors`` holds them.
+
+    Raises:
+        ShapeError: an image or a soft label is not finite.
+    """
     named = {"images": synthetic.images, "labels": synthetic.labels}
     if synthetic.logits is not None:
         named["logits"] = synthetic.logits.float()

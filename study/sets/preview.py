@@ -36,11 +36,11 @@ def near_square_grid(images: Tensor) -> Image.Image:
     Raises:
         ShapeError: there is no image, or it has other channels.
     """
-    tiles = _to_uint8(images)
+    tiles = to_uint8(images)
     num_columns = _squarest(len(tiles), height=tiles.shape[1], width=tiles.shape[2])
     num_rows = math.ceil(len(tiles) / num_columns)
     tiles = _resize(tiles, GRID_SIDE // max(num_columns, num_rows) - GAP)
-    return _picture(_lay_out(tiles, num_rows, num_columns))
+    return to_picture(_lay_out(tiles, num_rows, num_columns))
 
 
 def class_rows(images: Tensor, labels: Tensor, class_names: tuple[str, ...], note: str = "") -> Image.Image:
@@ -59,7 +59,7 @@ def class_rows(images: Tensor, labels: Tensor, class_names: tuple[str, ...], not
     longest = max((len(row) for row in rows), default=0)
     num_columns = min(longest, MAX_COLUMNS)
     side = min(ROW_WIDTH // max(num_columns, 1), ROWS_HEIGHT // len(rows))
-    tiles = _resize(_to_uint8(images), min(max(side, MIN_TILE), MAX_TILE))
+    tiles = _resize(to_uint8(images), min(max(side, MIN_TILE), MAX_TILE))
     height, width = tiles.shape[1:3]
     # Rows keep room for a line of text, also where tiles are smaller than that.
     pitch = max(height, 16) + GAP
@@ -77,7 +77,7 @@ def class_rows(images: Tensor, labels: Tensor, class_names: tuple[str, ...], not
             strip = _lay_out(tiles[shown], 1, len(shown))[GAP:]
             top = MARGIN + row * pitch
             canvas[top : top + len(strip), left - GAP : left - GAP + strip.shape[1]] = strip
-    picture = _picture(canvas).convert("RGB")
+    picture = to_picture(canvas).convert("RGB")
     draw = ImageDraw.Draw(picture)
     for row, caption in enumerate(captions):
         middle = MARGIN + row * pitch + (pitch - GAP) / 2
@@ -88,7 +88,7 @@ def class_rows(images: Tensor, labels: Tensor, class_names: tuple[str, ...], not
     return picture
 
 
-def _to_uint8(images: Tensor) -> Pixels:
+def to_uint8(images: Tensor) -> Pixels:
     """[n, H, W, C] of images, C as it was: grey pictures cost a third of coloured ones."""
     if images.ndim != 4 or len(images) == 0 or images.shape[1] not in (1, 3):
         raise ShapeError(
@@ -122,7 +122,8 @@ def _lay_out(tiles: Pixels, num_rows: int, num_columns: int) -> Pixels:
     return np.pad(sheet, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
 
 
-def _picture(canvas: Pixels) -> Image.Image:
+def to_picture(canvas: Pixels) -> Image.Image:
+    """A picture of [H, W, C] grey levels, 1 or 3 channels."""
     return Image.fromarray(canvas[:, :, 0] if canvas.shape[2] == 1 else canvas)
 
 

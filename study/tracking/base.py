@@ -112,11 +112,18 @@ class Tracker(Protocol):
         """Copy an artifact file or folder of a run into a folder; gives the local path."""
 
     def register_set(self, folder: Path, name: str, *, run_id: str, tags: Mapping[str, str],
-                     card: str, alias: str | None = None) -> RegisteredSet:  # fmt: skip
+                     card: str, alias: str | None = None,
+                     scores: Mapping[str, float] | None = None) -> RegisteredSet:  # fmt: skip
         """Store a set folder as a new version of ``name``, independent of the run's life."""
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
         """Point an alias of a registered name at a version."""
+
+    def tag_set(self, registered: RegisteredSet, tags: Mapping[str, str]) -> None:
+        """Set or replace tags of a version."""
+
+    def delete_set(self, registered: RegisteredSet) -> bool:
+        """Delete a version with its aliases, and its files where no other version has the same; says if it did."""
 
     def list_sets(self, name: str | None = None) -> list[RegisteredSet]:
         """Every version of every registered set (or of one name), newest first."""

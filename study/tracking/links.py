@@ -13,6 +13,8 @@ DEFAULT_BASE = f"http://127.0.0.1:{DEFAULT_PORT}"
 
 COMPARE_PAGE = "compare.html"
 """The artifact of a search that compares its trials."""
+SEARCHES = "searches"
+"""Key of the stored view of an experiment that shows its searches alone."""
 _WORKFLOW = "workflowType=machine_learning"
 _ORDER = "metrics.`objective`"
 _GOLDEN = 0.61803398875
@@ -21,7 +23,10 @@ _GOLDEN = 0.61803398875
 def deep_links(
     base: str, experiment_id: str, parent: str | None = None, view: str | None = None
 ) -> dict[str, str]:
-    """Links: ``runs`` (table), ``charts`` (curves and images side by side), ``sets`` (the registry).
+    """Links: ``experiment`` (searches side by side), ``runs`` (table), ``charts`` (curves and images), ``sets``.
+
+    ``experiment`` takes the view :data:`SEARCHES` (see :func:`searches_view`), ``sets`` is the registry; all open in
+    MLflow's mode for machine learning.
 
     Args:
         base: address of the UI.
@@ -38,6 +43,7 @@ def deep_links(
         facets = {"searchFilter": _children_of(parent), **facets}
     query = "&".join([_WORKFLOW, *(f"{key}={quote(value, safe='')}" for key, value in facets.items())])
     links = {
+        "experiment": f"{page}?{_WORKFLOW}&viewStateShareKey={SEARCHES}",
         # A stored view is ignored where the address says more than its key.
         "runs": f"{page}?{query}" if view is None else f"{page}?{_WORKFLOW}&viewStateShareKey={view}",
         "charts": f"{page}?{query}&compareRunsMode=CHART",
@@ -61,13 +67,21 @@ def runs_view(
     return {"searchFilter": _children_of(parent), **order, "selectedColumns": columns}
 
 
+def searches_view() -> dict[str, Any]:
+    """A view of an experiment as the UI stores it: its searches, and how far each is above random images."""
+    metrics = ("val/accuracy", "test/accuracy", "random/test_accuracy", "cross/mean", "random/cross_mean")
+    columns = ["tags.`study.method`", *(f"metrics.`{name}`" for name in metrics), "tags.`study.set`"]
+    order = {"orderByKey": "metrics.`test/accuracy`", "orderByAsc": False}
+    return {"searchFilter": "tags.`study.kind` = 'search'", **order, "selectedColumns": columns}
+
+
 def _children_of(parent: str) -> str:
     return f"tags.mlflow.parentRunId = '{parent}'"
 
 
 def registry_link(base: str) -> str:
     """The page of all registered sets."""
-    return f"{base.rstrip('/')}/#/models"
+    return f"{base.rstrip('/')}/#/models?{_WORKFLOW}"
 
 
 def run_color(index: int) -> str:

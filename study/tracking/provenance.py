@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import getpass
 import os
 import platform
 import subprocess
@@ -61,3 +63,10 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return finished.stdout.strip() if finished.returncode == 0 else None
+
+
+def user_name() -> str:
+    """Who runs this; empty where the user has no name, as in some containers."""
+    with contextlib.suppress(OSError, KeyError, ImportError):
+        return getpass.getuser()
+    return ""

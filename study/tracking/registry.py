@@ -34,8 +34,11 @@ class MlflowRegistry:
         self._client = connect(location)
 
     def register_set(self, folder: Path, name: str, *, run_id: str, tags: Mapping[str, str],
-                     card: str, alias: str | None = None) -> RegisteredSet:  # fmt: skip
+                     card: str, alias: str | None = None,
+                     scores: Mapping[str, float] | None = None) -> RegisteredSet:  # fmt: skip
         """Store a set folder as a new version of ``name``, independent of the run's life.
+
+        ``scores`` stand on its page, by which versions can be ordered, with the dataset of the run.
 
         Raises:
             ConfigError: the name or the alias cannot be used.
@@ -64,6 +67,7 @@ class MlflowRegistry:
                 with contextlib.suppress(Exception):
                     self._client.finalize_logged_model(model.model_id, "FAILED")
                 raise
+            self._log_scores(model.model_id, run_id, scores or {})
             # The client links only from the version to the files; the page of the files wants this to link back.
             entry = [{"name": name, "version": version.version}]
             self._client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": json.dumps(entry)})
@@ -71,11 +75,52 @@ class MlflowRegistry:
                 self._client.set_registered_model_alias(name, alias, str(version.version))
         return _entry(version, (alias,) if alias else ())
 
+    def _log_scores(self, model_id: str, run_id: str, scores: Mapping[str, float]) -> None:
+        """Log scores on the logged model, of the dataset that is an input of the run."""
+        run = self._client.get_run(run_id)
+        data = next((one.dataset for one in run.inputs.dataset_inputs), None)
+        about = {} if data is None else {"dataset_name": data.name, "dataset_digest": data.digest}
+        for name, value in scores.items():
+            self._client.log_metric(run_id, name, value, model_id=model_id, **about)
+
     def set_alias(self, name: str, alias: str, version: str) -> None:
         """Point an alias of a registered name at a version."""
         check_alias(alias)
         with translated(self.location.shown):
             self._client.set_registered_model_alias(name, alias, version)
+
+    def tag_set(self, registered: RegisteredSet, tags: Mapping[str, str]) -> None:
+        """Set or replace tags of a version."""
+        with translated(self.location.shown):
+            for key, value in tags.items():
+                self._client.set_model_version_tag(registered.name, registered.version, key, value)
+
+    def delete_set(self, registered: RegisteredSet) -> bool:
+        """Delete a version with its aliases, and its files where no other version has the same.
+
+        Returns:
+            Whether the files were deleted too.
+        """
+        with translated(self.location.shown):
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            version = self._client.get_model_version(registered.name, registered.version)
+            sources = [
+                other.source
+                for name in self._names()
+                for other in every_page(self._client.search_model_versions, f"name = '{name}'")
+            ]
+            for alias in registered.aliases:
+                self._client.delete_registered_model_alias(registered.name, alias)
+            self._client.delete_model_version(registered.name, registered.version)
+            # Files that study did not store for this version alone are left where they are.
+            model_id = version.source.removeprefix("models:/")
+            if model_id == version.source or sources.count(version.source) > 1:
+                return False
+            place = self._client.get_logged_model(model_id).artifact_location
+            get_artifact_repository(place, tracking_uri=self.uri, registry_uri=self.uri).delete_artifacts()
+            self._client.delete_logged_model(model_id)
+        return True
 
     def list_sets(self, name: str | None = None) -> list[RegisteredSet]:
         """Every version of every registered set (or of one name), newest first."""

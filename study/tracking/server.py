@@ -103,7 +103,8 @@ def start_server(location: StoreLocation, host: str = "127.0.0.1", port: int | N
     words = ["mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     with os.fdopen(handle, "wb") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", *words], env=_environment(location), stdin=subprocess.DEVNULL,
+            # -P: a file of the user's such as click.py must not stand in for a package.
+            [sys.executable, "-P", "-m", *words], env=_environment(location), stdin=subprocess.DEVNULL,
             stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host

@@ -28,6 +28,8 @@ META = {
     "image_shape": [1, 28, 28], "num_images": 54000, "class_names": list("0123456789"), "num_epochs": 2, "key": KEY,
 }  # fmt: skip
 
+USING = ", ".join(sorted(name for name, one in METHODS.items() if "experts" in one.preparation_settings))
+
 
 class ToyExperts(ExpertConfig):
     num_experts: int = 2
@@ -231,7 +233,7 @@ def test_an_interrupted_build_says_how_to_go_on(toy, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("build", "-m", "dm"), "method 'dm' uses no experts. Those that do: datm, mtt, pad, toy"),
+        (("build", "-m", "dm"), f"method 'dm' uses no experts. Those that do: {USING}"),
         (("build", "-m", "tou"), "Did you mean 'toy'"),
         (build_words("--set", "distill.experts.lr=-1"), "distill.experts.lr = -1"),
         (build_words("--set", "distill.experts.rate=1"), "distill.experts.rate"),

@@ -112,3 +112,48 @@ def test_a_server_that_does_not_answer(tmp_path):
     assert result.exit_code == 2
     assert "does not answer" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_export_tells_what_it_wrote_and_what_it_clipped(uri, tmp_path):
+    result = invoke("export", NAME, "--format", "imagefolder", "-o", tmp_path / "out", "--tracking-uri", uri)
+    assert result.exit_code == 0
+    assert f"{NAME}/1 is in {tmp_path / 'out'} as imagefolder: 12 files" in result.stdout
+    assert "of pixels clipped" in result.stdout
+
+
+def test_export_as_folder_is_the_set_itself(uri, tmp_path):
+    result = invoke("export", NAME, "-f", "folder", "-o", tmp_path / "out", "--json", "--tracking-uri", uri)
+    assert result.exit_code == 0
+    assert (
+        json.loads(result.stdout)["sha256"]
+        == read_set(tmp_path / "out").manifest.files["data.safetensors"].sha256
+    )
+
+
+def test_promote_tells_why_not_in_one_line_and_exits_with_2(uri):
+    words = ["--tracking-uri", uri]
+    result = invoke("promote", f"{NAME}/1", *words)
+    assert (result.exit_code, result.stderr) == (2, f"Error: {NAME}/1 is best already\n")
+    result = invoke("promote", f"{NAME}/1", "--force", *words)
+    assert result.exit_code == 2
+    assert "--force needs --reason TEXT" in result.stderr
+
+
+def test_delete_asks_first(uri):
+    tracker = open_tracker(uri)
+    words = ["delete", f"{NAME}/1", "--force", "--tracking-uri", uri]
+    refused = CliRunner().invoke(app, ["sets", *words], input="n\n")
+    assert refused.exit_code == 1
+    assert f"Delete {NAME}/1 (best) for good?" in refused.output
+    assert len(tracker.list_sets(NAME)) == 1
+    result = CliRunner().invoke(app, ["sets", *words], input="y\n")
+    assert result.exit_code == 0
+    assert f"{NAME}/1 is deleted, its files too" in result.output
+    assert tracker.list_sets(NAME) == []
+
+
+def test_delete_without_asking_and_never_the_best(uri):
+    result = invoke("delete", f"{NAME}/1", "--yes", "--tracking-uri", uri)
+    assert result.exit_code == 2
+    assert "is best of its name" in result.stderr
+    assert len(open_tracker(uri).list_sets(NAME)) == 1

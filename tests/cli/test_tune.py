@@ -10,8 +10,8 @@ from study.cli.app import app
 SMALL = ["--budget", "smoke", "--set", "search.cross_models=['mlp:16']", "--set", "search.num_finalists=2"]
 
 
-def run(*words):
-    return CliRunner().invoke(app, ["tune", *words])
+def run(*words, command="tune"):
+    return CliRunner().invoke(app, [command, *words])
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +62,27 @@ def test_two_objectives_from_plan_to_table(tmp_path):
     other = run("--resume", outcome["search"], "--objective", "accuracy")
     assert other.exit_code == 2
     assert "asked is 'accuracy'" in other.stderr
+
+
+def test_next_commands_name_the_store_that_was_asked_for(tmp_path):
+    made = run(
+        "-m", "random", "-d", "digits", "--budget", "smoke", "--tracking-uri", "else where", command="distill"
+    )
+    assert made.exit_code == 0, made.output
+    starts = ("  study ui", "  study sets download digits-random-ipc1@best --output", "  study evaluate")
+    for start in starts:
+        line = next(line for line in made.stdout.splitlines() if line.startswith(start))
+        assert line.endswith("--tracking-uri 'else where'")
+    assert not (tmp_path / "mlruns").exists()
+
+
+def test_an_evaluation_cannot_change_how_a_set_was_made():
+    refused = run("digits-dm-ipc1@best", "--set", "distill.image_lr=1", command="evaluate")
+    assert refused.exit_code == 2
+    assert "--set distill.*: the set is made already" in refused.stderr
+
+
+def test_a_method_without_variants_says_so():
+    refused = run("-m", "dm", "-d", "digits", "--variant", "x", "--dry-run")
+    assert refused.exit_code == 2
+    assert "unknown variant 'x': there is none to choose from here" in refused.stderr

@@ -6,7 +6,7 @@ import io
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -181,13 +181,14 @@ class MemoryTracker:
         tags: Mapping[str, str],
         card: str,
         alias: str | None = None,
+        scores: Mapping[str, float] | None = None,
     ) -> RegisteredSet:
-        del card  # it lies in the folder as README.md
+        del card, scores  # the card lies in the folder as README.md, scores are for pages
         check_set_name(name)
         if alias is not None:
             check_alias(alias)
         self._run(run_id)
-        version = str(1 + sum(known == name for known, _ in self._sets))
+        version = str(1 + max((int(number) for known, number in self._sets if known == name), default=0))
         files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
         entry = RegisteredSet(name, version, (), dict(tags), run_id, time.time())
         self._sets[name, version] = (entry, files)
@@ -200,6 +201,18 @@ class MemoryTracker:
         if (name, version) not in self._sets:
             raise TrackingError(f"{name} has no version {version}")
         self._aliases[name, alias] = version
+
+    def tag_set(self, registered: RegisteredSet, tags: Mapping[str, str]) -> None:
+        entry, files = self._sets[registered.name, registered.version]
+        self._sets[entry.name, entry.version] = (replace(entry, tags={**entry.tags, **tags}), files)
+
+    def delete_set(self, registered: RegisteredSet) -> bool:
+        key = registered.name, registered.version
+        if key not in self._sets:
+            raise TrackingError(f"{registered.name} has no version {registered.version}")
+        del self._sets[key]
+        self._aliases = {at: version for at, version in self._aliases.items() if (at[0], version) != key}
+        return True
 
     def list_sets(self, name: str | None = None) -> list[RegisteredSet]:
         entries = [self._entry(entry) for entry, _ in self._sets.values() if name in (None, entry.name)]

@@ -22,7 +22,17 @@ TINY_EXPERTS: dict[str, Any] = {
     "step_size": 0.01,
     "experts": {"num_experts": 2, "num_epochs": 3, "batch_size": 8, "lr": 0.05},
 }
+TINY_TRAINED: dict[str, Any] = {
+    "num_iterations": 4,
+    "batch_real": 8,
+    "experts": {"num_experts": 2, "num_epochs": 3, "batch_size": 8, "lr": 0.05},
+}
 TINY: dict[str, dict[str, Any]] = {
+    # Experts of its own: those of another method would be there before it estimates what is missing.
+    "ncfm": {**TINY_TRAINED, "image_lr": 0.1, "experts": {**TINY_TRAINED["experts"], "lr": 0.04}},
+    "dance": TINY_TRAINED,
+    "tgdd": TINY_TRAINED,
+    "idm": {**TINY_TRAINED, "image_lr": 1.0},
     "mtt": TINY_EXPERTS,
     "datm": TINY_EXPERTS,
     "pad": {**TINY_EXPERTS, "difficulty": {"num_networks": 2, "num_epochs": 2}},
@@ -34,7 +44,10 @@ TINY: dict[str, dict[str, Any]] = {
         "step_size_lr": 0.05,
         "lr_decay": 1.0,
     },
+    "frepo": {"num_iterations": 4, "batch_real": 24, "num_networks": 2, "image_lr": 0.05},
     "random": {},
+    # As of ncfm: an expert that no other method asks for.
+    "random-soft": {"teacher_epoch": 2, "experts": {"num_epochs": 3, "batch_size": 8, "lr": 0.03}},
     "herding": {"num_epochs": 2, "batch_size": 8},
     "k-center": {"num_epochs": 2, "batch_size": 8},
     "k-means": {"num_epochs": 2, "batch_size": 8},

@@ -42,22 +42,18 @@ def test_what_beats_random_images_everywhere_is_fit() -> None:
 
 def test_pixels_and_movement_are_judged() -> None:
     wild = PixelRecord(low=-47.0, high=84.0, clipped=0.9, far=0.7)
-    assert "70.0 % of its pixels lie outside -1 to 2" in judge({}, {}, wild, 0.5).words
-    clipped = judge({}, {}, replace_pixels(clipped=0.4), 0.5)
-    assert clipped.fit
-    assert clipped.warnings == ("pictures clip 40.0 % of its pixels, which lie outside 0 to 1",)
+    assert "70.0 % of its pixels lie outside -3 to 4" in judge({}, {}, wild, 0.5).words
+    assert judge({}, {}, SANE.model_copy(update={"clipped": 0.8}), 0.5) == Fitness(), (
+        "usual, and stated elsewhere"
+    )
     assert judge({}, {}, SANE, 12.0).warnings == ("its images moved by 12.0 times the norm of their start",)
 
 
-def replace_pixels(**changes: float) -> PixelRecord:
-    return SANE.model_copy(update=changes)
-
-
 def test_pixels_are_counted_with_the_normalisation_undone() -> None:
-    images = torch.tensor([[[[-4.0, 0.0], [1.0, 7.0]]]])  # pixels -1.5, 0.5, 1.0, 4.0
+    images = torch.tensor([[[[-4.0, 0.0], [1.0, 11.0]]]])  # pixels -1.5, 0.5, 1.0, 6.0
     found = PixelRecord.of(images, Preprocessing("standard", (1, 2, 2), (0.5,), (0.5,)))
-    assert (found.low, found.high) == (-1.5, 4.0)
-    assert (found.clipped, found.far) == (0.5, 0.5)
+    assert (found.low, found.high) == (-1.5, 6.0)
+    assert (found.clipped, found.far) == (0.5, 0.25)
     assert found.note == "50.0 % of pixels clipped"
 
 

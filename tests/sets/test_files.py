@@ -330,3 +330,10 @@ def test_loaded_tensors_do_not_depend_on_the_file(folder):
     with path.open("r+b") as stream:
         stream.write(b"\0" * size)
     assert torch.equal(stored.images, before)
+
+
+def test_a_set_is_shown_in_a_line(tmp_path, set_factory):
+    shown = repr(read_set(set_factory(tmp_path / "set")))
+    assert shown.startswith("StoredSet(digits-dm-ipc1: ")
+    assert "classes, " in shown
+    assert len(shown) < 120

@@ -260,3 +260,26 @@ def test_links_are_addresses(tracker, run):
     assert {"runs", "charts", "sets", "search"} <= set(links)
     assert all(link.startswith("http") for link in links.values())
     assert json.loads(json.dumps(links)) == links
+
+
+def test_tags_of_a_version_are_set_and_replaced(tracker, folder, run):
+    version = register(tracker, folder, run)
+    tracker.tag_set(version, {"promoted_reason": "first", "promoted_against": ""})
+    tracker.tag_set(version, {"promoted_reason": "second"})
+    tags = tracker.resolve_set("digits-dm-ipc1/1").tags
+    expected = {"promoted_reason": "second", "promoted_against": "", "method": "dm"}
+    assert expected.items() <= tags.items()
+
+
+def test_a_deleted_version_is_gone_with_its_alias_and_the_others_stay(tracker, folder, run, tmp_path):
+    first = register(tracker, folder, run, alias="best")
+    register(tracker, folder, run)
+    assert tracker.delete_set(tracker.resolve_set("digits-dm-ipc1/1"))
+    assert [(entry.version, entry.aliases) for entry in tracker.list_sets()] == [("2", ())]
+    with pytest.raises(UnknownSetError):
+        tracker.resolve_set("digits-dm-ipc1/1")
+    with pytest.raises(StudyError):
+        tracker.delete_set(first)
+    tracker.download_set(tracker.resolve_set("digits-dm-ipc1/2"), tmp_path / "copy")
+    assert (tmp_path / "copy/data.safetensors").is_file()
+    assert register(tracker, folder, run).version == "3"

@@ -22,7 +22,7 @@ def test_links_of_a_search_filter_on_its_trials_best_first():
     assert query["orderByAsc"] == ["false"]
     assert query["compareRunsMode"] == ["CHART"]
     assert links["search"].startswith(f"{BASE}/#/experiments/7/runs/abc/artifacts/compare.html")
-    assert links["sets"] == f"{BASE}/#/models"
+    assert links["sets"] == f"{BASE}/#/models?workflowType=machine_learning"
 
 
 def test_every_experiment_page_leaves_the_mode_for_language_models():

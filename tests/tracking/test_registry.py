@@ -9,6 +9,7 @@ import pytest
 
 from study.core.errors import TrackingError
 from study.tracking.open import open_tracker
+from study.tracking.registry import _process_uri
 
 
 @pytest.fixture
@@ -49,9 +50,8 @@ def test_a_moved_store_gives_an_error_and_not_an_empty_folder(tracker, folder, s
     moved = tmp_path / "moved"
     shutil.copytree(store_root, moved)
     shutil.rmtree(store_root / "artifacts")
-    elsewhere = open_tracker(None, moved)
-    with pytest.raises(TrackingError, match="moved"):
-        elsewhere.download_set(elsewhere.resolve_set("digits-dm-ipc1"), tmp_path / "copy")
+    with pytest.raises(TrackingError, match="the store was moved"):
+        open_tracker(None, moved)
 
 
 def test_the_version_and_its_files_link_to_each_other(tracker, client, folder):
@@ -106,3 +106,25 @@ def test_the_users_own_tracking_uri_is_left_as_it_was(tracker, folder, monkeypat
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     register(tracker, folder)
     assert os.environ.get("MLFLOW_TRACKING_URI") == address
+
+
+def test_deleting_a_version_takes_its_files_along_unless_another_version_has_them(
+    store_root, set_factory, tmp_path
+):
+    tracker = open_tracker(None, store_root)
+    run = tracker.start_run("digits-ipc1", "trial-0")
+    folder = set_factory(tmp_path / "a-set")
+    for name in ("one", "two"):
+        tracker.register_set(folder, name, run_id=run.run_id, tags={}, card="")
+    client = tracker._client
+    one, two = (client.get_model_version(name, "1") for name in ("one", "two"))
+    with _process_uri(tracker.location):
+        client.create_model_version("one", two.source, run.run_id)
+    stored = set(store_root.rglob("data.safetensors"))
+    assert len(stored) == 2
+    assert not tracker.delete_set(tracker.resolve_set("two/1")), "one/2 shows the same files"
+    assert set(store_root.rglob("data.safetensors")) == stored
+    assert tracker.delete_set(tracker.resolve_set("one/1"))
+    (left,) = store_root.rglob("data.safetensors")
+    assert two.source.removeprefix("models:/") in left.parts
+    assert one.source.removeprefix("models:/") not in left.parts

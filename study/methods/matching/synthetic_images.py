@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -23,6 +24,10 @@ class MatchingConfig(MethodConfig):
     """Learning rate of the pixels."""
     momentum: float = Field(0.5, ge=0, lt=1)
     """Of the pixels' SGD."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """What moves the pixels: ``sgd``, or ``adamw``, whose steps have the size of ``image_lr`` whatever the loss."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Of AdamW, which pulls pixels to the mean colour; NCFM publishes 5e-4."""
     batch_real: int = Field(256, ge=1)
     """Real images a class in each iteration; a smaller class gives all it has."""
     real_batches: BatchRule = "random"
@@ -30,7 +35,7 @@ class MatchingConfig(MethodConfig):
 
 
 class SyntheticImages(LearnedImages):
-    """The images a method optimises, by SGD with momentum, and nothing else.
+    """The images a method optimises, by SGD with momentum or AdamW, and nothing else.
 
     Attributes:
         pixels: [classes · ipc, C, H, W] float32 leaf, grouped by class.
@@ -45,7 +50,13 @@ class SyntheticImages(LearnedImages):
         self.labels = labels.cpu()
         self.averaging = averaging_matrix(labels, task.train.num_classes)
         self._class_names = task.train.class_names
-        self._optimizer = torch.optim.SGD([self.pixels], lr=config.image_lr, momentum=config.momentum)
+        self._optimizer: torch.optim.Optimizer = torch.optim.SGD(
+            [self.pixels], lr=config.image_lr, momentum=config.momentum
+        )
+        if config.optimizer == "adamw":
+            self._optimizer = torch.optim.AdamW(
+                [self.pixels], lr=config.image_lr, weight_decay=config.weight_decay
+            )
         self.bound(config.pixel_range, task.train)
 
     def step(self, losses: Mapping[str, Tensor], iteration: int) -> Progress:

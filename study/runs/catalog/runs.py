@@ -7,7 +7,7 @@ from typing import Any
 
 from study.core.errors import UnknownSetError, unknown_name
 from study.runs.catalog.measures import measured
-from study.runs.context.stores import StoreOptions, open_reading
+from study.runs.context.stores import StoreOptions, open_reading, open_tracking
 from study.tracking.base import RunInfo, Tracker
 
 MACHINE_TAGS = ("study.platform", "study.python", "study.torch")
@@ -26,7 +26,8 @@ def compare_runs(
         UnknownSetError: a reference is neither run nor search nor set.
         UnknownNameError: there is no such experiment.
     """
-    tracker = open_reading(stores)
+    # What is named has to be somewhere; a list may be empty.
+    tracker = open_tracking(stores, create=False) if references else open_reading(stores)
     runs = [] if tracker is None else select_runs(tracker, references, experiment)
     if tracker is not None and trials:
         runs = [trial for run in runs for trial in trials_of(tracker, run)]

@@ -14,6 +14,7 @@ from study.core.errors import ConfigError, CorruptSetError, StudyError
 from study.core.files import replace_folder
 from study.runs.catalog.versions import list_sets, plain_version
 from study.runs.context.stores import StoreOptions
+from study.sets.exports import write_export
 from study.sets.files import (
     CARD_NAME,
     DATA_NAME,
@@ -67,6 +68,30 @@ def download_set(reference: str, output: Path | None, stores: StoreOptions) -> d
             "set": reference if registered is None else f"{registered.name}/{registered.version}",
             "sha256": manifest.files[DATA_NAME].sha256,
             "files": {name: record.size for name, record in manifest.files.items()},
+        }
+
+
+def export_set(reference: str, format: str, output: Path | None, stores: StoreOptions) -> dict[str, Any]:
+    """Write a verified set in another format, by default into a folder of its name and the format.
+
+    Raises:
+        UnknownSetError: there is no such set.
+        CorruptSetError: what the store gave is incomplete or altered; nothing is left behind.
+        ConfigError: the format is unknown or does not fit, or ``output`` cannot be written.
+    """
+    if format == "folder":
+        done = download_set(reference, output, stores)
+        return {**done, "format": format, "clipped": None, "left_out": []}
+    with _fetched(reference, stores) as (folder, registered):
+        stored = read_set(folder)
+        target = output or _folder_named(
+            f"{registered.name if registered else stored.manifest.name}-{format}"
+        )
+        return {
+            **write_export(stored, format, target),
+            "set": reference if registered is None else f"{registered.name}/{registered.version}",
+            "sha256": stored.manifest.files[DATA_NAME].sha256,
+            "format": format,
         }
 
 

@@ -75,6 +75,11 @@ def describe_run(recorder: Recorder, config: RunConfig, context: RunContext) -> 
     params.update({f"space.{key}": str(value) for key, value in space.items()})
     params.update({f"machine.{key}": value for key, value in context.compute.describe().items()})
     recorder.log_params(params)
+    log_data(recorder, context)
+
+
+def log_data(recorder: Recorder, context: RunContext) -> None:
+    """Record the real data of a run as its input."""
     splits = context.splits
     counts = splits.class_counts()
     profile: Mapping[str, object] = {

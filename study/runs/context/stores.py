@@ -28,9 +28,9 @@ class StoreOptions:
     root: Path = DEFAULT_ROOT
 
 
-def open_tracking(options: StoreOptions) -> Tracker:
-    """Open the tracking store, making it if it is new."""
-    return open_tracker(options.tracking_uri, options.root)
+def open_tracking(options: StoreOptions, *, create: bool = True) -> Tracker:
+    """Open the tracking store, making it if it is new unless told otherwise."""
+    return open_tracker(options.tracking_uri, options.root, create=create)
 
 
 def open_reading(options: StoreOptions) -> Tracker | None:

@@ -12,7 +12,6 @@ import torch
 
 from study import __version__
 from study.core.files import replace_folder
-from study.core.words import percent
 from study.data.datasets import find_dataset
 from study.protocols.leakage import check_leakage
 from study.runs.config.configure import RunConfig
@@ -20,12 +19,12 @@ from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import RunContext
 from study.runs.figures.run import log_final_grid, log_grid
 from study.runs.registration.fitness import Fitness
+from study.runs.registration.promotion import FIT, compare_with_holder, find_holder, make_best
 from study.runs.registration.results import TrialResult, WinnerResult
 from study.sets.files import CARD_NAME, DATA_NAME, SET_FOLDER, write_set
 from study.sets.manifest import CrossRecord, FullDataRecord, LeakageRecord, Manifest, ScoreRecord
-from study.tracking.base import Recorder, RegisteredSet, Tracker
+from study.tracking.base import Recorder, Tracker
 from study.tracking.provenance import provenance
-from study.tracking.references import BEST
 
 
 def register_winner(
@@ -64,44 +63,27 @@ def _register(
         assert written.leakage is not None
         near_copies = written.leakage.num_near_copies
         winner = replace(winner, sha256=written.files[DATA_NAME].sha256, near_copies=near_copies)
-        holder = next((version for version in tracker.list_sets(name) if BEST in version.aliases), None)
+        holder, tags = find_holder(tracker, name), _tags(context, winner)
         version = tracker.register_set(
             folder,
             name,
             run_id=winner.run_id,
-            tags=_tags(context, winner),
+            tags=tags,
             card=(folder / CARD_NAME).read_text(encoding="utf-8"),
+            scores=_scores(winner),
         )
         if output is not None:
             with replace_folder(output) as partial:
                 shutil.copytree(folder, partial, dirs_exist_ok=True)
-    is_best, note = _compare(holder, winner, context.splits.fingerprint)
+    is_best, note = compare_with_holder(tags, holder)
     if is_best:
-        tracker.set_alias(name, BEST, version.version)
+        make_best(tracker, version, note)
     return replace(winner, set=f"{name}/{version.version}", is_best=is_best, note=note)
-
-
-def _compare(holder: RegisteredSet | None, winner: WinnerResult, fingerprint: str) -> tuple[bool, str]:
-    """Whether a set becomes ``best``, and why; only one that is fit does."""
-    if not winner.fitness.fit:
-        stays = f"no set is {BEST}" if holder is None else f"version {holder.version} stays {BEST}"
-        return False, f"not fit to be {BEST}, since {winner.fitness.words}; {stays}"
-    if holder is None:
-        return True, f"first of its name that is fit, so the alias {BEST} points at it"
-    known = float(holder.tags.get("val_accuracy", "nan"))
-    if holder.tags.get("fingerprint") != fingerprint:
-        return True, f"version {holder.version} was made from other data, so the alias {BEST} moves here"
-    if winner.score.mean > known:
-        return (
-            True,
-            f"beats version {holder.version} on validation, {percent(known)}: the alias {BEST} moves here",
-        )
-    return False, f"version {holder.version} stays {BEST} with {percent(known)} on validation"
 
 
 def fit_words(fitness: Fitness) -> str:
     """Whether a set is fit to be ``best``, as tags say it."""
-    return "yes" if fitness.fit else f"no: {fitness.words}"
+    return FIT if fitness.fit else f"no: {fitness.words}"
 
 
 def _full_manifest(context: RunContext, winner: WinnerResult) -> Manifest:
@@ -123,6 +105,13 @@ def _full_manifest(context: RunContext, winner: WinnerResult) -> Manifest:
     more = {"leakage": LeakageRecord.model_validate(leakage.plain()), "cross": cross, "full_data": full,
             "faults": winner.fitness.faults, "warnings": winner.fitness.warnings}  # fmt: skip
     return _build_manifest(context.config.with_params(winner.params), context, winner).model_copy(update=more)
+
+
+def _scores(winner: WinnerResult) -> dict[str, float]:
+    """What orders versions on the registry's pages; its own prefix, since runs have more of the same."""
+    scores = {"set/validation": winner.score.mean, "set/test": winner.test.mean,
+              "set/random_test": winner.random_test.mean}  # fmt: skip
+    return scores if winner.cross_mean is None else {**scores, "set/cross_mean": winner.cross_mean}
 
 
 def _tags(context: RunContext, winner: WinnerResult) -> dict[str, str]:

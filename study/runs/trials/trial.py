@@ -186,7 +186,7 @@ class _Loop:
             cross_random=self.context.cross_random(),
             fitness=self.context.fitness(synthetic, cross, change),
         )
-        self._log_result(result, iteration)
+        self._log_result(result)
         with self.context.clock.part("tracking"):
             log_bar_figures(self.recorder, self.config, self.context)
         return result
@@ -204,7 +204,8 @@ class _Loop:
                 return score, of_start
             return scorer.extend(synthetic, score, num_seeds), scorer.extend(start, of_start, num_seeds)
 
-    def _log_result(self, result: TrialResult, iteration: int) -> None:
+    def _log_result(self, result: TrialResult) -> None:
+        """What holds of the whole trial: without a step, which the UI draws as a bar and not as a dot at the end."""
         random = result.random
         metrics = {
             "objective": result.objective,
@@ -219,7 +220,7 @@ class _Loop:
         }
         metrics.update({f"val/{name}": mean for name, mean in result.score.extra_means().items()})
         metrics.update(result.cross_metrics())
-        self.recorder.log_metrics(metrics, iteration)
+        self.recorder.log_metrics(metrics)
 
     def log_cost(self) -> None:
         """Record where the time of the trial went so far."""
@@ -230,7 +231,7 @@ class _Loop:
             metrics["cost/cross_share"] = cost["cross"] / sum(cost.values())
         if iteration:
             metrics["cost/seconds_per_iteration"] = cost["distill"] / iteration
-        self.recorder.log_metrics(metrics, iteration)
+        self.recorder.log_metrics(metrics)
 
 
 def objective_values(config: SearchConfig, score: Score, cross: CrossScore | None) -> dict[str, float]:

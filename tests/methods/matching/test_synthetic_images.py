@@ -53,6 +53,15 @@ def test_steps_follow_sgd_with_momentum(toy_task: Factory) -> None:
     assert torch.allclose(progress.snapshot().images, start - 0.1 * (3 + 4.5), atol=1e-6)
 
 
+def test_adamw_steps_by_its_rate_and_decays_pixels(toy_task: Factory) -> None:
+    settings = MatchingConfig(optimizer="adamw", image_lr=0.1, weight_decay=0.5)
+    synthetic = SyntheticImages(toy_task(), settings, seeded())
+    start = synthetic.pixels.detach().clone()
+    progress = synthetic.step({"match/loss": 1e-3 * synthetic.pixels.sum()}, 1)
+    # Decay comes first; the first step is then as long as the rate, however small the loss.
+    torch.testing.assert_close(progress.snapshot().images, start * (1 - 0.1 * 0.5) - 0.1, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_before_the_update(bad: float, toy_task: Factory) -> None:
     synthetic = SyntheticImages(toy_task(), MatchingConfig(image_lr=0.1, momentum=0.0), seeded())

@@ -1,8 +1,9 @@
 """The budget ``paper`` against published tables, typed from the papers and the released files of each method.
 
 Sources: DC 2006.05929, DSA 2102.08259, DM 2110.04181, DataDAM 2310.00093, FTD (Table 7, for MTT 2203.11932), DATM
-2310.05773, PAD 2408.03360 (Table 7), DD 1811.10959, and their repositories, as collected in the project's notes on
-methods (sections 4 to 11, 13, 14 and 20).
+2310.05773, PAD 2408.03360 (Table 7), DD 1811.10959, FRePo 2206.00719, NCFM 2502.20653, DANCE and
+TGDD (released code), IDM (released code), the soft-label control 2406.10485, and their repositories, as collected in
+the project's notes on methods (sections 4 to 11, 13, 14, 19 and 20).
 """
 
 import pytest
@@ -39,6 +40,34 @@ COMMON = {
         "num_distill_epochs": 3, "init": "noise",
     },
 }  # fmt: skip
+COMMON["random-soft"] = {
+    "init": "real",
+    "num_iterations": 0,
+    "experts.num_experts": 1,
+    "experts.augment": True,
+}
+_PRETRAINED = {
+    "network": "interpolated", "batch_real": 128, "num_iterations": 10_000, "momentum": 0.5, "pixel_range": 0,
+    "init": "real", "optimizer": "sgd", "distance": "mean", "ce_weight": 1, "ce_network": "final",
+    "experts.num_experts": 20,
+    "experts.num_epochs": 60, "experts.momentum": 0.9, "experts.weight_decay": 5e-4, "experts.batch_size": 128,
+    "experts.lr": 0.01, "experts.epoch_fraction": 1,
+}  # fmt: skip
+COMMON["dance"] = _PRETRAINED
+COMMON["ncfm"] = _PRETRAINED | {
+    "num_iterations": 20_000, "optimizer": "adamw", "weight_decay": 5e-4, "batch_real": 1024, "loss_scale": 300,
+    "distance": "characteristic", "amplitude_weight": 0.5, "num_frequencies": 1024,
+}  # fmt: skip
+COMMON["tgdd"] = _PRETRAINED | {"network": "snapshot", "ce_network": "later", "ce_interval": 7}
+COMMON["idm"] = {
+    "network": "snapshot", "num_iterations": 20_000, "momentum": 0.5, "optimizer": "sgd", "image_lr": 0.2,
+    "pixel_range": None, "distance": "mean", "ce_network": "matched", "ce_by_accuracy": True, "experts.lr": 0.01,
+    "experts.momentum": 0.9, "experts.weight_decay": 5e-4, "experts.batch_size": 256, "experts.augment": False,
+}  # fmt: skip
+COMMON["frepo"] = {
+    "num_iterations": 500_000, "image_lr": 3e-4, "batch_real": 1024, "num_networks": 10, "num_model_steps": 100,
+    "model_lr": 3e-4, "learn_labels": True, "init": "real",
+}  # fmt: skip
 COMMON["pad"] = COMMON["datm"] | {
     "drop": "shallow", "schedule.initial_fraction": 0.75, "schedule.addition_end_epoch": 20,
     "difficulty.score": "el2n", "difficulty.num_epochs": 10, "difficulty.max_steps": None,
@@ -66,6 +95,13 @@ BY_IPC = {
         "label_lr": (5, 2, 2), "step_size_lr": (1e-7, 1e-5, 1e-5), "threshold": (1.1, 1, 1),
     },
     "dd": {},
+    "frepo": {},
+    # 0.01 times the images a class in raw pixels, 16 times that in normalised ones.
+    "dance": {"image_lr": (0.16, 1.6, 8)},
+    "tgdd": {"image_lr": (0.16, 1.6, 8)},
+    "ncfm": {},
+    "idm": {"batch_real": (5000, 256, 256), "ce_weight": (0.5, 0.5, 0.1)},
+    "random-soft": {"teacher_epoch": (20, 44, 128)},
 }  # fmt: skip
 BY_IPC["pad"] = BY_IPC["datm"] | {"discard_fraction": (0, 0.25, 0.25)}
 EXPANSION = {"datm": (None, 1000, 2000), "pad": (None, 100, 100)}
@@ -80,7 +116,10 @@ EVALUATION = {
     "mtt": ("mtt", 1000, 256, True),
     "datm": ("datm", 1000, 128, True),
     "pad": ("datm", 1000, 128, True),
+    "frepo": ("dc", 1000, 256, True),
+    **dict.fromkeys(("ncfm", "dance", "tgdd", "idm"), ("dc", 1000, 256, True)),
     "random": ("dc", 1000, 256, True),
+    "random-soft": ("dc", 3000, 256, True),
     "herding": ("dc", 1000, 256, True),
     "k-center": ("dc", 1000, 256, True),
     "k-means": ("dc", 1000, 256, True),

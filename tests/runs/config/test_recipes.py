@@ -226,9 +226,9 @@ def test_what_the_size_of_the_set_decides_may_be_any_value(tmp_path, ipc, rate):
     assert configure(Request("dm", "digits", ipc, recipe=path)).distill.image_lr == rate
 
 
-@pytest.mark.parametrize("method", ["dm", "datadam"])
-def test_unknown_variant_lists_those_there_are(method):
-    with pytest.raises(UnknownNameError, match=r"unknown variant 'papr'.*Choices"):
+@pytest.mark.parametrize(("method", "said"), [("dm", "there is none"), ("datadam", "Choices")])
+def test_unknown_variant_lists_those_there_are(method, said):
+    with pytest.raises(UnknownNameError, match=f"unknown variant 'papr'.*{said}"):
         configure(Request(method, "digits", variant="papr"))
 
 
