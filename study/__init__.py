@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from study.api.judging import compare, evaluate, list_runs, report
+from study.api.judging import compare, evaluate, list_runs, report, reproduce
 from study.api.listing import (
     build_experts,
     check_dataset,
@@ -65,8 +65,7 @@ __all__ = [
     "UnknownSetError", "WinnerResult", "__version__", "build_experts", "check_dataset", "compare", "configure",
     "datasets", "delete", "distill", "download", "evaluate", "experts", "export", "list_runs", "load", "methods",
     "open_ui", "plan", "plan_experts", "prepare_dataset", "promote", "protocols", "prune_experts", "recipe", "recipes",
-    "repair", "report", "resume",
-    "search_config", "sets", "show", "testing", "tune", "verify",
+    "repair", "report", "reproduce", "resume", "search_config", "sets", "show", "testing", "tune", "verify",
 ]  # fmt: skip
 
 _HOMES = {

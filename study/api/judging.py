@@ -173,3 +173,38 @@ def report(
     from study.runs.report.page import make_report
 
     return make_report(references, stores_of(tracking_uri, storage), experiment=experiment, format=format)
+
+
+def reproduce(
+    reference: str,
+    *,
+    data_root: Path | str | None = None,
+    tracking_uri: str | None = None,
+    callback: Callback | None = None,
+) -> dict[str, Any]:
+    """Distil a set again from its recorded configuration and compare the bytes; nothing is tracked or registered.
+
+    Args:
+        reference: run id, search, registered set or folder; of a search, the set that it registered.
+        data_root: where real datasets lie.
+        tracking_uri: MLflow store.
+        callback: told of the stages and iterations.
+
+    Returns:
+        Whether the SHA-256 of ``data.safetensors`` is the ``same``, both digests, the data ``fingerprint``, and
+        ``differences``: what was recorded of code, machine and configuration, and what is here, by name.
+
+    Raises:
+        UnknownSetError: there is no such run, search or set, or the run left no set.
+        CorruptSetError: the recorded set is incomplete or altered.
+        DataError: the real images here are others than those it was made from.
+
+    Example:
+        >>> import study
+        >>> made = study.distill("dm", "digits", ipc=1, budget="smoke")
+        >>> study.reproduce(made.winner.set)["same"]
+        True
+    """
+    from study.runs.reproduce import reproduce as run
+
+    return run(reference, stores_of(tracking_uri, None, data_root), callback)

@@ -9,6 +9,7 @@ import typer
 import study
 from study.cli import compare as compare_command
 from study.cli import data, distill, evaluate, experts, recipe, repair, report, sets, tune, ui
+from study.cli.checks import reproduce
 
 app = typer.Typer(
     name="study",
@@ -35,6 +36,7 @@ app.add_typer(data.app, name="data", help="Real datasets: list, prepare, check."
 app.add_typer(experts.app, name="experts", help="Cached expert trajectories: list, build, prune.")
 app.add_typer(recipe.app, name="recipe", help="What a method is run with on a dataset: show, list.")
 app.command("ui")(ui.ui)
+app.command("reproduce", epilog=reproduce.EPILOG)(reproduce.reproduce)
 app.command("repair", epilog=repair.EPILOG)(repair.repair)
 
 

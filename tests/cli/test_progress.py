@@ -12,6 +12,7 @@ from rich.console import Console
 
 from study.cli import progress
 from study.cli.progress import TerminalCallback, watched
+from study.core.records import Score
 from study.core.reporting import advance, work
 
 
@@ -65,9 +66,9 @@ def test_nothing_is_drawn_where_nobody_looks(monkeypatch):
     text = io.StringIO()
     console = Console(file=text, width=100)
     monkeypatch.setattr(progress, "err", lambda: console)
-    for quiet, terminal in ((False, False), (True, True)):
+    for terminal in (False, True):
         monkeypatch.setattr(console, "_force_terminal", terminal)
-        with watched(quiet=quiet) as callback, work("reading", 3):
+        with watched(quiet=True) as callback, work("reading", 3):
             callback.on_phase("loading digits")
             advance()
     assert text.getvalue() == ""
@@ -101,3 +102,28 @@ def test_the_first_line_comes_before_anything_heavy_is_imported(tmp_path):
     assert "starting" in shown
     # Generous, for a busy machine: any heavy import alone would take longer than this.
     assert seconds < 5
+
+
+def test_without_a_terminal_lines_come_every_few_seconds_and_at_the_end_of_trials(monkeypatch):
+    text, now = io.StringIO(), [100.0]
+    console = Console(file=text, width=100, highlight=False)
+    monkeypatch.setattr(progress, "err", lambda: console)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    callback = TerminalCallback(quiet=False)
+    callback.on_phase("loading digits")
+    callback.on_search("digits-dm-ipc1-1", 4, 0)
+    callback.on_trial_start(0, {"distill.image_lr": 0.51234, "distill.init": "real"}, 100)
+    for iteration in range(101):
+        callback.on_iteration(iteration, {"match/loss": 2.0})
+        now[0] += 0.2
+    callback.on_score(100, Score("accuracy", (0.9, 0.92)))
+    callback.on_random(Score("accuracy", (0.7, 0.72)))
+    callback.on_trial_end(0, "COMPLETE", {"accuracy": 0.91})
+    callback.on_trial_end(1, "PRUNED", {})
+    lines = text.getvalue().splitlines()
+    assert len(lines) == 4 + 2, "twenty seconds, and two ends"
+    assert lines[0] == "trial 0: 25 of 100 iterations, 5.0 it/s  loss 2, 0.2 of 4 trials, about 75 s left"
+    assert lines[-2] == (
+        "trial   0  91.0 ± 1.4 %, +20.0 over random, 20 s  image_lr=0.512 init=real  best 91.0 % (trial 0)"
+    )
+    assert lines[-1].startswith("trial   1  pruned, ")

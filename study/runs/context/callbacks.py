@@ -39,6 +39,9 @@ class Callback:
     def on_score(self, iteration: int, score: Score) -> None:
         """A set was scored on validation, at a rung or at the end of a trial."""
 
+    def on_random(self, score: Score) -> None:
+        """Random real images beside the set that was scored last, on validation."""
+
     def on_trial_end(self, number: int, outcome: str, values: Mapping[str, float]) -> None:
         """A trial ended: COMPLETE, PRUNED, DIVERGED or INTERRUPTED; values by objective where it is complete."""
 

@@ -186,6 +186,7 @@ class _Loop:
             cross_random=self.context.cross_random(),
             fitness=self.context.fitness(synthetic, cross, change),
         )
+        self.callback.on_random(result.random)
         self._log_result(result)
         with self.context.clock.part("tracking"):
             log_bar_figures(self.recorder, self.config, self.context)

@@ -1,0 +1,1 @@
+"""Commands that check what is there and record nothing."""
