@@ -25,7 +25,7 @@ from study import Callback
 from study.cli.common import EXIT_INTERRUPTED, err, percent
 from study.core.reporting import listening
 from study.core.signals import terminate_like_interrupt
-from study.core.words import duration
+from study.core.words import duration, short
 
 if TYPE_CHECKING:
     from study import Score
@@ -188,8 +188,8 @@ class TerminalCallback(Callback):
         return f"{words}{gain}{', ' + others if others else ''}, {seconds}"
 
     def _settings(self) -> str:
-        short = (f"{key.removeprefix('distill.')}={_short(value)}" for key, value in self._params.items())
-        return " ".join(short)
+        settings = (f"{key.removeprefix('distill.')}={short(value)}" for key, value in self._params.items())
+        return " ".join(settings)
 
     def _left(self, done: float, now: float) -> str:
         """Time left of the search, in words, once a part of it is done here."""
@@ -215,7 +215,3 @@ class TerminalCallback(Callback):
         if self._work is not None:
             self.bars.remove_task(self._work)
         self._work = None
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from study.cli.common import new_table, next_command, out, percent, print_json
 from study.cli.recipe import plain_settings, settings_table
+from study.core.words import duration, short
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -128,7 +129,7 @@ def _trials_table(result: SearchResult, keys: list[str]) -> Table:
             percent(trial["val_accuracy"]),
             *([percent(trial["cross_mean"])] if crossed else []),
             *([str(trial["num_seeds"] or "-")] if raced else []),
-            *(_short(trial["params"].get(key)) for key in keys),
+            *(short(trial["params"].get(key)) for key in keys),
             f"{trial['seconds']:.0f}",
             style="bold green" if won else None,
         )
@@ -146,7 +147,7 @@ def _params_table(result: SearchResult, keys: list[str]) -> Table:
         won = trial["trial"] == result.winner.trial
         table.add_column(f"trial {trial['trial']}" + (" *" if won else ""), justify="right")
     for key in keys:
-        table.add_row(key.removeprefix("distill."), *(_short(trial["params"].get(key)) for trial in best))
+        table.add_row(key.removeprefix("distill."), *(short(trial["params"].get(key)) for trial in best))
     return table
 
 
@@ -259,14 +260,3 @@ def print_plan(plan: Plan, changed: list[Setting], *, as_json: bool) -> None:
         f"about {duration(plan.estimated_seconds)} if nothing is pruned ({parts}); "
         f"{plan.peak_memory_bytes / 2**30:.1f} GiB of memory so far"
     )
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people read them: ``40 s``, ``7 min``, ``2.5 h``."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -29,3 +29,13 @@ def duration(seconds: float | None) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def short(value: object) -> str:
+    """A setting with at most three digits.
+
+    Example:
+        >>> short(0.51234), short(20), short("real")
+        ('0.512', '20', 'real')
+    """
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from study.core.templates import render
+from study.core.words import percent
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _score(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "–"
     # Accuracies, and gains of them, lie within one; anything larger is a time or a count.
-    return f"{value:.4f}" if abs(value) <= 1 else f"{value:.4g}"
+    return percent(value) if abs(value) <= 1 else f"{value:.4g}"
 
 
 def _text(value: object) -> str:

@@ -84,8 +84,14 @@ def test_a_search_says_what_won_and_leads_to_the_set(
     assert f"{100 * result.winner.test.mean:.1f} ± {100 * result.winner.test.std:.1f} %" in text
     assert "random real images" in text
     assert "study sets download digits-mtt-ipc1@best" in text
-    page.get_by_role("link", name=result.winner.set).click()
-    page.get_by_role("heading", name=re.compile("Version 1")).first.wait_for(timeout=PATIENCE)
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name=result.winner.set).click()
+    version = opened.value
+    version.get_by_text("Read this first").or_(version.get_by_text("Copies of real images")).first.wait_for(
+        timeout=PATIENCE
+    )
+    assert "/models/digits-mtt-ipc1/versions/1" in version.url
+    version.close()
     page.close()
 
 

@@ -26,11 +26,17 @@ def test_the_readme_shows_what_the_result_files_hold(table: ModuleType) -> None:
 
 
 def test_a_row_gives_percent_and_minutes(table: ModuleType, tmp_path: Path) -> None:
-    test, random = ({"mean": 0.9114, "std": 0.0126, "n": 4}, {"mean": 0.5, "std": 0.01, "n": 4})
-    card = {"manifest": {"scores": {"test": test, "random_test": random}}}
+    test, random = ({"mean": 0.9114, "std": 0.0126, "n": 4}, {"mean": 0.5, "std": 0.01, "n": 20})
+    cross = {"distilled": {"mean": 0.8, "mlp": 0.8}, "random": {"mean": 0.6, "mlp": 0.6}, "n": 3}
+    card = {"manifest": {"scores": {"test": test, "random_test": random}, "cross": cross}}
     (tmp_path / "mnist_pad_ipc5.json").write_text(json.dumps(card))
     (tmp_path / "mnist_pad_ipc5_search.json").write_text(json.dumps({"runs": [{"seconds": 200.0}]}))
-    assert table.rows(tmp_path) == ["| `mnist`, 5 a class | `pad` | 91.1 ± 1.3 | 50.0 ± 1.0 | 4 | 3 min |"]
+    assert table.rows(tmp_path) == [
+        "| `mnist`, 5 a class | `pad` | 91.1 ± 1.3 | 50.0 ± 1.0 | 4, 20 | 80.0, 60.0 | 3 min |"
+    ]
+    del card["manifest"]["cross"]
+    (tmp_path / "mnist_pad_ipc5.json").write_text(json.dumps(card))
+    assert " | - | 3 min |" in table.rows(tmp_path)[0], "searches of older versions"
 
 
 def test_a_quick_row_gives_percent_and_seconds_and_leaves_out_what_failed(

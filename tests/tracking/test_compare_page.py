@@ -36,13 +36,13 @@ def test_every_trial_and_the_baseline_have_a_row():
     assert len(rows_of(page)) == 1 + 3 + 1
     baselines = page[page.index('<tbody class="baselines">') : page.index('<tbody id="trials">')]
     assert "random real images" in baselines
-    assert "0.6200" in baselines
+    assert "62.0 %" in baselines
 
 
 def test_only_the_best_row_is_highlighted():
     rows = [row for row in rows_of(render_compare_page("search", TRIALS, best="0")) if 'class="best"' in row]
     assert len(rows) == 1
-    assert "0.7100" in rows[0]
+    assert "71.0 %" in rows[0]
     assert 'class="best"' not in render_compare_page("search", TRIALS)
 
 

@@ -53,10 +53,9 @@ def describe_winner(
     gain = 100 * (winner.test.mean - winner.random_test.mean)
     summary = f"On test **{percent(winner.test.mean, winner.test.std)}**, {gain:+.1f} points over random real images."
     parts = [
-        _title(config),
-        f"{num_trials} trials. {summary}" if choice else summary,
         # The page folds what is longer than a few lines.
-        f"Registered as [`{winner.set}`](#/models/{quote(name)}/versions/{version}). "
+        f"{_title(config)}: [`{winner.set}`](#/models/{quote(name)}/versions/{version})",
+        f"{num_trials} trials. {summary}" if choice else summary,
         f"Fetch it: `study sets download {f'{name}@{BEST}' if winner.is_best else winner.set} --output my-set`",
         "\n".join(f"- **Warning**: {text}." for text in (*winner.fitness.faults, *winner.fitness.warnings)),
         table,
