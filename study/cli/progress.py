@@ -78,7 +78,7 @@ class TerminalCallback(Callback):
         self._best: float | None = None
         self._best_name = "best"
         self._best_trial = 0
-        self._number, self._finished, self._total, self._iterations = 0, 0, 0, 1
+        self._number, self._finished, self._total, self._iterations, self._resumed = 0, 0, 0, 1, 0
         self._params: Mapping[str, Any] = {}
         self._score: Score | None = None
         self._random: Score | None = None
@@ -95,6 +95,7 @@ class TerminalCallback(Callback):
         """The upper bar counts trials."""
         self.search = name
         self._finished, self._total, self._searched = num_finished, num_trials, time.monotonic()
+        self._resumed = num_finished
         self._trials = self.bars.add_task(name, total=num_trials, completed=num_finished, note="")
 
     def on_trial_start(self, number: int, params: Mapping[str, Any], num_iterations: int) -> None:
@@ -193,9 +194,10 @@ class TerminalCallback(Callback):
 
     def _left(self, done: float, now: float) -> str:
         """Time left of the search, in words, once a part of it is done here."""
-        if not self._total or done <= 0:
+        here = done - self._resumed
+        if not self._total or here <= 0:
             return ""
-        seconds = (now - self._searched) / done * (self._total - done)
+        seconds = (now - self._searched) / here * (self._total - done)
         return f", {done:.1f} of {self._total} trials, about {duration(seconds)} left"
 
     def _say(self, text: str, *, always: bool = False) -> None:

@@ -49,6 +49,7 @@ def ui(
 
 
 def _show(shown: dict[str, Any]) -> None:
-    say(f"MLflow UI: {shown['address']}")
+    # MLflow's home opens in a mode for language models; the first link is where searches are.
     for name, link in shown["links"].items():
-        say(f"  {name:<8}{link}")
+        say(f"  {name:<11}{link}")
+    say(f"MLflow UI at {shown['address']}")

@@ -27,17 +27,18 @@ MAX_LABEL_WIDTH = 220
 BACKGROUND, INK, FAINT = (255, 255, 255), (32, 32, 32), (120, 120, 120)
 
 
-def near_square_grid(images: Tensor) -> Image.Image:
-    """All images in order, row by row, in the squarest grid that holds them, grey or RGB.
+def near_square_grid(images: Tensor, ipc: int = 1) -> Image.Image:
+    """All images in order, row by row, in the squarest grid that mixes no classes in a row, grey or RGB.
 
     Args:
         images: [n, C, H, W] float32 pixels, 1 or 3 channels; clamped to [0, 1].
+        ipc: images of each class, which follow each other: a row holds whole classes, or a class whole rows.
 
     Raises:
         ShapeError: there is no image, or it has other channels.
     """
     tiles = to_uint8(images)
-    num_columns = _squarest(len(tiles), height=tiles.shape[1], width=tiles.shape[2])
+    num_columns = _squarest(len(tiles), ipc, height=tiles.shape[1], width=tiles.shape[2])
     num_rows = math.ceil(len(tiles) / num_columns)
     tiles = _resize(tiles, GRID_SIDE // max(num_columns, num_rows) - GAP)
     return to_picture(_lay_out(tiles, num_rows, num_columns))
@@ -127,14 +128,15 @@ def to_picture(canvas: Pixels) -> Image.Image:
     return Image.fromarray(canvas[:, :, 0] if canvas.shape[2] == 1 else canvas)
 
 
-def _squarest(count: int, *, height: int, width: int) -> int:
+def _squarest(count: int, ipc: int, *, height: int, width: int) -> int:
     """Columns that make the picture squarest; of equals, the one with fewer empty tiles."""
 
     def shape(columns: int) -> tuple[int, int]:
         rows = math.ceil(count / columns)
         return max(columns * width, rows * height), columns * rows - count
 
-    return min(range(1, count + 1), key=shape)
+    aligned = [columns for columns in range(1, count + 1) if columns % ipc == 0 or ipc % columns == 0]
+    return min(aligned, key=shape)
 
 
 def _shorten(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

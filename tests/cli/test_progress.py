@@ -127,3 +127,17 @@ def test_without_a_terminal_lines_come_every_few_seconds_and_at_the_end_of_trial
         "trial   0  91.0 ± 1.4 %, +20.0 over random, 20 s  image_lr=0.512 init=real  best 91.0 % (trial 0)"
     )
     assert lines[-1].startswith("trial   1  pruned, ")
+
+
+def test_a_resumed_search_counts_its_time_from_what_is_done_here(monkeypatch):
+    text, now = io.StringIO(), [100.0]
+    console = Console(file=text, width=100, highlight=False)
+    monkeypatch.setattr(progress, "err", lambda: console)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    callback = TerminalCallback(quiet=False)
+    callback.on_search("s", 20, 10)
+    callback.on_trial_start(10, {}, 100)
+    callback.on_iteration(0, {})
+    now[0] += 60
+    callback.on_iteration(50, {})
+    assert text.getvalue().endswith("10.5 of 20 trials, about 19 min left\n")

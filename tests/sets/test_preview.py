@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from study.core.errors import ShapeError
-from study.sets.preview import MAX_COLUMNS, class_rows, near_square_grid
+from study.sets.preview import MAX_COLUMNS, _squarest, class_rows, near_square_grid
 
 
 def pixels(picture):
@@ -112,3 +112,13 @@ def test_a_very_long_name_does_not_push_the_images_away():
 def test_what_cannot_be_drawn_is_refused(shape):
     with pytest.raises(ShapeError, match="cannot draw"):
         near_square_grid(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(("classes", "ipc"), [(10, 3), (10, 5), (2, 20), (2, 3), (10, 20), (7, 1)])
+def test_no_row_of_a_grid_mixes_a_class_with_a_part_of_another(classes, ipc):
+    labels = torch.arange(classes).repeat_interleave(ipc)
+    columns = _squarest(len(labels), ipc, height=8, width=8)
+    for row in torch.split(labels, columns):
+        held = row.unique()
+        whole = [int((row == label).sum()) == ipc for label in held]
+        assert len(held) == 1 or all(whole)

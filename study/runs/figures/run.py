@@ -33,15 +33,15 @@ NUM_SHOWN = 8
 def log_grid(recorder: Recorder, synthetic: SyntheticSet, splits: DataSplits, iteration: int) -> None:
     """Record a near-square grid at an iteration, for the slider of the UI."""
     pixels = splits.preprocessing.invert(synthetic.images.cpu())
-    recorder.log_image(near_square_grid(pixels), GRID_KEY, iteration)
+    recorder.log_image(near_square_grid(pixels, synthetic.ipc), GRID_KEY, iteration)
 
 
 def log_final_grid(recorder: Recorder, synthetic: SyntheticSet, splits: DataSplits) -> None:
-    """Store the same picture as ``grid.png`` at the artifact root, where comparison pages find it."""
+    """Store a labelled row a class as ``grid.png`` at the artifact root, where comparison pages find it."""
     pixels = splits.preprocessing.invert(synthetic.images.cpu())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / GRID_NAME
-        near_square_grid(pixels).save(path)
+        class_rows(pixels, synthetic.labels.cpu(), synthetic.class_names).save(path)
         recorder.log_file(path)
 
 
