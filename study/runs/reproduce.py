@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import math
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from study.core.errors import CorruptSetError, DivergedError, StudyError, UnknownSetError
+from study.core.errors import CorruptSetError, StudyError, UnknownSetError
 from study.core.records import SyntheticSet
 from study.core.reporting import listening
 from study.methods.base import find_method
@@ -18,6 +17,7 @@ from study.runs.context.callbacks import Callback
 from study.runs.context.run_context import RunContext, open_context
 from study.runs.context.saved import check_fingerprint
 from study.runs.context.stores import StoreOptions, open_reading
+from study.runs.trials.trial import tell_losses
 from study.sets.files import DATA_NAME, StoredSet, write_set
 from study.sets.manifest import Manifest
 from study.tracking.base import Tracker
@@ -91,11 +91,7 @@ def _distil(config: RunConfig, context: RunContext, callback: Callback) -> Synth
     last = next(progress)
     for one in itertools.chain([last], progress):
         last = one
-        losses = {name: float(value) for name, value in one.losses.items()}
-        callback.on_iteration(one.iteration, losses)
-        for name, value in losses.items():
-            if not math.isfinite(value):
-                raise DivergedError(name, one.iteration)
+        tell_losses(one, callback)
     synthetic = last.snapshot()
     callback.on_trial_end(0, "COMPLETE", {})
     return synthetic

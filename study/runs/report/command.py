@@ -20,7 +20,6 @@ OWN_OPTIONS = {
     "search.objective": "--objective",
     "data.resolution": "--resolution",
 }
-UNSET = "none"
 
 
 def reproduce_command(run: RunInfo) -> str:

@@ -112,11 +112,7 @@ class _Loop:
 
     def observe(self, progress: Progress) -> None:
         self.last = progress
-        losses = {name: float(value) for name, value in progress.losses.items()}
-        self.callback.on_iteration(progress.iteration, losses)
-        for name, value in losses.items():
-            if not math.isfinite(value):
-                raise DivergedError(name, progress.iteration)
+        losses = tell_losses(progress, self.callback)
         if losses and progress.iteration % self.every == 0:
             self.recorder.log_metrics(losses, progress.iteration)
         if self.start is None:
@@ -233,6 +229,20 @@ class _Loop:
         if iteration:
             metrics["cost/seconds_per_iteration"] = cost["distill"] / iteration
         self.recorder.log_metrics(metrics)
+
+
+def tell_losses(progress: Progress, callback: Callback) -> dict[str, float]:
+    """The losses of an iteration as plain numbers, once the callback knows them.
+
+    Raises:
+        DivergedError: one is not finite.
+    """
+    losses = {name: float(value) for name, value in progress.losses.items()}
+    callback.on_iteration(progress.iteration, losses)
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise DivergedError(name, progress.iteration)
+    return losses
 
 
 def objective_values(config: SearchConfig, score: Score, cross: CrossScore | None) -> dict[str, float]:
